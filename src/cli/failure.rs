@@ -1,4 +1,4 @@
-//! One line on standard error, and the exit code.
+//! Failures of the command: one line on standard error, and the exit code.
 
 use std::error::Error as _;
 use std::fmt;
@@ -7,23 +7,24 @@ use std::process::ExitCode;
 
 use forwardcache::{Error, ErrorKind};
 
-/// Why the command ends without having done its work.
+/// The reason why the command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was typed makes no sense: exit code 2.
+    /// The command line is invalid: exit code 2.
     Usage(String),
-    /// It could not be done: exit code 1.
+    /// The operation failed: exit code 1.
     Failed(String),
-    /// Whoever read our output has gone: nobody is left to tell.
+    /// The reader of standard output has closed it: exit code 0, without a message.
     BrokenPipe,
 }
 
 impl Failure {
+    /// Returns an operation failure with this message.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self::Failed(message.to_string())
     }
 
-    /// About something that was read or written.
+    /// Returns a failure of an operation on a file or stream. `what` describes the operation.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::BrokenPipe;
@@ -31,7 +32,7 @@ impl Failure {
         Self::Failed(format!("{what}: {error}"))
     }
 
-    /// Says what it is, and ends.
+    /// Prints the message and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Usage(message) => {
@@ -47,21 +48,21 @@ impl Failure {
     }
 }
 
-/// Writes to standard output, and does not keep it.
+/// Writes the text to standard output and flushes it.
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     write!(output, "{text}")
         .and_then(|()| output.flush())
-        .map_err(|error| Failure::io("cannot write", &error))
+        .map_err(|error| Failure::io("cannot write to standard output", &error))
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut message = error.to_string();
-        // The last cause is the one that names what the system said.
+        // The last cause has the message of the operating system.
         let causes = std::iter::successors(error.source(), |cause| (*cause).source());
         if let Some(cause) = causes.last().map(ToString::to_string) {
-            // ureq puts that before what the message may have said already.
+            // ureq prefixes the system's message with this, which would defeat the check for repetition below.
             let cause = cause.strip_prefix("io: ").unwrap_or(&cause);
             if !message.contains(cause) {
                 message = format!("{message}: {cause}");
@@ -74,14 +75,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// What clap has to say: help and version are answers, everything else one line.
+/// Prints a result of the argument parser: help and version in full, and an error in one line.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingSubcommand,
     };
     match error.kind() {
         DisplayHelp | DisplayVersion => {
-            // Help can never fail: whoever does not read it is not told so.
+            // Printing help succeeds even if standard output is closed.
             let _ = error.print();
             ExitCode::SUCCESS
         }
@@ -92,13 +93,13 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         _ => {
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            let said: Vec<&str> = text
+            let message: Vec<&str> = text
                 .lines()
                 .map(str::trim)
                 .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
                 .filter(|line| !line.is_empty())
                 .collect();
-            Failure::Usage(said.join(" ")).report()
+            Failure::Usage(message.join(" ")).report()
         }
     }
 }

@@ -1,28 +1,29 @@
-//! Fields as they are typed.
+//! Header fields of the flag `-H`.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 
-/// Each `Name: value` as a field.
-pub(super) fn parsed(typed: &[String]) -> Result<HeaderMap, Failure> {
+/// Parses each `Name: value` into a header field.
+pub(super) fn parse_all(lines: &[String]) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    for field in typed {
-        let (name, value) = parse(field)
-            // What follows the name may be a credential.
+    for line in lines {
+        let (name, value) = parse(line)
+            // The message leaves the value out, because it may be a credential.
             .ok_or_else(|| {
-                Failure::Usage(format!("{:?} is no field: write it as 'Name: value'", name_of(field)))
+                let name = name_of(line);
+                Failure::Usage(format!("invalid header field -H {name:?}: write it as 'Name: value'"))
             })?;
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-fn name_of(field: &str) -> &str {
-    field.split([':', ' ', '=']).next().unwrap_or_default()
+fn name_of(line: &str) -> &str {
+    line.split([':', ' ', '=']).next().unwrap_or_default()
 }
 
-fn parse(field: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = field.split_once(':')?;
+fn parse(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
     Some((name.parse().ok()?, HeaderValue::from_str(value.trim()).ok()?))
 }

@@ -1,4 +1,4 @@
-//! One URL through the pool, or cached in this process.
+//! `forwardcache get`: fetches one URL through the pool, or directly without a pool.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -17,27 +17,27 @@ use super::progress;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     let request = request(arguments)?;
-    let reaching = &arguments.asking.reaching;
-    if reaching.listed.peers.is_empty() && !reaching.listed.is_elsewhere() {
+    let access = &arguments.request.access;
+    if access.peer_list.peers.is_empty() && !access.peer_list.is_external() {
         if arguments.peers_only {
-            let text = "--peers-only needs peers: name them with --peer, --peers-file or --peers-dns";
+            let text = "--peers-only requires a list of peers: specify --peer, --peers-file or --peers-dns";
             return Err(Failure::Usage(text.to_owned()));
         }
-        return fetch(arguments, request, &own_cache(arguments)?);
+        return fetch(arguments, request, &local_cache(arguments)?);
     }
-    let last = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
-    let client = pool::client(Client::builder(), reaching, last)?;
-    let done = fetch(arguments, request, &client);
-    if done.is_ok() && client.counts().direct_fetches > 0 {
-        eprintln!("forwardcache: no peer can be asked: fetched directly");
+    let on_no_peers = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
+    let client = pool::client(Client::builder(), access, on_no_peers)?;
+    let result = fetch(arguments, request, &client);
+    if result.is_ok() && client.counts().direct_fetches > 0 {
+        eprintln!("forwardcache: no peer is available: fetched the URL directly from its origin");
     }
-    done
+    result
 }
 
-fn fetch(arguments: &Get, request: Request<Body>, way: &impl RoundTrip) -> Result<ExitCode, Failure> {
-    let response = way.round_trip(request)?;
+fn fetch(arguments: &Get, request: Request<Body>, transport: &impl RoundTrip) -> Result<ExitCode, Failure> {
+    let response = transport.round_trip(request)?;
     let status = response.status();
-    // Where there is no body, something has to be said.
+    // An error response without a body would otherwise print nothing.
     if (status.is_client_error() || status.is_server_error()) && response.body().is_empty() {
         let detail =
             Outcome::of(response.headers()).map(|outcome| format!(" ({outcome})")).unwrap_or_default();
@@ -58,10 +58,10 @@ fn fetch(arguments: &Get, request: Request<Body>, way: &impl RoundTrip) -> Resul
     }))
 }
 
-/// Without a pool, a cache of our own, so that the same rules apply.
-fn own_cache(arguments: &Get) -> Result<HttpCache, Error> {
+/// Builds a cache in this process, so that the caching rules apply without a pool too.
+fn local_cache(arguments: &Get) -> Result<HttpCache, Error> {
     let mut origin = Origin::builder();
-    if let Some(path) = &arguments.asking.reaching.ca_file {
+    if let Some(path) = &arguments.request.access.ca_file {
         origin = origin.root_certificates_file(path);
     }
     HttpCache::builder().origin(origin.build()?).store(MemoryStore::default()).build()
@@ -70,7 +70,7 @@ fn own_cache(arguments: &Get) -> Result<HttpCache, Error> {
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = forwardcache::CanonicalUrl::parse(&arguments.url).map_err(Error::from)?.uri();
-    *request.headers_mut() = fields::parsed(&arguments.asking.fields)?;
+    *request.headers_mut() = fields::parse_all(&arguments.request.fields)?;
     if let Some(limit) = arguments.max_time {
         request.extensions_mut().insert(Deadline::within(limit));
     }
@@ -83,7 +83,7 @@ fn write(
     include: bool,
     is_terminal: bool,
 ) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io("cannot write", &error);
+    let failed = |error: io::Error| Failure::io("cannot write the response", &error);
     let (head, body) = response.into_parts();
     if include {
         let mut text = format!("{:?} {}\r\n", head.version, head.status).into_bytes();
@@ -97,16 +97,16 @@ fn write(
         output.write_all(&text).map_err(failed)?;
     }
     let mut body = progress::bar(body.length(), is_terminal).wrap_read(body);
-    let mut piece = vec![0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
-        let count = match body.read(&mut piece) {
+        let count = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::from(error).into()),
         };
-        output.write_all(&piece[..count]).map_err(failed)?;
-        // What comes slowly is shown as it comes.
+        output.write_all(&buffer[..count]).map_err(failed)?;
+        // Flush each piece, so that a slow response appears as it arrives.
         output.flush().map_err(failed)?;
     }
     Ok(())

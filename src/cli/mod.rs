@@ -1,22 +1,26 @@
-//! The command's subcommands.
+//! The command `forwardcache`, an ordinary user of the library's public API.
 //!
-//! | file | what it holds |
+//! [`run`] parses the command line, starts the log and calls the module of the subcommand.
+//!
+//! | file | content |
 //! |---|---|
-//! | `arguments` | the words that may be typed |
+//! | `arguments` | subcommands, flags and their help texts |
 //! | `failure` | one line on standard error, and the exit code |
-//! | `serve` | a peer of the pool, until it is told to end |
-//! | `server` | the front that the command line asks for |
-//! | `open_files` | how many files may be open |
-//! | `get` | one URL through the pool, or cached in this process |
-//! | `why` | what would happen to a GET, as the owner of its URL says |
-//! | `purge` | what is stored, removed from every peer |
-//! | `fields` | fields as they are typed |
-//! | `owner` | which peer owns which URL |
-//! | `demo` | a pool of three in one process, and a table of what it does |
-//! | `ring` | how evenly a ring places keys, and a model of a large pool |
-//! | `pool` | the pool that the command line names, and a client of it |
-//! | `tokens` | by what the pool knows who asks |
-//! | `progress` | the bar of a long download |
+//! | `serve` | `serve`: serves a peer until a signal |
+//! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `server` | the server that `serve` starts |
+//! | `open_files` | the limit of open files |
+//! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `progress` | the progress bar of a download |
+//! | `why` | `why`: what would happen to a GET request |
+//! | `purge` | `purge`: removes stored responses from every peer |
+//! | `owner` | `owner`: which peer owns each URL |
+//! | `ring` | `ring`: the share of the keys that each peer owns |
+//! | `demo` | `demo`: a pool of three peers in one process |
+//! | `pool` | the pool of the command line, and a client for it |
+//! | `tokens` | tokens from a file or from the environment |
+//! | `fields` | header fields of the flag `-H` |
+//! | `optional` | builder options that are set only if the command line specifies them |
 
 mod arguments;
 mod demo;
@@ -24,7 +28,9 @@ mod failure;
 mod fields;
 mod get;
 mod open_files;
+mod optional;
 mod owner;
+mod peer_options;
 mod pool;
 mod progress;
 mod purge;
@@ -42,16 +48,17 @@ use log::{Level, Log, Metadata, Record};
 use arguments::{Arguments, Command};
 use failure::Failure;
 
-/// Does what the command line says.
+/// Runs the subcommand of the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(&error),
     };
-    // Those who ask once say in the end themselves what became of it, and what the demo loses is no news.
-    let asks = matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
-    start_log(arguments.verbose, asks);
-    let done = match arguments.command {
+    // `get` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
+    let hides_client_warnings =
+        matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
+    start_log(arguments.verbose, hides_client_warnings);
+    let result = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
@@ -60,13 +67,13 @@ pub(crate) fn run() -> ExitCode {
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Demo => demo::run(),
     };
-    done.unwrap_or_else(Failure::report)
+    result.unwrap_or_else(Failure::report)
 }
 
-/// `RUST_LOG` says what is logged; without it, warnings, and with `-v` what happened to every request.
-fn start_log(verbose: bool, asks: bool) {
-    // tiny_http calls it an error that its listener is closed, which is how a front is shut down.
-    let default = match (verbose, asks) {
+/// Starts the log. `RUST_LOG` selects what is logged. Default: warnings, and with `-v` the outcome of every request.
+fn start_log(verbose: bool, hides_client_warnings: bool) {
+    // tiny_http is off because it logs an error when its listener is closed, which is how its server shuts down.
+    let default = match (verbose, hides_client_warnings) {
         (true, _) => "warn,tiny_http=off,forwardcache=debug",
         (false, false) => "warn,tiny_http=off",
         (false, true) => "warn,tiny_http=off,forwardcache::client=off",
@@ -74,20 +81,21 @@ fn start_log(verbose: bool, asks: bool) {
     let environment = env_logger::Env::default().default_filter_or(default);
     let logger = env_logger::Builder::from_env(environment).format_target(false).build();
     log::set_max_level(logger.filter());
-    // Another one is set by nobody.
-    let _ = log::set_boxed_logger(Box::new(Discreet(logger)));
+    // This fails only if a logger is already set, and nothing else in this program sets one.
+    let _ = log::set_boxed_logger(Box::new(CredentialSafeLogger(logger)));
 }
 
-/// Libraries that show whole requests, credentials and all, to whoever asks for debugging.
-const TALKATIVE: [&str; 2] = ["ureq", "rustls"];
+/// Libraries whose debug messages contain whole requests with their credentials.
+const LIBRARIES_THAT_LOG_CREDENTIALS: [&str; 2] = ["ureq", "rustls"];
 
-/// A log in which they only warn, whatever `RUST_LOG` says.
-struct Discreet(env_logger::Logger);
+/// A logger that lets those libraries log only warnings and errors, whatever `RUST_LOG` specifies.
+struct CredentialSafeLogger(env_logger::Logger);
 
-impl Log for Discreet {
+impl Log for CredentialSafeLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_talkative = TALKATIVE.iter().any(|library| metadata.target().starts_with(library));
-        !(is_talkative && metadata.level() > Level::Warn) && self.0.enabled(metadata)
+        let may_log_credentials =
+            LIBRARIES_THAT_LOG_CREDENTIALS.iter().any(|library| metadata.target().starts_with(library));
+        !(may_log_credentials && metadata.level() > Level::Warn) && self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -1,19 +1,21 @@
-//! How many files this process may have open: each connection is one.
+//! The limit of open files: each connection needs one.
 
-/// Raises the limit to the highest that the system allows without more rights.
+/// Raises the soft limit of open files to the hard limit, which needs no privileges.
 #[cfg(unix)]
-pub(super) fn raise() {
+pub(super) fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return;
     }
-    let said = |limit: Option<u64>| limit.map_or("any number of".to_owned(), |limit| limit.to_string());
+    let display = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => log::info!("this process may open {} files, not {}", said(maximum), said(current)),
-        Err(error) => log::warn!("this process may open no more than {} files: {error}", said(current)),
+        Ok(()) => {
+            log::info!("raised the limit of open files from {} to {}", display(current), display(maximum));
+        }
+        Err(error) => log::warn!("cannot raise the limit of {} open files: {error}", display(current)),
     }
 }
 
 #[cfg(not(unix))]
-pub(super) fn raise() {}
+pub(super) fn raise_limit() {}

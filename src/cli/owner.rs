@@ -1,4 +1,4 @@
-//! Which peer owns which URL.
+//! `forwardcache owner`: which peer owns each URL.
 
 use std::process::ExitCode;
 
@@ -9,11 +9,11 @@ use super::failure::{Failure, print};
 use super::pool;
 
 pub(crate) fn run(arguments: &Owner) -> Result<ExitCode, Failure> {
-    let members = pool::members(&arguments.listed.peers)?;
-    let client = pool::placing(&arguments.ring, Client::builder()).members(members).build()?;
-    arguments.listed.read_into(&client)?;
+    let members = pool::members(&arguments.peer_list.peers)?;
+    let client = pool::with_ring(&arguments.ring, Client::builder()).members(members).build()?;
+    arguments.peer_list.load_into(&client)?;
     for url in &arguments.urls {
-        let owner = client.owner(url)?.ok_or_else(|| Failure::failed("the pool has no peer"))?;
+        let owner = client.owner(url)?.ok_or_else(|| Failure::failed("the pool has no peers"))?;
         print(format_args!("{owner}\t{url}\n"))?;
     }
     Ok(ExitCode::SUCCESS)

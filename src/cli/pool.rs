@@ -1,4 +1,4 @@
-//! The pool that the command line names, and a client of it.
+//! The pool of the command line, and a client for it.
 
 use std::time::SystemTime;
 
@@ -7,17 +7,19 @@ use forwardcache::{
     RingKind,
 };
 
-use super::arguments::{Listed, Reaching, RingName, RingOptions};
-use super::server::with;
+use super::arguments::{PeerList, PoolAccess, RingName, RingOptions};
+use super::optional::with;
 use super::tokens;
 
-impl Listed {
-    pub(crate) fn is_elsewhere(&self) -> bool {
+impl PeerList {
+    /// Returns whether the list comes from a file or from DNS.
+    pub(crate) fn is_external(&self) -> bool {
         self.peers_file.is_some() || self.peers_dns.is_some()
     }
 
-    /// The list that is kept elsewhere, if one is. A name without a scheme is that of peers that speak this one.
-    pub(crate) fn members(&self, scheme: &str) -> Result<Option<Box<dyn Discovery>>, Error> {
+    /// Returns the source of an external list, or `None` if the list is not external. A DNS name without a scheme
+    /// gets this one.
+    pub(crate) fn discovery(&self, scheme: &str) -> Result<Option<Box<dyn Discovery>>, Error> {
         if let Some(path) = &self.peers_file {
             return Ok(Some(Box::new(FileDiscovery::new(path))));
         }
@@ -25,69 +27,71 @@ impl Listed {
         Ok(Some(Box::new(DnsDiscovery::new(&name)?)))
     }
 
-    /// How a client is told of it, with a space in front.
-    pub(crate) fn typed(&self, scheme: &str) -> Option<String> {
+    /// Returns the flag that selects the same external list, preceded by a space.
+    pub(crate) fn flag(&self, scheme: &str) -> Option<String> {
         match (&self.peers_file, self.base_url(scheme)) {
             (Some(path), _) => Some(format!(" --peers-file {}", path.display())),
             (None, name) => name.map(|name| format!(" --peers-dns {name}")),
         }
     }
 
-    /// The name with its scheme. What has no port either is left as it is, to be refused.
+    /// Returns the DNS name with a scheme. A name without a port stays unchanged, and [`DnsDiscovery`] rejects it.
     fn base_url(&self, scheme: &str) -> Option<String> {
         let name = self.peers_dns.as_ref()?;
         let has_port = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let is_whole = name.contains("://") || !has_port;
-        Some(if is_whole { name.clone() } else { format!("{scheme}://{name}") })
+        let stays_unchanged = name.contains("://") || !has_port;
+        Some(if stays_unchanged { name.clone() } else { format!("{scheme}://{name}") })
     }
 
-    /// Reads the list once, for a client that is soon gone.
-    pub(crate) fn read_into(&self, client: &Client) -> Result<(), Error> {
-        if let Some(members) = self.members("http")? {
-            Membership::new(client, members).refresh(SystemTime::now())?;
+    /// Reads an external list once, for a client that sends only a few requests.
+    pub(crate) fn load_into(&self, client: &Client) -> Result<(), Error> {
+        if let Some(discovery) = self.discovery("http")? {
+            Membership::new(client, discovery).refresh(SystemTime::now())?;
         }
         Ok(())
     }
 }
 
-/// A client of the pool that is named, which does this when no peer is left.
-pub(crate) fn client(client: ClientBuilder, reaching: &Reaching, last: OnNoPeers) -> Result<Client, Error> {
-    let pool = &reaching.pool;
-    let client = placing(&pool.ring, client)
-        .members(members(&reaching.listed.peers)?)
+/// Builds a client for the pool of the command line. `on_no_peers` applies if no peer is available.
+pub(crate) fn client(
+    client: ClientBuilder,
+    access: &PoolAccess,
+    on_no_peers: OnNoPeers,
+) -> Result<Client, Error> {
+    let pool = &access.pool;
+    let client = with_ring(&pool.ring, client)
+        .members(members(&access.peer_list.peers)?)
         .path(&pool.path)
         .accept_unmarked(pool.go_peers)
-        .on_no_peers(last);
-    let client = with(client, reaching.ca_file.as_ref(), ClientBuilder::root_certificates_file);
-    let identity = reaching.cert_file.as_ref().zip(reaching.key_file.as_ref());
+        .on_no_peers(on_no_peers);
+    let client = with(client, access.ca_file.as_ref(), ClientBuilder::root_certificates_file);
+    let identity = access.cert_file.as_ref().zip(access.key_file.as_ref());
     let client = with(client, identity, |client, (certificates, key)| {
         client.client_certificate_files(certificates, key)
     });
-    let tokens = tokens::of(reaching.token_file.as_deref())?;
+    let tokens = tokens::load(access.token_file.as_deref())?;
     let client = with(client, tokens, ClientBuilder::tokens).build()?;
-    reaching.listed.read_into(&client)?;
+    access.peer_list.load_into(&client)?;
     Ok(client)
 }
 
-/// A client that places URLs so.
-pub(crate) fn placing(options: &RingOptions, client: ClientBuilder) -> ClientBuilder {
-    with(client.ring(kind(options.ring)), options.replicas, ClientBuilder::replicas)
-}
-
-fn kind(name: RingName) -> RingKind {
-    match name {
+/// Applies the ring options to a client.
+pub(crate) fn with_ring(options: &RingOptions, client: ClientBuilder) -> ClientBuilder {
+    let kind = match options.ring {
         RingName::Compatible => RingKind::Compatible,
         RingName::Rendezvous => RingKind::Rendezvous,
-    }
+    };
+    with(client.ring(kind), options.replicas, ClientBuilder::replicas)
 }
 
-/// Peers as they were typed. What cannot be read cannot be relied on to hide its userinfo either.
+/// Parses the values of `--peer`.
 pub(crate) fn members(peers: &[String]) -> Result<Vec<Member>, Error> {
-    let read = |text: &String| {
-        Member::parse(text).map_err(|bad| {
-            let error = Error::from(bad);
+    let parse = |text: &String| {
+        Member::parse(text).map_err(|invalid| {
+            let error = Error::from(invalid);
+            // The userinfo of an invalid URL cannot be found reliably, so the error does not quote such a URL.
             if text.contains('@') { error } else { error.with_peer(text) }
         })
     };
-    peers.iter().map(read).collect()
+    peers.iter().map(parse).collect()
 }

@@ -1,11 +1,12 @@
-//! The bar of a long download.
+//! The progress bar of a download.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// Shows how much of a body has come: on a terminal, and only where the body itself does not go there too.
+/// Returns a bar that shows how much of the body has arrived. It is hidden unless standard error is a terminal, and
+/// if the body itself is written to a terminal.
 pub(crate) fn bar(length: Option<u64>, body_goes_to_terminal: bool) -> ProgressBar {
     let bar = match length {
         Some(length) => ProgressBar::new(length).with_style(style(

@@ -1,4 +1,4 @@
-//! What is stored, removed from every peer.
+//! `forwardcache purge`: removes stored responses from every peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -10,43 +10,43 @@ use super::failure::{Failure, print};
 use super::pool;
 
 pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
-    // All of what was typed is read before any of it is done.
+    // Parse all URLs first, so that an invalid URL fails before anything is removed.
     let purges = purges(arguments)?.into_iter();
     let purges: Vec<_> = purges.map(|purge| if arguments.soft { purge.soft() } else { purge }).collect();
     let client = Client::builder().purge_timeout(arguments.max_time);
-    let client = pool::client(client, &arguments.reaching, OnNoPeers::Fail)?;
-    let mut went: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
+    let client = pool::client(client, &arguments.access, OnNoPeers::Fail)?;
+    let mut removed: BTreeMap<PeerUrl, Purged> = BTreeMap::new();
     let mut failed: Vec<(PeerUrl, Error)> = Vec::new();
-    let mut left = client.pool();
-    let mut of_other_pools = BTreeSet::new();
+    let mut remaining = client.pool();
+    let mut knows_other_pool = BTreeSet::new();
     for purge in &purges {
-        for answered in client.purge_at(&left, purge)?.peers {
-            if answered.knows_other_pool {
-                of_other_pools.insert(answered.peer.clone());
+        for result in client.purge_at(&remaining, purge)?.peers {
+            if result.knows_other_pool {
+                knows_other_pool.insert(result.peer.clone());
             }
-            match answered.result {
+            match result.result {
                 Ok(purged) => {
-                    let sum = went.entry(answered.peer).or_default();
+                    let sum = removed.entry(result.peer).or_default();
                     *sum = sum.and(purged);
                 }
-                Err(error) => failed.push((answered.peer, error)),
+                Err(error) => failed.push((result.peer, error)),
             }
         }
-        // Who did not do one would keep the others waiting for each of the rest.
-        left.retain(|peer| failed.iter().all(|(gone, _)| gone != peer));
-        if left.is_empty() {
+        // Skip a failed peer from now on: it would delay each of the remaining purges.
+        remaining.retain(|peer| failed.iter().all(|(failed, _)| failed != peer));
+        if remaining.is_empty() {
             break;
         }
     }
-    for (peer, purged) in &went {
-        // What it did of several before it failed is no whole.
-        if failed.iter().all(|(gone, _)| gone != peer) {
-            let other = if of_other_pools.contains(peer) { " other-pool" } else { "" };
-            print(format_args!("{peer}\t{purged}{other}\n"))?;
+    for (peer, purged) in &removed {
+        // The count of a peer that failed later covers only a part of the purges.
+        if failed.iter().all(|(failed, _)| failed != peer) {
+            let suffix = if knows_other_pool.contains(peer) { " other-pool" } else { "" };
+            print(format_args!("{peer}\t{purged}{suffix}\n"))?;
         }
     }
     for (peer, error) in &failed {
-        eprintln!("forwardcache: {peer} may still hold it: {}", error.message());
+        eprintln!("forwardcache: {peer} may still serve purged responses: {}", error.message());
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

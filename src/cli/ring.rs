@@ -1,4 +1,4 @@
-//! What each peer of a pool owns.
+//! `forwardcache ring`: the share of the keys that each peer owns.
 
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ use super::pool;
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = &arguments.ring;
     let members = pool::members(&arguments.peers)?;
-    // A client says which options do not go together, and what cannot be a pool.
-    pool::placing(options, Client::builder()).build()?;
+    // Building a client validates the combination of options and the pool.
+    pool::with_ring(options, Client::builder()).build()?;
     let members = Client::builder().members(members).build()?.members();
     let weighted = members.iter().map(|member| (member.url().as_str(), member.weight()));
     let shares = match options.ring {
@@ -23,12 +23,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         RingName::Rendezvous => Rendezvous::new(weighted).shares(),
     };
-    print(text(&members, &shares))?;
+    print(table(&members, &shares))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line a peer: its part of the keys, by its fair share, and who it is.
-fn text(members: &[Member], shares: &[f64]) -> String {
+/// Formats one line for each peer: its share of the keys, the ratio to its fair share, and its URL.
+fn table(members: &[Member], shares: &[f64]) -> String {
     let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
     let line = |(member, share): (&Member, &f64)| {
         let fair = f64::from(member.weight().get()) / total;
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_told_by_its_weight() {
+    fn table_compares_each_share_with_its_weight() {
         let members = ["http://a", "http://b weight=3"].map(|text| Member::parse(text).unwrap());
-        let text = text(&members, &[0.2, 0.8]);
-        assert_eq!(text, "20.0000 %\t0.800\thttp://a\n80.0000 %\t1.067\thttp://b weight=3\n");
+        let table = table(&members, &[0.2, 0.8]);
+        assert_eq!(table, "20.0000 %\t0.800\thttp://a\n80.0000 %\t1.067\thttp://b weight=3\n");
     }
 }

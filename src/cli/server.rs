@@ -1,83 +1,81 @@
-//! The front that the command line asks for.
+//! The server that `serve` starts, configured by its flags.
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use forwardcache::{ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
 
-use super::arguments::{Front, FrontArguments};
+use super::arguments::{ServerArguments, ServerKind};
+use super::optional::with;
 
-/// How many threads may wait for origins, where nobody says.
+/// The default number of threads that may wait for origins.
 const WORKERS: usize = 1024;
 
-/// How many connections there may be, where nobody says.
+/// The default limit of open connections.
 const CONNECTIONS: usize = 16_384;
 
-/// The fixed number of threads on tiny_http, where nobody says.
+/// The default number of threads of the tiny_http server.
 const TINY_HTTP_WORKERS: usize = 64;
 
-/// Serves the peer with it.
+/// Serves the peer on the listener, with the selected server.
 pub(super) fn serve(
     peer: &Peer,
     listener: TcpListener,
-    front: Front,
+    kind: ServerKind,
     workers: Option<u16>,
-    options: ServerConfig,
+    config: ServerConfig,
 ) -> Result<ServerHandle, Error> {
-    if front == Front::Event {
-        return peer.serve_on(listener, options);
+    if kind == ServerKind::Event {
+        return peer.serve_on(listener, config);
     }
     let workers = workers.map_or(TINY_HTTP_WORKERS, usize::from);
-    let serving = TinyHttpServer::on(listener, options.workers(workers), peer.handler_for(workers))?;
-    peer.is_served_on(serving.local_addr());
-    Ok(serving)
+    let handle = TinyHttpServer::on(listener, config.workers(workers), peer.handler_for(workers))?;
+    peer.is_served_on(handle.local_addr());
+    Ok(handle)
 }
 
-/// What was said of it, where that makes sense.
-pub(super) fn options(typed: &FrontArguments, tls: Option<ServerTls>) -> Result<ServerConfig, Error> {
-    let is_about_event = tls.is_some()
-        || typed.io_threads.is_some()
-        || typed.max_connections.is_some()
-        || typed.max_connections_per_address.is_some()
-        || typed.max_head.is_some()
-        || typed.max_fields.is_some()
-        || typed.max_target.is_some()
-        || typed.head_timeout.is_some()
-        || typed.idle_timeout.is_some()
-        || typed.max_queue_wait.is_some()
-        || typed.min_transfer_rate.is_some();
-    if typed.front == Front::TinyHttp && is_about_event {
-        let text = "--front tiny_http has no TLS, and knows of no threads and limits but --workers, \
-                    --queue-length, --max-request-body and --stall-timeout";
+/// Returns the server's configuration.
+///
+/// # Errors
+///
+/// [`ErrorKind::BadOption`] if a flag does not apply to tiny_http.
+pub(super) fn config(arguments: &ServerArguments, tls: Option<ServerTls>) -> Result<ServerConfig, Error> {
+    let has_event_options = tls.is_some()
+        || arguments.io_threads.is_some()
+        || arguments.max_connections.is_some()
+        || arguments.max_connections_per_address.is_some()
+        || arguments.max_head.is_some()
+        || arguments.max_fields.is_some()
+        || arguments.max_target.is_some()
+        || arguments.head_timeout.is_some()
+        || arguments.idle_timeout.is_some()
+        || arguments.max_queue_wait.is_some()
+        || arguments.min_transfer_rate.is_some();
+    if arguments.kind == ServerKind::TinyHttp && has_event_options {
+        let text = "--front tiny_http does not support TLS, and of the flags for threads and limits it supports \
+                    only --workers, --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }
-    let set = ServerConfig::new();
-    let set = set.workers(typed.workers.map_or(WORKERS, usize::from));
-    let set = with(set, typed.max_queue_wait, |set, time| set.max_queue_wait(seconds(time)));
-    let set = with(set, typed.io_threads, |set, number| set.io_threads(number.into()));
-    let set = with(set, typed.queue_length, |set, number| set.queue_length(count(number)));
-    // Said in any case, so that it is a warning where there may be fewer.
-    let set = set.max_connections(typed.max_connections.map_or(CONNECTIONS, count));
-    let set = with(set, typed.max_connections_per_address, |set, number| {
-        set.max_connections_per_address(count(number))
+    let config = ServerConfig::new();
+    let config = config.workers(arguments.workers.map_or(WORKERS, usize::from));
+    let config = with(config, arguments.max_queue_wait, |config, time| config.max_queue_wait(seconds(time)));
+    let config = with(config, arguments.io_threads, |config, number| config.io_threads(number.into()));
+    let config = with(config, arguments.queue_length, |config, number| config.queue_length(count(number)));
+    // The default is set explicitly, so that the server warns if the system allows fewer open files.
+    let config = config.max_connections(arguments.max_connections.map_or(CONNECTIONS, count));
+    let config = with(config, arguments.max_connections_per_address, |config, number| {
+        config.max_connections_per_address(count(number))
     });
-    let set = with(set, typed.max_head, |set, size| set.max_head(length(size)));
-    let set = with(set, typed.max_fields, |set, number| set.max_fields(number.into()));
-    let set = with(set, typed.max_target, |set, size| set.max_target(length(size)));
-    let set = with(set, typed.max_request_body, |set, size| set.max_body(size.bytes()));
-    let set = with(set, typed.head_timeout, |set, time| set.head_timeout(seconds(time)));
-    let set = with(set, typed.idle_timeout, |set, time| set.idle_timeout(seconds(time)));
-    let set = with(set, typed.stall_timeout, |set, time| set.write_timeout(seconds(time)));
-    let set = with(set, typed.min_transfer_rate, |set, size| set.min_transfer_rate(size.bytes()));
-    Ok(with(set, tls, ServerConfig::tls))
-}
-
-/// The options with this value, where there is one.
-pub(super) fn with<O, T>(options: O, value: Option<T>, set: impl FnOnce(O, T) -> O) -> O {
-    match value {
-        Some(value) => set(options, value),
-        None => options,
-    }
+    let config = with(config, arguments.max_head, |config, size| config.max_head(length(size)));
+    let config = with(config, arguments.max_fields, |config, number| config.max_fields(number.into()));
+    let config = with(config, arguments.max_target, |config, size| config.max_target(length(size)));
+    let config = with(config, arguments.max_request_body, |config, size| config.max_body(size.bytes()));
+    let config = with(config, arguments.head_timeout, |config, time| config.head_timeout(seconds(time)));
+    let config = with(config, arguments.idle_timeout, |config, time| config.idle_timeout(seconds(time)));
+    let config = with(config, arguments.stall_timeout, |config, time| config.write_timeout(seconds(time)));
+    let config =
+        with(config, arguments.min_transfer_rate, |config, size| config.min_transfer_rate(size.bytes()));
+    Ok(with(config, tls, ServerConfig::tls))
 }
 
 fn count(number: u32) -> usize {

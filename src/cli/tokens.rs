@@ -1,15 +1,15 @@
-//! By what the pool knows who asks.
+//! Tokens from a file or from the environment.
 
 use std::env;
 use std::path::Path;
 
 use forwardcache::{Error, ErrorKind, Tokens};
 
-/// Where a token may be put that is to stand on no command line.
+/// The environment variable for a token. Unlike a command line, other users cannot read it.
 const VARIABLE: &str = "FORWARDCACHE_TOKEN";
 
-/// Those of the file, or the one of the environment.
-pub(super) fn of(file: Option<&Path>) -> Result<Option<Tokens>, Error> {
+/// Returns the tokens of the file, or without a file the token of the environment variable.
+pub(super) fn load(file: Option<&Path>) -> Result<Option<Tokens>, Error> {
     if let Some(file) = file {
         return Tokens::from_file(file).map(Some);
     }
@@ -19,7 +19,7 @@ pub(super) fn of(file: Option<&Path>) -> Result<Option<Tokens>, Error> {
             .map_err(|error| Error::new(ErrorKind::BadOption, format!("{VARIABLE}: {}", error.message()))),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => {
-            Err(Error::new(ErrorKind::BadOption, format!("{VARIABLE} is not text")))
+            Err(Error::new(ErrorKind::BadOption, format!("{VARIABLE} is not valid UTF-8")))
         }
     }
 }

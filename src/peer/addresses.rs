@@ -1,4 +1,4 @@
-//! The addresses of the members of a pool, as far as they are known.
+//! The IP addresses of the members of a pool.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -12,149 +12,108 @@ use crate::base::names::{Lookup, Names};
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 
-/// For how long what was resolved is taken for right.
+/// How long resolved addresses are used before the names are resolved again.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long the lookup of a name may take, and of all names.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE_FOR_ALL: Duration = Duration::from_secs(30);
+/// The time limit for resolving one name.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which addresses the members have. Names are resolved by a thread that is started for it, one at a time.
+/// The time limit for resolving all names of a pool.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The addresses of the members. A thread that is started on demand resolves their names, one name at a time.
 #[derive(Debug)]
 pub(super) struct MemberAddresses {
     names: Arc<Names>,
-    known: Mutex<Known>,
+    resolved: Mutex<Resolved>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Resolved {
     by_host: HashMap<String, Vec<IpAddr>>,
-    /// All of those.
+    /// The union of all addresses in `by_host`.
     addresses: HashSet<IpAddr>,
-    /// Of which pool, and when that was asked for last.
-    of: Option<(PoolDigest, Instant)>,
+    /// The pool whose names were resolved last, and when that started.
+    source: Option<(PoolDigest, Instant)>,
     is_resolving: bool,
 }
 
-/// The thread that resolves names, until it is dropped.
-struct Resolving(Arc<MemberAddresses>);
+/// Permits its owner, one thread at a time, to resolve names. Dropping it permits the next thread.
+struct ResolvePermit(Arc<MemberAddresses>);
 
-impl Drop for Resolving {
+impl Drop for ResolvePermit {
     fn drop(&mut self) {
-        self.0.known.lock().is_resolving = false;
+        self.0.resolved.lock().is_resolving = false;
     }
 }
 
 impl MemberAddresses {
     pub(super) fn new(lookup: impl Lookup + 'static) -> Arc<Self> {
-        Arc::new(Self { names: Names::unremembered(lookup), known: Mutex::default() })
+        Arc::new(Self { names: Names::unremembered(lookup), resolved: Mutex::default() })
     }
 
-    /// Whether a member of the pool with this digest has the address. Never waits: a name has no address as long as it
-    /// was never resolved, and those that it had last where it can no longer be resolved.
-    pub(super) fn has(
+    /// Returns whether a member of the pool with this digest has the address. Never blocks: a name has no addresses until
+    /// it has been resolved, and keeps its last addresses if it can no longer be resolved.
+    pub(super) fn contain(
         self: &Arc<Self>,
         address: IpAddr,
         pool: PoolDigest,
         now: Instant,
         members: impl FnOnce() -> Vec<PeerUrl>,
     ) -> bool {
-        let mut known = self.known.lock();
-        let is_fresh =
-            known.of.is_some_and(|(of, since)| of == pool && now.saturating_duration_since(since) < LIFETIME);
+        let mut resolved = self.resolved.lock();
+        let is_fresh = resolved
+            .source
+            .is_some_and(|(source, since)| source == pool && now.saturating_duration_since(since) < LIFETIME);
         let mut unresolved = HashSet::new();
-        if !is_fresh && !known.is_resolving {
-            known.of = Some((pool, now));
-            let mut former = std::mem::take(&mut known.by_host);
+        if !is_fresh && !resolved.is_resolving {
+            resolved.source = Some((pool, now));
+            let mut previous = std::mem::take(&mut resolved.by_host);
             for member in members() {
                 let host = member.host();
                 let literal = host.parse().ok().map(|literal: IpAddr| vec![literal.to_canonical()]);
                 if literal.is_none() {
                     unresolved.insert(host.to_owned());
                 }
-                if let Some(found) = literal.or_else(|| former.remove(host)) {
-                    known.by_host.insert(host.to_owned(), found);
+                if let Some(found) = literal.or_else(|| previous.remove(host)) {
+                    resolved.by_host.insert(host.to_owned(), found);
                 }
             }
-            known.collect();
-            known.is_resolving = !unresolved.is_empty();
+            resolved.update_addresses();
+            resolved.is_resolving = !unresolved.is_empty();
         }
-        let is_known = known.addresses.contains(&address.to_canonical());
-        drop(known);
+        let is_member = resolved.addresses.contains(&address.to_canonical());
+        drop(resolved);
         if !unresolved.is_empty() {
-            let resolving = Resolving(Arc::clone(self));
-            let resolve = move || resolving.0.resolve(unresolved);
+            let permit = ResolvePermit(Arc::clone(self));
+            let resolve = move || permit.0.resolve(unresolved);
             if let Err(error) = thread::Builder::new().name("members".to_owned()).spawn(resolve) {
-                log::warn!("the names of peers cannot be resolved: {error}");
+                log::warn!("cannot start the thread that resolves the names of peers: {error}");
             }
         }
-        is_known
+        is_member
     }
 
     fn resolve(&self, hosts: HashSet<String>) {
-        let begun = Instant::now();
+        let start = Instant::now();
         for host in hosts {
-            if begun.elapsed() >= PATIENCE_FOR_ALL {
+            if start.elapsed() >= TOTAL_TIMEOUT {
                 break;
             }
-            if let Ok(found) = self.names.addresses(&host, Instant::now().checked_add(PATIENCE)) {
+            if let Ok(found) = self.names.addresses(&host, Instant::now().checked_add(LOOKUP_TIMEOUT)) {
                 let found = found.iter().map(IpAddr::to_canonical).collect();
-                self.known.lock().by_host.insert(host, found);
+                self.resolved.lock().by_host.insert(host, found);
             }
         }
-        self.known.lock().collect();
+        self.resolved.lock().update_addresses();
     }
 }
 
-impl Known {
-    fn collect(&mut self) {
+impl Resolved {
+    fn update_addresses(&mut self) {
         self.addresses = self.by_host.values().flatten().copied().collect();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use crossbeam_channel::{Receiver, unbounded};
-
-    use super::*;
-
-    /// Waits for each answer to be given.
-    #[derive(Debug)]
-    struct Scripted(Receiver<io::Result<Vec<IpAddr>>>);
-
-    impl Lookup for Scripted {
-        fn look_up(&self, _: &str) -> io::Result<Vec<IpAddr>> {
-            self.0.recv().unwrap()
-        }
-    }
-
-    #[test]
-    fn literals_are_known_at_once_and_names_once_they_are_resolved() {
-        let (answer, answers) = unbounded();
-        let (addresses, start) = (MemberAddresses::new(Scripted(answers)), Instant::now());
-        let members = |urls: &[&str]| urls.iter().map(|url| PeerUrl::parse(url).unwrap()).collect();
-        let both = || members(&["http://10.0.0.1:3000", "http://[2001:db8::1]", "http://two.example"]);
-        let (pool, other) = (PoolDigest::of("pool"), PoolDigest::of("other"));
-        let has = |address: &str, pool, now| addresses.has(address.parse().unwrap(), pool, now, both);
-        let until_resolved = || {
-            while addresses.known.lock().is_resolving {
-                thread::yield_now();
-            }
-        };
-        assert!(has("10.0.0.1", pool, start) && has("::ffff:10.0.0.1", pool, start));
-        assert!(has("2001:db8::1", pool, start) && !has("10.0.0.2", pool, start));
-        answer.send(Ok(vec!["10.0.0.2".parse().unwrap()])).unwrap();
-        until_resolved();
-        assert!(has("10.0.0.2", pool, start) && !has("10.0.0.3", pool, start));
-        // It cannot be resolved any more.
-        answer.send(Err(io::ErrorKind::TimedOut.into())).unwrap();
-        assert!(has("10.0.0.2", pool, start + LIFETIME));
-        until_resolved();
-        assert!(has("10.0.0.2", pool, start + LIFETIME));
-        let rest = || members(&["http://10.0.0.1:3000"]);
-        assert!(!addresses.has("10.0.0.2".parse().unwrap(), other, start + LIFETIME, rest));
-        assert!(addresses.has("10.0.0.1".parse().unwrap(), other, start + LIFETIME, rest));
-    }
-}
+mod tests;

@@ -1,13 +1,13 @@
-//! A peer that is about to end.
+//! Announces that a peer is leaving its pool.
 
 use log::info;
 
 use super::member::Peer;
 
 impl Peer {
-    /// Tells the pool that this peer is about to end, so that nobody comes to it in vain: its health says so from now
-    /// on, the other peers are told, for a second at most, and whoever asks is told with the answer. It answers all
-    /// the same. For a program that then gives its clients a moment, and shuts its front down.
+    /// Announces that this peer is leaving, so that clients and other peers stop sending it requests. It notifies the
+    /// other peers, for at most a second. From now on `/healthz` responds with 503, and every response states that this
+    /// peer is leaving. The peer keeps serving: the program gives its clients some time and then shuts its server down.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -15,18 +15,18 @@ impl Peer {
     /// use forwardcache::Peer;
     ///
     /// let peer = Peer::builder("http://10.0.0.1:3000").build()?;
-    /// let serving = peer.serve("10.0.0.1:3000")?;
-    /// // When it is to end:
+    /// let server = peer.serve("10.0.0.1:3000")?;
+    /// // To shut down:
     /// peer.leave();
     /// std::thread::sleep(Duration::from_secs(2));
-    /// serving.shutdown();
-    /// serving.join();
+    /// server.shutdown();
+    /// server.join();
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn leave(&self) {
-        if self.inner.proxy.begins_to_leave() {
-            let told = self.client().tell_of_leaving(self.self_url());
-            info!("leaving the pool: {told} of the other peers are told");
+        if self.inner.proxy.start_leaving() {
+            let count = self.client().tell_of_leaving(self.self_url());
+            info!("leaving the pool: notified {count} of the other peers");
         }
     }
 }

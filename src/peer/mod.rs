@@ -1,25 +1,30 @@
-//! A member of the pool: a client that owns a share.
+//! A member of the pool: it sends requests like a client, and it owns and serves a share of the URLs.
 //!
-//! | file | what it holds |
+//! The entry is [`Peer`]. Its own share is an `HttpCache`; requests for all other URLs go through its `Client`.
+//!
+//! | file | content |
 //! |---|---|
-//! | `member` | [`Peer`]: its own keys in process, all others from their owners; handler and front |
-//! | `addresses` | which addresses the members have |
-//! | `pool` | what it knows of the pool, for the answering side and for the budgets of origins |
-//! | `threads` | on which threads it refreshes |
-//! | `admin` | what it says to those who run it |
-//! | `metrics` | what it has counted, for Prometheus |
-//! | `leaving` | what it says before it ends |
-//! | `warm_up` | what a new owner asks of the former one |
-//! | `builder` | [`PeerBuilder`]: what it is made of |
+//! | `member` | [`Peer`]: requests, purges, changes of the pool and of rules |
+//! | `builder` | [`PeerBuilder`]: options, and how the parts of a peer are assembled |
+//! | `serving` | handler and servers of a peer |
+//! | `endpoint` | from a request to a response: `/proxy`, purging, access, health |
+//! | `client_pool` | the pool of the client, as the endpoint sees it |
+//! | `addresses` | the IP addresses of the members |
+//! | `threads` | threads for background refreshes |
+//! | `warm_up` | takes stored responses over from the previous owner after a change of the pool |
+//! | `leaving` | announces that the peer is leaving |
+//! | `admin` | the address for operators: health, metrics, status, purging |
+//! | `metrics` | counters in the text format of Prometheus |
 
 mod addresses;
 mod admin;
 mod builder;
-pub(crate) mod endpoint;
+mod client_pool;
+mod endpoint;
 mod leaving;
 mod member;
 mod metrics;
-mod pool;
+mod serving;
 mod threads;
 mod warm_up;
 

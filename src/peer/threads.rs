@@ -1,4 +1,4 @@
-//! The threads on which a peer refreshes, and fetches for in-process callers that may leave before the response.
+//! Threads for background refreshes, and for fetches whose caller may stop waiting before the response arrives.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,7 +6,7 @@ use crate::base::ledger::Ledger;
 use crate::message::nonblocking::{Job, Spawn};
 use crate::scheduler::{PoolOptions, Scheduler, Servers};
 
-/// Those of a server that serves the peer, or, as long as there is none, some of its own: up to 64, started on demand.
+/// The workers of a server that serves the peer. Without a server, the peer starts up to 64 threads of its own on demand.
 pub(super) struct PeerThreads {
     servers: Servers,
     own: OnceLock<Scheduler>,
@@ -18,7 +18,7 @@ impl PeerThreads {
         Arc::new(Self { servers: Servers::default(), own: OnceLock::new(), ledger })
     }
 
-    /// The servers that serve the peer.
+    /// Returns the servers that serve the peer.
     pub(super) fn servers(&self) -> &Servers {
         &self.servers
     }
@@ -29,8 +29,8 @@ impl Spawn for PeerThreads {
         match self.servers.schedulers().iter().find(|server| server.is_open()) {
             Some(server) => server.spawn(job),
             None => {
-                let own = || Scheduler::new(&PoolOptions::default(), &self.ledger, Box::new(|_| None));
-                self.own.get_or_init(own).spawn(job)
+                let start = || Scheduler::new(&PoolOptions::default(), &self.ledger, Box::new(|_| None));
+                self.own.get_or_init(start).spawn(job)
             }
         }
     }

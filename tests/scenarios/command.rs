@@ -80,7 +80,10 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["get", "foo"], "absolute"),
         (&["get", "http://user:secret@host/"], "user name"),
         (&["get", "--peer", "nonsense", "http://host/"], "nonsense"),
-        (&["get", "-H", "Authorization Basic secret", "http://host/"], "\"Authorization\" is no field"),
+        (
+            &["get", "-H", "Authorization Basic secret", "http://host/"],
+            "invalid header field -H \"Authorization\"",
+        ),
         (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
         (&["get", "--peer", "https://h", "--cert-file", "a", "http://host/"], "--key-file"),
         (&["get", "--peer", "https://h", "--key-file", "a", "http://host/"], "--cert-file"),
@@ -93,7 +96,10 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["why", "http://host/"], "--peer"),
         (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
         (&["why", "--peer", "http://127.0.0.1:9", "http://host/", "foo"], "absolute"),
-        (&["why", "--peer", "http://h", "-H", "Authorization Basic secret", "http://host/"], "is no field"),
+        (
+            &["why", "--peer", "http://h", "-H", "Authorization Basic secret", "http://host/"],
+            "invalid header field",
+        ),
         (&["owner", "http://host/"], "--peer"),
         (&["owner", "--peer", "http://10.0.0.1:3000", "foo"], "absolute"),
     ] {
@@ -322,18 +328,18 @@ fn demo_prints_the_outcomes_of_a_pool() {
     let output = run(["demo"]);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     let lines: Vec<_> = stdout(&output).lines().collect();
-    assert!(lines[0].starts_with("round   URL ") && lines[0].ends_with("seen by the origin"));
+    assert!(lines[0].starts_with("round   URL ") && lines[0].ends_with("origin requests"));
     let count = |round: &str, outcome: &str| {
         lines.iter().filter(|line| line.starts_with(round) && line.contains(outcome)).count()
     };
     assert_eq!((count("first ", "  miss  "), count("second ", "  hit  ")), (6, 6));
     // One peer fails but its URLs are still served; after its return it owns them again.
-    let refetched = count("lost ", "  miss  ");
-    assert!((1..6).contains(&refetched) && count("lost ", "  hit  ") == 6 - refetched);
+    let refetched = count("failed ", "  miss  ");
+    assert!((1..6).contains(&refetched) && count("failed ", "  hit  ") == 6 - refetched);
     assert_eq!((count("probed ", "  hit  "), count("back ", "  hit  ")), (6, 6));
     let message = lines.join(" ");
     assert!(
-        message.contains("The origin was asked 6 times in the first round and 0 times in the second."),
+        message.contains("The origin received 6 requests in the first round and 0 in the second."),
         "{message}"
     );
     assert!(message.contains("no request failed") && message.ends_with("0 fetches."), "{message}");

@@ -68,7 +68,7 @@ fn command_drains_before_it_exits() {
     let proxied = format!("/proxy?q={}", escaped(&origin.url("/a")));
     assert_eq!((get("/healthz").status, get(&proxied).field("forwardcache-leaving")), (200, None));
     serving.terminate();
-    serving.wait_for_line("leaving the pool: 1 of the other peers are told");
+    serving.wait_for_line("leaving the pool: notified 1 of the other peers");
     assert_eq!(get("/healthz").status, 503);
     let answer = get(&proxied);
     assert_eq!((answer.status, answer.field("forwardcache-leaving")), (200, Some("1")));

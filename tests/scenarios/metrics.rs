@@ -178,7 +178,7 @@ fn peer_is_not_ready_during_shutdown() {
     peer.leave();
     for address in [admin.address(), again.local_addr()] {
         let (status, text) = readiness(address);
-        assert!(status == 503 && text.contains("about to end"), "{status} {text}");
+        assert!(status == 503 && text.contains("leaving"), "{status} {text}");
     }
 }
 

@@ -217,7 +217,7 @@ fn near_cache_must_fit_into_the_memory_of_the_peer() {
     let error = built(NearCache::new().memory(2 << 20)).unwrap_err();
     assert_eq!(
         (error.kind(), error.message()),
-        (ErrorKind::BadOption, "a near cache of 2097152 bytes is larger than the 1048576 of its peer")
+        (ErrorKind::BadOption, "the near cache of 2097152 bytes exceeds the peer's memory of 1048576 bytes")
     );
     assert_eq!(built(NearCache::new()).unwrap().client().near_usage().unwrap().capacity, 64 << 10);
     let pool_of_one = Peer::builder("http://10.0.0.1:3000").memory(1 << 20).build().unwrap();

@@ -236,13 +236,13 @@ fn operator_tokens_separate_reading_from_operating() {
     assert!(pool.iter().all(|peer| purged(peer, NEW) == 200 && purged(peer, OLD) == 403));
     std::fs::write(operators.path(), "short").unwrap();
     pool[0].process.signal("HUP");
-    let message = pool[0].process.wait_for_line("the operator tokens stay as they are");
+    let message = pool[0].process.wait_for_line("cannot reload the operator tokens");
     assert!(message.contains(operating), "{message}");
     assert_eq!(purged(&pool[0], NEW), 200);
 
     let last = &mut pool[2].process;
     last.terminate();
-    last.wait_for_line("leaving the pool: 2 of the other peers are told");
+    last.wait_for_line("leaving the pool: notified 2 of the other peers");
     assert!(last.wait().success());
 }
 

@@ -1,47 +1,51 @@
-//! Which requests a peer refuses by their head: those that were meant for another server or come from a web page, and
-//! those that lack a right.
+//! Refuses requests by their head: requests for another server, requests of web pages, and requests without the
+//! required right.
 
 use http::header::HOST;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
-use super::allowed::{Credential, Fields};
+use super::access::{Credential, Fields};
 use super::page_safety::Mark;
 use super::proxy::Proxy;
-use super::refusal::refusal;
+use super::refusal::{refusal, unauthorized};
 use crate::base::error::ErrorKind;
 use crate::message::body::Body;
 use crate::message::nonblocking::PlainField;
 use crate::pool::protocol;
 
-/// What is said where a request target in absolute form names another authority than this peer's own.
-const FOREIGN: (StatusCode, &str) = (
+/// The refusal of a request target in absolute form that names another server.
+const FOREIGN_TARGET: (StatusCode, &str) = (
     StatusCode::MISDIRECTED_REQUEST,
-    "the authority of the request target is not that of this peer, which is no forward proxy",
+    "the request target names another server, and this peer is not a forward proxy: request /proxy?q= and the escaped URL",
 );
 
 impl Proxy {
-    /// Why a request was not meant for this peer. The authority of a target in absolute form stands in place of `Host`
-    /// (RFC 9112 section 3.2.2).
-    pub(super) fn misled(&self, target: &Uri, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
+    /// Returns the status and the reason if the request is meant for another server or comes from a web page. The
+    /// authority of a target in absolute form replaces `Host` (RFC 9112 section 3.2.2).
+    pub(super) fn rejected_host(
+        &self,
+        target: &Uri,
+        fields: &impl Fields,
+    ) -> Option<(StatusCode, &'static str)> {
         if self.is_foreign(target) {
-            return Some(FOREIGN);
+            return Some(FOREIGN_TARGET);
         }
-        if !self.allowed.is_open() {
+        if !self.access.is_open() {
             return None;
         }
-        if self.allowed.is_by_a_page(fields) {
-            let text = "this peer has no token, and so answers no page of the web";
+        if self.access.is_from_web_page(fields) {
+            let text = "this peer requires no token, so it refuses requests of web pages";
             return Some((StatusCode::FORBIDDEN, text));
         }
         if target.authority().is_some() {
             return None;
         }
-        let text = "this peer has no token, and so accepts as Host only loopback addresses, localhost and its own authority";
-        (!self.is_its_host(fields)).then_some((StatusCode::MISDIRECTED_REQUEST, text))
+        let text = "this peer requires no token, so Host must be a loopback address, localhost or the authority of this peer";
+        (!self.is_own_host(fields)).then_some((StatusCode::MISDIRECTED_REQUEST, text))
     }
 
-    /// Whether `Host` names this peer, or is not there.
-    pub(super) fn is_its_host(&self, fields: &impl Fields) -> bool {
+    /// Returns whether `Host` names this peer or is absent.
+    pub(super) fn is_own_host(&self, fields: &impl Fields) -> bool {
         let own = self.pool.own_url();
         match fields.look_up(&HOST) {
             PlainField::Absent => true,
@@ -50,7 +54,7 @@ impl Proxy {
         }
     }
 
-    /// Whether a request target in absolute form names another authority than this peer's own.
+    /// Returns whether a request target in absolute form names an authority other than that of this peer.
     fn is_foreign(&self, target: &Uri) -> bool {
         let Some(authority) = target.authority() else { return false };
         let default_port = match target.scheme_str() {
@@ -61,56 +65,63 @@ impl Proxy {
         !self.own_addresses.has_authority(authority.as_str().as_bytes(), default_port, self.pool.own_url())
     }
 
-    /// What is said where a request target in absolute form names another authority.
-    pub(crate) fn refuses_foreign(&self, target: &Uri) -> Option<Response<Body>> {
-        self.is_foreign(target).then(|| refusal(FOREIGN.0, ErrorKind::Forbidden, FOREIGN.1))
+    /// Returns the refusal if a request target in absolute form names another server.
+    pub(crate) fn foreign_target_refusal(&self, target: &Uri) -> Option<Response<Body>> {
+        let (status, reason) = FOREIGN_TARGET;
+        self.is_foreign(target).then(|| refusal(status, ErrorKind::Forbidden, reason))
     }
 
-    /// Why a request for the admin side is not answered, with what is said instead. Looks at the head only, and never
-    /// waits.
-    pub(crate) fn refuses_admin<T>(&self, request: &Request<T>, is_purge: bool) -> Option<Response<Body>> {
-        if let Some((status, reason)) = self.misled(request.uri(), request.headers()) {
+    /// Returns the refusal if a request to the admin address lacks a right. Reads only the head, and never blocks.
+    pub(crate) fn admin_refusal<T>(&self, request: &Request<T>, is_purge: bool) -> Option<Response<Body>> {
+        if let Some((status, reason)) = self.rejected_host(request.uri(), request.headers()) {
             return Some(refusal(status, ErrorKind::Forbidden, reason));
         }
         if is_purge {
-            let is_of_this_machine = self.own_addresses.is_admin_of_this_machine();
-            return self.may_operate(request.headers(), is_of_this_machine).err().map(|refused| *refused);
+            let is_loopback = self.own_addresses.are_admin_all_loopback();
+            return self.check_operator(request.headers(), is_loopback).err().map(|refused| *refused);
         }
-        (!self.allowed.may_read(request.headers())).then(|| self.turn_away())
+        (!self.access.may_read(request.headers())).then(|| self.reject_unauthorized())
     }
 
-    /// A response of the admin side.
-    pub(crate) fn of_admin(&self, response: Response<Body>) -> Response<Body> {
-        if self.allowed.is_open() { Mark::Guard.on(response) } else { response }
+    /// Adds header fields to a response of the admin address that keep browsers from running it.
+    pub(crate) fn mark_admin(&self, response: Response<Body>) -> Response<Body> {
+        if self.access.is_open() { Mark::Guard.apply(response) } else { response }
     }
 
-    /// Whether a request may change what is stored, or who is asked.
+    /// Counts a request without a valid token and returns the refusal.
+    pub(super) fn reject_unauthorized(&self) -> Response<Body> {
+        self.cache.stats().count_unauthorized();
+        unauthorized()
+    }
+
+    /// Checks the right to purge and to announce that a peer leaves. `is_loopback` states whether only clients on this
+    /// machine reach the address of the request.
     ///
     /// # Errors
     ///
-    /// What is said instead of doing so.
-    pub(super) fn may_operate(
+    /// The response that refuses the request.
+    pub(super) fn check_operator(
         &self,
         headers: &HeaderMap,
-        is_of_this_machine: bool,
+        is_loopback: bool,
     ) -> Result<(), Box<Response<Body>>> {
-        let reason = match self.allowed.operates(headers) {
+        let reason = match self.access.operator_credential(headers) {
             Credential::Sufficient => return Ok(()),
-            Credential::NotNeeded if is_of_this_machine || self.allowed.purge_by_anyone() => return Ok(()),
-            Credential::Unknown => return Err(self.turn_away().into()),
+            Credential::NotNeeded if is_loopback || self.access.purge_by_anyone() => return Ok(()),
+            Credential::Unknown => return Err(self.reject_unauthorized().into()),
             Credential::Insufficient => {
-                "this token is for reading: purging and leaving need an operator token"
+                "this token is only for reading: purging and leaving require an operator token"
             }
             Credential::NotNeeded => {
-                "who may purge was not said: give this peer a token, or allow it to anyone"
+                "purging is not allowed from other machines: give this peer a token, or allow everyone to purge"
             }
         };
         Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason).into())
     }
 
-    /// How the response to a request with these fields is marked.
+    /// Returns the mark for the response to a request with these header fields.
     pub(super) fn mark_for(&self, headers: &HeaderMap) -> Mark {
-        match (protocol::is_over_hop(headers), self.allowed.is_open()) {
+        match (protocol::is_over_hop(headers), self.access.is_open()) {
             (true, _) => Mark::Peer,
             (false, true) => Mark::Guard,
             (false, false) => Mark::None,

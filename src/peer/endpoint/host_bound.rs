@@ -1,8 +1,9 @@
-//! Fields that an origin sets for its own host, for clients that see all origins at the host of this peer.
+//! Rewrites header fields that an origin sets for its own host, for programs that see all origins under the host of this
+//! peer.
 //!
-//! A client of this crate knows which origin a response is of. Any other program that asks `/proxy?q=` takes the peer for
-//! the origin: the cookie of one origin would be sent to all, a policy for the whole host would be set for the peer, and
-//! a relative `Location` would lead to the peer.
+//! A client of this crate knows the origin of each response. Any other program that requests `/proxy?q=` treats the peer
+//! as the origin: it would send the cookies of one origin to all others, apply a policy for a whole host to the peer, and
+//! resolve a relative `Location` to the peer.
 
 use http::header::{CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -11,8 +12,8 @@ use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_boun
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
 
-/// Makes the fields of the response of this URL right for a client that sees it at another host.
-pub(super) fn for_another_host(headers: &mut HeaderMap, target: &CanonicalUrl, pass_cookies: bool) {
+/// Rewrites the header fields of a response to this URL for a program that sees it under another host.
+pub(super) fn rewrite_for_other_host(headers: &mut HeaderMap, target: &CanonicalUrl, pass_cookies: bool) {
     if !headers.keys().any(is_host_bound) {
         return;
     }
@@ -26,23 +27,23 @@ pub(super) fn for_another_host(headers: &mut HeaderMap, target: &CanonicalUrl, p
     for name in [LOCATION, CONTENT_LOCATION] {
         make_absolute(headers, &name, target);
     }
-    if let Some(refresh) = headers.get(REFRESH).and_then(|refresh| refreshing(refresh, target)) {
+    if let Some(refresh) = headers.get(REFRESH).and_then(|refresh| absolute_refresh(refresh, target)) {
         headers.insert(REFRESH, refresh);
     }
 }
 
-/// The same for the interim responses to a request for this URL.
-pub(super) fn interim_for_another_host<T>(request: &mut Request<T>, target: &CanonicalUrl) {
+/// Like [`rewrite_for_other_host`], for the interim responses (1xx) to a request for this URL.
+pub(super) fn rewrite_interim_for_other_host<T>(request: &mut Request<T>, target: &CanonicalUrl) {
     let Some(on_interim) = request.extensions_mut().remove::<OnInterim>() else { return };
     let target = target.clone();
     request.extensions_mut().insert(OnInterim::new(move |status, headers| {
         let mut headers = headers.clone();
-        for_another_host(&mut headers, &target, false);
+        rewrite_for_other_host(&mut headers, &target, false);
         on_interim.tell(status, &headers);
     }));
 }
 
-/// A reference that cannot be read is left as it is: it leads nowhere.
+/// Replaces the URI reference in a header field with an absolute URL. An invalid reference stays unchanged.
 fn make_absolute(headers: &mut HeaderMap, name: &HeaderName, target: &CanonicalUrl) {
     let joined = headers.get(name).and_then(|value| absolute(value.to_str().ok()?, target));
     if let Some(value) = joined.and_then(|url| HeaderValue::try_from(url).ok()) {
@@ -50,7 +51,7 @@ fn make_absolute(headers: &mut HeaderMap, name: &HeaderName, target: &CanonicalU
     }
 }
 
-/// The URL that a reference means, with its fragment; `None` where it is absolute already, or unreadable.
+/// Resolves a URI reference to a URL, including its fragment. Returns `None` if it is already absolute, or invalid.
 fn absolute(reference: &str, target: &CanonicalUrl) -> Option<String> {
     let scheme = reference.split([':', '/', '?', '#']).next().unwrap_or_default();
     if reference[scheme.len()..].starts_with(':') {
@@ -63,8 +64,8 @@ fn absolute(reference: &str, target: &CanonicalUrl) -> Option<String> {
     target.join(without_fragment).map(|url| format!("{}{fragment}", url.as_str()))
 }
 
-/// `5; url=/next`, with the whole URL.
-fn refreshing(value: &HeaderValue, target: &CanonicalUrl) -> Option<HeaderValue> {
+/// Returns a `Refresh` such as `5; url=/next` with an absolute URL.
+fn absolute_refresh(value: &HeaderValue, target: &CanonicalUrl) -> Option<HeaderValue> {
     let (after, rest) = value.to_str().ok()?.split_once([';', ','])?;
     let (name, reference) = rest.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("url") {
@@ -75,61 +76,4 @@ fn refreshing(value: &HeaderValue, target: &CanonicalUrl) -> Option<HeaderValue>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn references_are_made_absolute() {
-        let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
-        for (given, expected) in [
-            ("/x?y#z", "https://a.ex/x?y#z"),
-            ("x", "https://a.ex/b/x"),
-            ("../x", "https://a.ex/x"),
-            ("//b.ex/x", "https://b.ex/x"),
-            ("?e", "https://a.ex/b/c?e"),
-            ("", "https://a.ex/b/c?d"),
-            ("#f", "https://a.ex/b/c?d#f"),
-            ("http://b.ex/%7e", "http://b.ex/%7e"),
-            ("mailto:a@b", "mailto:a@b"),
-        ] {
-            for name in ["location", "content-location"] {
-                let mut headers = fields(&[(name, given)]);
-                for_another_host(&mut headers, &target, false);
-                assert_eq!(headers[name], expected, "{name}: {given}");
-            }
-        }
-        for (given, expected) in [
-            ("5; url=/x", "5; url=https://a.ex/x"),
-            ("0;URL='x'", "0; url=https://a.ex/b/x"),
-            ("5", "5"),
-            ("5; url=http://b.ex/", "5; url=http://b.ex/"),
-        ] {
-            let mut headers = fields(&[("refresh", given)]);
-            for_another_host(&mut headers, &target, false);
-            assert_eq!(headers["refresh"], expected);
-        }
-    }
-
-    #[test]
-    fn what_is_set_for_a_host_is_removed_and_cookies_unless_they_are_wanted() {
-        let target = CanonicalUrl::parse("https://a.ex/").unwrap();
-        let given = || {
-            let mut headers = fields(&[("set-cookie", "a=1"), ("set-cookie2", "b=2"), ("etag", "\"x\"")]);
-            SET_FOR_HOST.iter().for_each(|name| drop(headers.insert(name, HeaderValue::from_static("x"))));
-            headers
-        };
-        let mut headers = given();
-        for_another_host(&mut headers, &target, false);
-        assert_eq!(headers.keys().collect::<Vec<_>>(), ["etag"]);
-        let mut headers = given();
-        for_another_host(&mut headers, &target, true);
-        assert_eq!(headers.len(), 3);
-    }
-}
+mod tests;

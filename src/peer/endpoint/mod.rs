@@ -1,28 +1,43 @@
-//! The answering side of a peer: from a request to a response, knowing no socket.
+//! The endpoint of a peer: from a request to a response, independent of sockets.
 //!
-//! | file | what it holds |
+//! The entry is [`Proxy`]. A request passes `gate` and `admission`, which read only its head and return an `Action` or
+//! a refusal. `proxy` then runs the action.
+//!
+//! | file | content |
 //! |---|---|
-//! | `proxy` | `/proxy?q=<URL>`: what is asked for, and by whom it is answered |
-//! | `purging` | `PURGE`: what is stored is removed, here and at the other peers |
-//! | `readiness` | whether a peer should be sent requests; pure |
-//! | `allowed` | who may ask, and for what |
-//! | `gate` | which requests are refused by their head |
-//! | `host_bound` | what an origin says to its own host, for clients that see it at another |
-//! | `refusal` | an answer that the peer makes itself, with the reason in one line |
-//! | `own_addresses` | how the peer knows a URL that leads back to itself, and an authority that is its own |
-//! | `page_safety` | the fields that keep a browser from running a response of a peer without a token |
+//! | `pool_view` | [`PoolView`]: the pool, as the endpoint sees it |
+//! | `access` | tokens, and the origins that may be fetched |
+//! | `own_addresses` | the addresses of this peer, to recognize its own authority and URLs that lead back to it |
+//! | `action` | the operation that an admitted request asks for |
+//! | `proxy` | [`Proxy`]: runs actions; stored responses, fetches, explanations |
+//! | `gate` | refuses requests that are misdirected, come from a web page, or lack a right |
+//! | `admission` | from the head of a request to an action |
+//! | `purging` | `PURGE`: removes stored responses here and at the other peers |
+//! | `status` | `/healthz`, `/readyz` and `/proxy/leaving` |
+//! | `readiness` | whether a peer is ready; pure |
+//! | `response` | turns a result of the cache into the response of this peer |
+//! | `host_bound` | header fields that an origin sets for its own host |
+//! | `page_safety` | header fields that keep browsers from running responses of a peer without a token |
+//! | `refusal` | responses that the peer generates itself, with a reason in one line |
 
-mod allowed;
+mod access;
+mod action;
+mod admission;
 mod gate;
 mod host_bound;
 mod own_addresses;
 mod page_safety;
+mod pool_view;
 mod proxy;
 mod purging;
 mod readiness;
 mod refusal;
+mod response;
+mod status;
 
-pub(crate) use allowed::{Allowed, Rights};
-pub(crate) use own_addresses::OwnAddresses;
-pub(crate) use proxy::{Next, PoolView, Proxy};
-pub(crate) use refusal::{method_not_allowed, refusal};
+pub(super) use access::{AccessRules, Rights};
+pub(super) use action::Next;
+pub(super) use own_addresses::OwnAddresses;
+pub(super) use pool_view::PoolView;
+pub(super) use proxy::Proxy;
+pub(super) use refusal::{method_not_allowed, refusal};

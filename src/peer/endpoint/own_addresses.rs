@@ -1,4 +1,4 @@
-//! How a peer knows a URL that leads back to itself.
+//! The addresses of a peer itself, to recognize its own authority and URLs that lead back to it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,41 +7,44 @@ use parking_lot::RwLock;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 
-/// The addresses on which a peer and its admin side are being served.
+/// The addresses on which a peer serves clients and operators.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddresses {
+    /// Addresses for clients and peers.
     bound: RwLock<Vec<SocketAddr>>,
-    /// Those of the admin side.
+    /// Addresses for operators.
     admin: RwLock<Vec<SocketAddr>>,
 }
 
 impl OwnAddresses {
+    /// Adds an address for clients and peers.
     pub(crate) fn add(&self, address: SocketAddr) {
         self.bound.write().push(address);
     }
 
+    /// Adds an address for operators.
     pub(crate) fn add_admin(&self, address: SocketAddr) {
         self.admin.write().push(address);
     }
 
-    /// Whether the peer is served, and only on loopback addresses.
-    pub(crate) fn are_of_this_machine_alone(&self) -> bool {
+    /// Returns whether the peer serves clients, and only on loopback addresses.
+    pub(crate) fn are_all_loopback(&self) -> bool {
         let bound = self.bound.read();
         !bound.is_empty() && bound.iter().all(is_loopback)
     }
 
-    /// Whether every address of the admin side that is known is a loopback address.
-    pub(crate) fn is_admin_of_this_machine(&self) -> bool {
+    /// Returns whether all known addresses for operators are loopback addresses.
+    pub(crate) fn are_admin_all_loopback(&self) -> bool {
         self.admin.read().iter().all(is_loopback)
     }
 
-    /// Whether an authority (RFC 9110 section 4.2) is one under which only this peer can be reached: a loopback
-    /// address or `localhost` with any port, a bound socket, or the host of the peer's own URL with the port of that
-    /// URL or of a bound socket.
+    /// Returns whether an authority (RFC 9110 section 4.2) can belong only to this peer: a loopback address or
+    /// `localhost` with any port, a bound socket, or the host of the peer's own URL with the port of that URL or of a
+    /// bound socket.
     ///
-    /// A web page can have a name of its own resolve to a loopback address, and would then be of one origin with what
-    /// this peer answers. Letter case and the default port make no difference; a trailing dot does, and userinfo is
-    /// never accepted.
+    /// Any other name is rejected, because a web site can let its own name resolve to a loopback address (DNS rebinding).
+    /// Its pages would then have the same origin as the responses of this peer. Letter case and an explicit default port
+    /// make no difference. A trailing dot does, and userinfo is never accepted.
     pub(crate) fn has_authority(&self, authority: &[u8], default_port: u16, own: &PeerUrl) -> bool {
         let Ok(authority) = std::str::from_utf8(authority) else { return false };
         if authority.eq_ignore_ascii_case(own.authority()) {
@@ -69,24 +72,24 @@ impl OwnAddresses {
         })
     }
 
-    /// Whether the URL names one of them: as an address, as `localhost`, or by the host of the peer's own URL. Any
-    /// other name that resolves to one of them is found by `Via` or `Host` when the request comes back.
-    pub(crate) fn are_named_by(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {
+    /// Returns whether the URL leads to one of these addresses: by address, as `localhost`, or by the host of the peer's
+    /// own URL. If any other name resolves to one of them, the request comes back, and `Via` or `Host` reveals the loop.
+    pub(crate) fn has_url(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {
         let host = target.host().trim_start_matches('[').trim_end_matches(']');
         let is_localhost = host.eq_ignore_ascii_case("localhost");
         let literal = host.parse::<IpAddr>().ok();
-        let is_named = |address: &SocketAddr| {
+        let is_match = |address: &SocketAddr| {
             let bound = address.ip();
             address.port() == target.port()
                 && (host.eq_ignore_ascii_case(own.host())
                     || match literal {
-                        Some(named) => is_reached_by(bound, named),
+                        Some(named) => accepts_connections_to(bound, named),
                         None => {
                             is_localhost && (bound.to_canonical().is_loopback() || bound.is_unspecified())
                         }
                     })
         };
-        self.bound.read().iter().any(is_named) || self.admin.read().iter().any(is_named)
+        self.bound.read().iter().any(is_match) || self.admin.read().iter().any(is_match)
     }
 }
 
@@ -94,13 +97,13 @@ fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// The host, with its brackets, and the port of an authority without userinfo.
+/// Returns the host, including brackets, and the port of an authority. Returns `None` if it has userinfo or is invalid.
 fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
-    let host_ends = match authority.strip_prefix('[') {
+    let host_end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => authority.find(':').unwrap_or(authority.len()),
     };
-    let (host, port) = authority.split_at(host_ends);
+    let (host, port) = authority.split_at(host_end);
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => default_port,
         Some("") => default_port,
@@ -110,9 +113,9 @@ fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     (!host.contains('@')).then_some((host, port))
 }
 
-/// Whether a socket bound to `own` takes connections to `named`, as far as that can be known here: one
-/// bound to every address of the machine takes those to loopback, and to the unspecified address.
-fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
+/// Returns whether a socket bound to `own` accepts connections to `named`, as far as the two addresses show it. A socket
+/// bound to the unspecified address accepts connections to loopback addresses and to the unspecified address.
+fn accepts_connections_to(own: IpAddr, named: IpAddr) -> bool {
     let named = named.to_canonical();
     let unspecified =
         named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || named == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -122,127 +125,4 @@ fn is_reached_by(own: IpAddr, named: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_authority_is_loopback_localhost_or_the_peers_own() {
-        let own = PeerUrl::parse("http://cache.example:3000").unwrap();
-        let addresses = OwnAddresses::default();
-        addresses.add("0.0.0.0:3000".parse().unwrap());
-        addresses.add("10.0.0.1:3000".parse().unwrap());
-        addresses.add_admin("[::ffff:10.0.0.1]:3001".parse().unwrap());
-        for (authority, is_own) in [
-            ("127.0.0.1:3000", true),
-            ("127.0.0.1", true),
-            ("127.8.9.10:81", true),
-            ("[::1]:3000", true),
-            ("[::1]", true),
-            ("[::ffff:127.0.0.1]:3000", true),
-            ("localhost", true),
-            ("LocalHost:8080", true),
-            ("localhost:", true),
-            ("cache.example:3000", true),
-            ("CACHE.Example:3000", true),
-            ("cache.example:3001", true),
-            ("10.0.0.1:3000", true),
-            ("10.0.0.1:3001", true),
-            ("[::ffff:10.0.0.1]:3001", true),
-            ("", false),
-            (":3000", false),
-            ("0.0.0.0:3000", false),
-            ("[::]:3000", false),
-            ("[::ffff:0.0.0.0]:3000", false),
-            ("10.0.0.2:3000", false),
-            ("[::ffff:10.0.0.2]:3000", false),
-            ("10.0.0.1", false),
-            ("10.0.0.1:3002", false),
-            ("cache.example", false),
-            ("cache.example:80", false),
-            ("cache.example:3002", false),
-            ("cache.example.:3000", false),
-            ("localhost.", false),
-            ("localhost.evil.example", false),
-            ("a-name:3000", false),
-            ("evil.example:3000", false),
-            ("localhost@evil.example", false),
-            ("user@localhost:3000", false),
-            ("user@cache.example:3000", false),
-            ("::1", false),
-            ("[127.0.0.1]", false),
-            ("[::1", false),
-            ("[::1]x", false),
-            ("127.1", false),
-            ("0x7f.0.0.1", false),
-            ("localhost:x", false),
-            ("localhost:+1", false),
-            ("localhost:65536", false),
-            ("localhost:80:80", false),
-        ] {
-            assert_eq!(addresses.has_authority(authority.as_bytes(), 80, &own), is_own, "{authority}");
-        }
-        assert!(!addresses.has_authority(b"caf\xe9", 80, &own));
-        let own = PeerUrl::parse("https://cache.example").unwrap();
-        for (authority, port, is_own) in [
-            ("cache.example", 443, true),
-            ("cache.example:443", 80, true),
-            ("cache.example", 80, true),
-            ("cache.example:80", 443, false),
-        ] {
-            assert_eq!(addresses.has_authority(authority.as_bytes(), port, &own), is_own, "{authority}");
-        }
-        let own = PeerUrl::parse("http://127.0.0.1:3000").unwrap();
-        assert!(addresses.has_authority(b"127.0.0.1:5000", 80, &own), "a port that is forwarded");
-        let own = PeerUrl::parse("http://[2001:db8::1]:3000").unwrap();
-        assert!(addresses.has_authority(b"[2001:DB8::1]:3000", 80, &own));
-        assert!(!addresses.has_authority(b"[2001:db8::2]:3000", 80, &own));
-    }
-
-    #[test]
-    fn one_address_that_others_reach_is_enough_for_all() {
-        let addresses = OwnAddresses::default();
-        assert!(!addresses.are_of_this_machine_alone());
-        addresses.add_admin("0.0.0.0:3001".parse().unwrap());
-        assert!(!addresses.is_admin_of_this_machine());
-        for (bound, alone) in [
-            ("127.0.0.1:3000", true),
-            ("[::1]:3000", true),
-            ("[::ffff:127.0.0.1]:3000", true),
-            ("0.0.0.0:3000", false),
-            ("127.0.0.1:3001", false),
-        ] {
-            addresses.add(bound.parse().unwrap());
-            assert_eq!(addresses.are_of_this_machine_alone(), alone, "{bound}");
-        }
-    }
-
-    #[test]
-    fn a_peers_own_addresses_in_their_spellings() {
-        for (bound, url, own) in [
-            ("127.0.0.1:3000", "http://127.0.0.1:3000/", true),
-            ("127.0.0.1:3000", "http://localhost:3000/", true),
-            ("127.0.0.1:3000", "http://LOCALHOST:3000/", true),
-            ("127.0.0.1:3000", "http://[::ffff:127.0.0.1]:3000/", true),
-            ("127.0.0.1:3000", "http://0.0.0.0:3000/", true),
-            ("127.0.0.1:3000", "http://127.0.0.1:3001/", false),
-            ("127.0.0.1:3000", "http://127.0.0.2:3000/", false),
-            ("127.0.0.1:3000", "http://example.com:3000/", false),
-            ("127.0.0.1:80", "http://127.0.0.1/", true),
-            ("0.0.0.0:3000", "http://127.0.0.9:3000/", true),
-            ("[::]:3000", "http://[::1]:3000/", true),
-            ("10.0.0.1:3000", "http://10.0.0.1:3000/x", true),
-            ("10.0.0.1:3000", "http://localhost:3000/", false),
-            ("10.0.0.1:3001", "http://cache.example:3001/", true),
-            ("10.0.0.1:3001", "http://cache.example:3002/", false),
-        ] {
-            let self_url = PeerUrl::parse("http://cache.example:3000").unwrap();
-            let is_named = |add: fn(&OwnAddresses, SocketAddr)| {
-                let addresses = OwnAddresses::default();
-                add(&addresses, bound.parse().unwrap());
-                addresses.are_named_by(&CanonicalUrl::parse(url).unwrap(), &self_url)
-            };
-            assert_eq!(is_named(OwnAddresses::add), own, "{bound} {url}");
-            assert_eq!(is_named(OwnAddresses::add_admin), own, "the admin side: {bound} {url}");
-        }
-    }
-}
+mod tests;

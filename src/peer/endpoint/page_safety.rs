@@ -1,8 +1,8 @@
-//! What keeps a browser from running what a peer without a token answers.
+//! Header fields that keep browsers from running responses of a peer without a token.
 //!
-//! All that such a peer answers is of one origin for a browser that is led there. With `Content-Security-Policy: sandbox`
-//! each document has an origin of its own and runs no scripts, with `nosniff` it is what its type says, and with
-//! `Cross-Origin-Resource-Policy` no page of another origin can embed it.
+//! For a browser, all responses of such a peer have the same origin. With `Content-Security-Policy: sandbox`, each
+//! document gets an origin of its own and runs no scripts. With `nosniff`, the browser does not guess a content type.
+//! With `Cross-Origin-Resource-Policy`, pages of other origins cannot embed the response.
 
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -15,35 +15,37 @@ const LINES: &str = "content-security-policy: sandbox\r\nx-content-type-options:
 
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What every response to a request says beside what was asked for.
+/// Header fields that the peer adds to every response of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mark {
-    /// To a client of the pool, that a peer answers. No page can send such a request.
+    /// For a client of the pool: mark the response as one of a peer. A web page cannot send such a request.
     Peer,
-    /// To a browser, that it runs nothing of it.
+    /// For any other program, which may be a browser: keep it from running the response.
     Guard,
+    /// Add nothing.
     None,
 }
 
 impl Mark {
-    pub(super) fn on(self, mut response: Response<Body>) -> Response<Body> {
+    /// Adds the header fields to the response.
+    pub(super) fn apply(self, mut response: Response<Body>) -> Response<Body> {
         match self {
             Self::Peer => protocol::mark_peer(response.headers_mut()),
-            Self::Guard => guard(response.headers_mut()),
+            Self::Guard => add_guard(response.headers_mut()),
             Self::None => {}
         }
         response
     }
 }
 
-/// Adds all of them. A security policy of the origin stays, and holds as well.
-fn guard(headers: &mut HeaderMap) {
+/// Adds the three header fields. A security policy of the origin stays and applies too.
+fn add_guard(headers: &mut HeaderMap) {
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(&RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// The same as field lines.
+/// Like [`add_guard`], for a head that is written as text.
 pub(super) fn write_guard(lines: &mut String) {
     lines.push_str(LINES);
 }
@@ -53,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_say_the_same_and_a_policy_of_the_origin_stays() {
+    fn both_forms_agree_and_keep_the_policy_of_the_origin() {
         let mut headers = HeaderMap::new();
-        guard(&mut headers);
+        add_guard(&mut headers);
         let lines: String =
             headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
         assert_eq!(lines, LINES);
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
         headers.append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("x"));
-        guard(&mut headers);
+        add_guard(&mut headers);
         let policies: Vec<_> = headers.get_all(CONTENT_SECURITY_POLICY).into_iter().collect();
         assert_eq!(policies, ["default-src 'self'", "sandbox"]);
         assert_eq!(headers.get_all(X_CONTENT_TYPE_OPTIONS).into_iter().count(), 1);

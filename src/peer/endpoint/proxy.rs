@@ -1,167 +1,87 @@
-//! `/proxy?q=<URL>`, and below it `/proxy/why?q=<URL>`, which says what the former would do; `/healthz` says that it is
-//! there, and `/readyz` that it should be sent requests.
+//! [`Proxy`]: runs the action of an admitted request.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, HOST, MAX_FORWARDS, VIA, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use log::warn;
 use parking_lot::Mutex;
 
-use super::allowed::Allowed;
-use super::host_bound::{for_another_host, interim_for_another_host};
+use super::access::AccessRules;
+use super::action::{Action, Next};
+use super::host_bound::rewrite_interim_for_other_host;
 use super::own_addresses::OwnAddresses;
 use super::page_safety::write_guard;
-use super::readiness::Readiness;
-use super::refusal::{
-    ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, failure, method_not_allowed, refusal,
-    unauthorized,
-};
-use crate::base::error::{Error, ErrorKind, Result, redacted};
+use super::pool_view::PoolView;
+use super::refusal::failure;
+use super::response::{ResponseContext, log_failure};
+use crate::base::error::{Error, ErrorKind};
 use crate::cache::HttpCache;
 use crate::message::body::Body;
-use crate::message::header::{hop_by_hop, list};
-use crate::message::nonblocking::{BodyOf, Lane, PlainField, PlainRequest, Step, Wakes};
-use crate::message::purge::Purge;
-use crate::message::url::{CanonicalUrl, query_value, unescape};
+use crate::message::header::hop_by_hop;
+use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
+use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::Asked;
-use crate::pool::peer_url::PeerUrl;
-use crate::pool::protocol::{self, Endpoint, Hop, Paths, PoolDigest, Scope, TEXT, answer};
-use crate::pool::purge::PeerPurged;
+use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{Client, Servers, Share, Shares};
 use crate::store::StoredResponse;
 
-/// Answers requests for this peer's share, and for any other: a peer that is asked answers, and never
-/// sends a request on to another peer, so that peers who disagree on the ring cost a miss and no loop.
+/// The endpoint of a peer. It serves every URL from its own cache, whether this peer owns the URL or not, and never
+/// forwards a request to another peer. If peers disagree about the owner of a URL, the result is a cache miss, not a
+/// loop.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    paths: Paths,
-    /// How the target of a request begins that says nothing but what is asked for.
+    pub(super) paths: Paths,
+    /// The start of a request target whose only parameter is `q`.
     plain_prefix: String,
-    pub(super) caching: HttpCache,
+    pub(super) cache: HttpCache,
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
-    pub(super) allowed: Allowed,
-    /// Held by a purge of the pool where only one may be under way.
-    pub(super) purging: Mutex<()>,
-    servers: Servers,
-    /// Whether this peer is about to end.
-    is_leaving: AtomicBool,
-}
-
-/// What a request asks for that was admitted.
-#[derive(Debug)]
-pub(crate) enum Called {
-    /// Whether the peer is there.
-    Health,
-    /// Whether the peer should be sent requests.
-    Ready,
-    /// What the URL names, or something to be done to it.
-    Fetch(CanonicalUrl),
-    /// Removal, here or in the whole pool.
-    Purge {
-        /// Whether other peers are waited for.
-        is_of_pool: bool,
-    },
-    /// What a request for the URL would come to.
-    Why(CanonicalUrl),
-    /// That another peer is about to end.
-    Leaving,
-}
-
-impl Called {
-    /// The origin that it goes to.
-    pub(crate) fn origin(&self) -> Option<CanonicalUrl> {
-        match self {
-            Self::Fetch(target) => Some(target.origin()),
-            _ => None,
-        }
-    }
-}
-
-/// What to do for a request.
-pub(crate) enum Next {
-    Step(Step<Response<Body>>),
-    /// It is for a thread of this lane, which [answers](Proxy::answer) it.
-    Work(Lane, Called, Request<Body>),
-}
-
-/// The pool, as a member sees it.
-pub(crate) trait PoolView: std::fmt::Debug + Send + Sync {
-    /// Whether a URL names a peer of the pool, for which a peer is no origin. Cheap, and never blocks.
-    fn is_peer(&self, target: &CanonicalUrl) -> bool;
-
-    /// Whether a member is known to have this address. Cheap, and never blocks.
-    fn has_address(&self, address: IpAddr) -> bool;
-
-    /// What tells it from a pool of others. Cheap, and never blocks.
-    fn digest(&self) -> PoolDigest;
-
-    /// The peer's own URL.
-    fn own_url(&self) -> &PeerUrl;
-
-    /// Takes note that another peer is about to end; says whether it is one of the pool. Cheap, and never blocks.
-    fn is_left_by(&self, peer: &PeerUrl) -> bool;
-
-    /// Asks former owners for nothing any more that the purge covers. Cheap, and never blocks.
-    fn purge_former(&self, purge: &Purge);
-
-    /// Removes what this peer keeps near of what others own. Cheap, and never blocks.
-    fn forget_near(&self, purge: &Purge);
-
-    /// Whether there is no other peer. Cheap, and never blocks.
-    fn is_alone(&self) -> bool;
-
-    /// Has all other peers purge their own shares. Blocks until each has answered or its time is up.
-    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
+    pub(super) access: AccessRules,
+    /// Held during a purge of the pool on servers that allow only one at a time.
+    pub(super) pool_purge: Mutex<()>,
+    pub(super) servers: Servers,
+    /// Whether this peer is leaving.
+    pub(super) is_leaving: AtomicBool,
 }
 
 impl Proxy {
     pub(crate) fn new(
         path: String,
-        caching: HttpCache,
+        cache: HttpCache,
         own_addresses: Arc<OwnAddresses>,
         pool: Box<dyn PoolView>,
-        allowed: Allowed,
+        access: AccessRules,
     ) -> Self {
         let plain_prefix = format!("{path}?{}=", protocol::QUERY);
         Self {
             paths: Paths::under(path),
             plain_prefix,
-            caching,
+            cache,
             own_addresses,
             pool,
-            allowed,
-            purging: Mutex::new(()),
+            access,
+            pool_purge: Mutex::new(()),
             servers: Servers::default(),
             is_leaving: AtomicBool::new(false),
         }
     }
 
-    /// The same, which these servers serve. Default: none.
-    pub(crate) fn served_by(self, servers: Servers) -> Self {
+    /// Sets the servers of this peer, for readiness checks. Default: none.
+    pub(crate) fn with_servers(self, servers: Servers) -> Self {
         Self { servers, ..self }
     }
 
-    /// Who may ask, and for what.
-    pub(crate) fn allowed(&self) -> &Allowed {
-        &self.allowed
+    /// Returns the access rules.
+    pub(crate) fn access(&self) -> &AccessRules {
+        &self.access
     }
 
-    /// Says from now on that this peer is about to end, if it did not already.
-    pub(crate) fn begins_to_leave(&self) -> bool {
-        !self.is_leaving.swap(true, Ordering::Relaxed)
-    }
-
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.is_leaving.load(Ordering::Relaxed)
-    }
-
-    /// What is stored of what a plain request asks for, if it answers it as it is. Never waits.
+    /// Returns the stored response for a plain request, if the response can be served unchanged. Never blocks. Writes
+    /// the URL to `url` and additional header field lines to `lines`.
     pub(crate) fn hit(
         &self,
         request: &PlainRequest<'_>,
@@ -169,18 +89,19 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let value = request.target.strip_prefix(&self.plain_prefix)?;
-        // Whoever reads all of a request says more with the answer.
+        // The full path handles these cases: it adds the header field for leaving, or refuses the request.
         if self.is_leaving()
             || value.contains('&')
-            || !self.allowed.may_read(request)
-            || (self.allowed.is_open() && (self.allowed.is_by_a_page(request) || !self.is_its_host(request)))
+            || !self.access.may_read(request)
+            || (self.access.is_open()
+                && (self.access.is_from_web_page(request) || !self.is_own_host(request)))
         {
             return None;
         }
         unescape(value, url).ok()?;
         let url = std::str::from_utf8(url).ok()?;
-        // What is not spelled as a `CanonicalUrl` is not found either, so that what is judged here is what is found.
-        if !self.allowed.may_be_asked(&Asked::of_canonical(url)?) {
+        // A URL that is not in canonical form is not a key of the store, so these rules check the same URL as the lookup.
+        if !self.access.allows(&Asked::of_canonical(url)?) {
             return None;
         }
         let hop = match request.field(protocol::HOP.as_str()) {
@@ -188,271 +109,156 @@ impl Proxy {
             PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
-        // What leads back to the pool was never fetched, and so is not stored.
-        let stored = self.caching.hit(url, request, hop, lines)?;
+        // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
+        let stored = self.cache.hit(url, request, hop, lines)?;
         if hop.is_some() {
             protocol::write_peer(lines);
-        } else if self.allowed.is_open() {
+        } else if self.access.is_open() {
             write_guard(lines);
         }
-        if let Some(own) = self.other_members(hop.unwrap_or_default()) {
+        if let Some(own) = self.ring_mismatch(hop.unwrap_or_default()) {
             protocol::write_members(lines, own);
         }
         Some(stored)
     }
 
-    /// The pool that this peer knows, where whoever asks knows another.
-    pub(super) fn other_members(&self, hop: Hop) -> Option<PoolDigest> {
-        let asked_with = hop.members?;
+    /// Returns the digest of this peer's pool and counts a ring mismatch, if the client knows a different pool.
+    pub(super) fn ring_mismatch(&self, hop: Hop) -> Option<PoolDigest> {
+        let members_of_client = hop.members?;
         let own = self.pool.digest();
-        (own != asked_with).then(|| {
-            self.caching.stats().count_disagreement();
+        (own != members_of_client).then(|| {
+            self.cache.stats().count_disagreement();
             own
         })
     }
 
-    /// The answer to whoever is not known, which is counted.
-    pub(crate) fn turn_away(&self) -> Response<Body> {
-        self.caching.stats().count_unauthorized();
-        unauthorized()
-    }
-
-    /// Who may ask what: the one gate before all that this peer does. It looks at the head alone, and never waits.
-    ///
-    /// # Errors
-    ///
-    /// What is said instead of doing anything.
-    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
-        let mark = self.mark_for(request.headers());
-        self.called(request).map_err(|refused| Box::new(mark.on(*refused)))
-    }
-
-    fn called<T>(&self, request: &Request<T>) -> Result<Called, Box<Response<Body>>> {
-        // Before the path: the target of a CONNECT has none.
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(method_not_allowed(ALLOWED).into());
-        }
-        if let Some(called) = self.about_itself(request) {
-            if let Some(refused) = self.refuses_foreign(request.uri()) {
-                return Err(refused.into());
-            }
-            return match *request.method() {
-                Method::GET | Method::HEAD => Ok(called),
-                _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
-            };
-        }
-        let Some(endpoint) = self.paths.endpoint(request.uri().path()) else {
-            let text = format!("nothing is here: this peer answers {}?q=URL", self.paths.of(Endpoint::Proxy));
-            return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
-        };
-        if let Some((status, reason)) = self.misled(request.uri(), request.headers()) {
-            return Err(refusal(status, ErrorKind::Forbidden, reason).into());
-        }
-        if !self.allowed.may_read(request.headers()) {
-            return Err(self.turn_away().into());
-        }
-        let takes = |method: Method, allowed| {
-            if *request.method() == method { Ok(()) } else { Err(Box::new(method_not_allowed(allowed))) }
-        };
-        let may_operate = || {
-            let is_of_this_machine = self.own_addresses.are_of_this_machine_alone();
-            self.may_operate(request.headers(), is_of_this_machine)
-        };
-        match endpoint {
-            Endpoint::Proxy if protocol::is_purge(request.method()) => {
-                may_operate()?;
-                let is_of_pool = Scope::of(request.headers()) == Some(Scope::Pool) && !self.pool.is_alone();
-                Ok(Called::Purge { is_of_pool })
-            }
-            Endpoint::Proxy if forwards_left(request) == Some(0) => Err(last_recipient().into()),
-            Endpoint::Proxy => self.target(request).map(Called::Fetch),
-            Endpoint::Why => {
-                takes(Method::GET, ALLOWED_FOR_WHY)?;
-                self.target(request).map(Called::Why)
-            }
-            Endpoint::Leaving => {
-                takes(Method::POST, ALLOWED_FOR_LEAVING)?;
-                // Whoever could say so of others could take them from this peer.
-                may_operate()?;
-                Ok(Called::Leaving)
-            }
-        }
-    }
-
-    /// Whether a request that was admitted comes from a peer of the pool: it says so, whoever sent it is known, and it
-    /// comes from the address of a member. Never waits.
-    pub(crate) fn is_by_a_peer(&self, headers: &HeaderMap, remote: IpAddr, shows_certificate: bool) -> bool {
+    /// Returns whether an admitted request comes from a peer of the pool: it has the header field of a hop, shows a
+    /// credential, and comes from the address of a member. Never blocks.
+    pub(crate) fn is_from_peer(&self, headers: &HeaderMap, remote: IpAddr, shows_certificate: bool) -> bool {
         headers.contains_key(&protocol::HOP)
-            && (shows_certificate || !self.allowed.is_open())
+            && (shows_certificate || !self.access.is_open())
             && self.pool.has_address(remote)
     }
 
-    /// What to do for a request that was admitted, or who is to do it. Never waits.
-    pub(crate) fn step(&self, called: Called, request: Request<Body>, wakes: Wakes<'_>) -> Next {
+    /// Returns the next step of an admitted request. Never blocks.
+    pub(crate) fn step(&self, action: Action, request: Request<Body>, wakes: Wakes<'_>) -> Next {
         let mark = self.mark_for(request.headers());
-        let lane = match called {
-            Called::Health => return Next::Step(Step::Serve(mark.on(self.health()))),
-            Called::Ready => return Next::Step(Step::Serve(mark.on(self.readiness()))),
-            Called::Fetch(target)
+        let lane = match action {
+            Action::Health => return Next::Step(Step::Serve(mark.apply(self.health()))),
+            Action::Ready => return Next::Step(Step::Serve(mark.apply(self.readiness()))),
+            Action::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
-                let (request, asker) = self.for_origin(request.map(drop), &target);
-                let asked = target.clone();
-                let step = self.caching.step(target, request, wakes);
-                return Next::Step(step.map(move |answer| mark.on(asker.answered(answer, &asked))));
+                let (request, context) = self.origin_request(request.map(drop), &target);
+                let requested = target.clone();
+                let step = self.cache.step(target, request, wakes);
+                return Next::Step(step.map(move |result| mark.apply(context.finish(result, &requested))));
             }
-            Called::Fetch(ref target) => Lane::Origin(target.origin()),
-            Called::Purge { is_of_pool: true } => Lane::Peers,
-            Called::Purge { .. } | Called::Why(_) | Called::Leaving => Lane::Own,
+            Action::Fetch(ref target) => Lane::Origin(target.origin()),
+            Action::Purge { is_of_pool: true } => Lane::Peers,
+            Action::Purge { .. } | Action::Why(_) | Action::Leaving => Lane::Own,
         };
-        Next::Work(lane, called, request)
+        Next::Work(lane, action, request)
     }
 
-    /// Answers one request; whatever goes wrong becomes a response.
+    /// Handles one request. Every failure becomes a response.
     pub(crate) fn handle(&self, request: Request<Body>) -> Response<Body> {
         match self.admit(&request) {
-            Ok(called) => self.answer(called, request),
+            Ok(action) => self.run(action, request),
             Err(refused) => *refused,
         }
     }
 
-    /// Answers a request that was admitted.
-    pub(crate) fn answer(&self, called: Called, request: Request<Body>) -> Response<Body> {
+    /// Runs the action of an admitted request, and blocks until the response is there.
+    pub(crate) fn run(&self, action: Action, request: Request<Body>) -> Response<Body> {
         let mark = self.mark_for(request.headers());
-        let response = match called {
-            Called::Health => self.health(),
-            Called::Ready => self.readiness(),
-            Called::Fetch(target) => self.fetch(&target, request),
-            Called::Purge { .. } => self.purge_by_known(&request),
-            Called::Why(target) => self.explain(&target, request),
-            Called::Leaving => self.note_leaving(&request),
+        let response = match action {
+            Action::Health => self.health(),
+            Action::Ready => self.readiness(),
+            Action::Fetch(target) => self.fetch(&target, request),
+            Action::Purge { .. } => self.answer_purge(&request),
+            Action::Why(target) => self.explain(&target, request),
+            Action::Leaving => self.answer_leaving(&request),
         };
-        mark.on(response)
+        mark.apply(response)
     }
 
-    /// As [`handle`](Self::handle), on a server whose threads are few and do everything: no more of them wait for other
-    /// peers, for one origin or for one client than leave room for others.
-    pub(crate) fn handle_in_turn(
+    /// Like [`handle`](Self::handle), for a server whose few threads handle all kinds of requests. It limits how many
+    /// threads wait for other peers, for one origin, or for one client, so that some threads stay free.
+    pub(crate) fn handle_with_shares(
         &self,
         request: Request<Body>,
         shares: Option<&Shares>,
         client: impl FnOnce() -> Option<Client>,
     ) -> Response<Body> {
-        let called = match self.admit(&request) {
-            Ok(called) => called,
+        let action = match self.admit(&request) {
+            Ok(action) => action,
             Err(refused) => return *refused,
         };
         let mark = self.mark_for(request.headers());
-        let response = match (called, shares) {
-            (Called::Purge { is_of_pool: true }, _) => self.purge_in_turn(&request),
-            (Called::Fetch(target), Some(shares)) => {
+        let response = match (action, shares) {
+            (Action::Purge { is_of_pool: true }, _) => self.answer_exclusive_purge(&request),
+            (Action::Fetch(target), Some(shares)) => {
                 match shares.try_enter(target.origin(), client()) {
-                    None => self.without_origin(&target, request),
+                    None => self.answer_from_store(&target, request),
                     Some(share) => {
                         let response = self.fetch(&target, request);
                         if response.body().as_bytes().is_some() {
                             response
                         } else {
-                            // Until the body has been read.
-                            response.map(|body| body.read_through(|body| WithShare { body, _share: share }))
+                            // A thread reads from the origin until the end of the body, so the body holds the share.
+                            response
+                                .map(|body| body.read_through(|body| BodyWithShare { body, _share: share }))
                         }
                     }
                 }
             }
-            (called, _) => return self.answer(called, request),
+            (action, _) => return self.run(action, request),
         };
-        mark.on(response)
+        mark.apply(response)
     }
 
-    /// Answers with what is stored, stale or not.
-    fn without_origin(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
+    /// Serves a stored response, stale or not, without a request to the origin.
+    fn answer_from_store(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
-            let stored_alone = HeaderValue::from_static("only-if-cached, max-stale");
-            request.headers_mut().insert(CACHE_CONTROL, stored_alone);
+            let only_stored = HeaderValue::from_static("only-if-cached, max-stale");
+            request.headers_mut().insert(CACHE_CONTROL, only_stored);
             let response = self.fetch(target, request);
             if response.status() != StatusCode::GATEWAY_TIMEOUT {
                 return response;
             }
         }
-        let text = "too many requests wait for this origin, or for this client";
+        let text = "too many requests wait for this origin or come from this client";
         failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)))
     }
 
-    /// Answers with what the URL names, or does to it what the method says.
+    /// Applies the method of the request to the URL, through the cache.
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
-        if let Some(left) = forwards_left(&request) {
-            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        if let Some(remaining) = super::admission::remaining_forwards(&request) {
+            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(remaining.saturating_sub(1)));
         }
-        let (request, asker) = self.for_origin(request, target);
-        asker.answered(self.caching.round_trip_to(target.clone(), request), target)
+        let (request, context) = self.origin_request(request, target);
+        context.finish(self.cache.round_trip_to(target.clone(), request), target)
     }
 
-    /// The request as it is meant for the origin, and what is to be known of whoever sent it.
-    fn for_origin<T>(&self, request: Request<T>, target: &CanonicalUrl) -> (Request<T>, Asker) {
-        let mut request = for_origin(request, target);
+    /// Turns the request to this peer into one to the origin. Returns it with the context of the response.
+    fn origin_request<T>(&self, request: Request<T>, target: &CanonicalUrl) -> (Request<T>, ResponseContext) {
+        let mut request = origin_request(request, target);
         let is_over_hop = protocol::is_over_hop(request.headers());
         if !is_over_hop {
-            interim_for_another_host(&mut request, target);
+            rewrite_interim_for_other_host(&mut request, target);
         }
-        let other_members = self.other_members(Hop::of(request.headers()));
-        let (pass_cookies, is_leaving) = (self.allowed.pass_cookies, self.is_leaving());
-        (request, Asker { is_over_hop, pass_cookies, other_members, is_leaving })
+        let ring_mismatch = self.ring_mismatch(Hop::of(request.headers()));
+        let (pass_cookies, is_leaving) = (self.access.pass_cookies, self.is_leaving());
+        (request, ResponseContext { is_over_hop, pass_cookies, ring_mismatch, is_leaving })
     }
 
-    /// What somebody asks of this peer itself, known or not. The path of the cache goes first, if it is the same.
-    fn about_itself<T>(&self, request: &Request<T>) -> Option<Called> {
-        match request.uri().path() {
-            path if path == self.paths.of(Endpoint::Proxy) => None,
-            protocol::HEALTH_PATH => Some(Called::Health),
-            protocol::READY_PATH => Some(Called::Ready),
-            _ => None,
-        }
-    }
-
-    /// Whether this peer should be sent requests, and why not, in one line. Never waits.
-    pub(crate) fn readiness(&self) -> Response<Body> {
-        let ledger = self.caching.store().ledger();
-        let readiness = Readiness {
-            is_leaving: self.is_leaving(),
-            is_stopping: self.servers.are_stopping(),
-            is_behind: self.servers.are_behind(Instant::now()),
-            is_out_of_memory: ledger.is_some_and(|ledger| ledger.is_exhausted()),
-        };
-        match readiness.obstacle() {
-            None => answer(TEXT, "ok\n".to_owned()),
-            Some(reason) => refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, reason),
-        }
-    }
-
-    /// Whether this peer is there, and stays: the answer to whoever asks, known or not, says nothing else.
-    pub(crate) fn health(&self) -> Response<Body> {
-        if self.is_leaving() {
-            let text = "this peer is about to end";
-            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable, text);
-            protocol::announce_leaving(response.headers_mut());
-            return response;
-        }
-        answer(TEXT, "ok\n".to_owned())
-    }
-
-    /// Takes note of another peer that is about to end.
-    fn note_leaving(&self, request: &Request<Body>) -> Response<Body> {
-        let url = query_value(request.uri().query(), protocol::QUERY).ok().flatten();
-        let peer = url.and_then(|url| PeerUrl::parse(&url).ok());
-        if peer.is_some_and(|peer| peer != *self.pool.own_url() && self.pool.is_left_by(&peer)) {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            return response;
-        }
-        refusal(StatusCode::BAD_REQUEST, ErrorKind::BadPeer, "q names no other peer of this pool")
-    }
-
-    /// Says what the same request would come to under the other path.
+    /// Explains what the request would result in.
     fn explain(&self, target: &CanonicalUrl, request: Request<Body>) -> Response<Body> {
-        match self.caching.explain(&for_origin(request, target).map(drop)) {
+        match self.cache.explain(&origin_request(request, target).map(drop)) {
             Ok(explanation) => {
                 let mut response = answer(TEXT, explanation.to_string());
-                // It shows fields of strangers.
+                // The text contains header fields of origins, which a browser must not interpret.
                 response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
                 response
             }
@@ -462,72 +268,10 @@ impl Proxy {
             }
         }
     }
-
-    /// What is asked for, or why it cannot be asked of this peer.
-    fn target<T>(&self, request: &Request<T>) -> Result<CanonicalUrl, Box<Response<Body>>> {
-        let target = target(request.uri().query())
-            .map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
-        if self.leads_back(request, &target) {
-            let reason = "the URL leads back to this pool";
-            return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason).into());
-        }
-        // Also of what is stored: it may be there from before the rules, or from another who uses the store.
-        let allowed = self.allowed.origins().may_ask(&target);
-        allowed.map_err(|refused| refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused))?;
-        Ok(target)
-    }
-
-    fn leads_back<T>(&self, request: &Request<T>, target: &CanonicalUrl) -> bool {
-        let has_been_here = list::members_of(request.headers(), &VIA).any(|member| {
-            let received_by = member.split(u8::is_ascii_whitespace).nth(1);
-            received_by == Some(self.caching.pseudonym().as_bytes())
-        });
-        let is_own = self.own_addresses.are_named_by(target, self.pool.own_url());
-        has_been_here || is_own || self.pool.is_peer(target)
-    }
 }
 
-/// What a response depends on beside the request.
-#[derive(Clone, Copy, Debug)]
-struct Asker {
-    is_over_hop: bool,
-    pass_cookies: bool,
-    /// The pool that this peer knows, where the other knows another.
-    other_members: Option<PoolDigest>,
-    is_leaving: bool,
-}
-
-impl Asker {
-    /// The response of the cache as one of the peer, or what is said where there is none.
-    fn answered(self, answer: Result<Response<Body>>, target: &CanonicalUrl) -> Response<Body> {
-        let mut response = match answer {
-            Ok(mut response) => {
-                protocol::remove_failure(response.headers_mut());
-                if !self.is_over_hop {
-                    for_another_host(response.headers_mut(), target, self.pass_cookies);
-                }
-                if response.body().as_bytes().is_none() {
-                    response.extensions_mut().insert(BodyOf(target.origin()));
-                }
-                response
-            }
-            Err(error) => {
-                log_failure(&error, target);
-                failure(&error)
-            }
-        };
-        if let Some(own) = self.other_members {
-            protocol::announce_members(response.headers_mut(), own);
-        }
-        if self.is_leaving {
-            protocol::announce_leaving(response.headers_mut());
-        }
-        response
-    }
-}
-
-/// The request as it is meant for the origin.
-fn for_origin<T>(request: Request<T>, target: &CanonicalUrl) -> Request<T> {
+/// Turns the request to this peer into one to the origin of the URL.
+fn origin_request<T>(request: Request<T>, target: &CanonicalUrl) -> Request<T> {
     let (mut parts, body) = request.into_parts();
     hop_by_hop::remove(&mut parts.headers);
     parts.headers.remove(HOST);
@@ -535,570 +279,17 @@ fn for_origin<T>(request: Request<T>, target: &CanonicalUrl) -> Request<T> {
     Request::from_parts(parts, body)
 }
 
-/// How far an OPTIONS may still go; at zero, this is the last recipient (RFC 9110 section 7.6.2).
-fn forwards_left<T>(request: &Request<T>) -> Option<u64> {
-    if *request.method() != Method::OPTIONS {
-        return None;
-    }
-    request.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
-}
-
-fn last_recipient() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
-    response
-}
-
-/// A body that holds a share for as long as it is read.
-struct WithShare {
+/// A body that holds a share of the threads until it is dropped.
+struct BodyWithShare {
     body: Body,
     _share: Share,
 }
 
-impl Read for WithShare {
+impl Read for BodyWithShare {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.body.read(buffer)
     }
 }
 
-/// What is asked for, or one line that says why that is none.
-fn target(query: Option<&str>) -> Result<CanonicalUrl, String> {
-    // Most often the URL was not escaped, and what follows its first & would be lost.
-    if query.is_some_and(|query| query.split('&').filter(|pair| !pair.is_empty()).count() > 1) {
-        return Err("the query has more than q: the URL in it must be escaped".to_owned());
-    }
-    let url = query_value(query, protocol::QUERY)?;
-    let url = url.ok_or("the query has no q: ask for ?q= and the escaped URL")?;
-    if url.is_empty() {
-        return Err("q is empty: it must hold the URL".to_owned());
-    }
-    CanonicalUrl::parse(&url).map_err(|bad| format!("q cannot be fetched: {bad}"))
-}
-
-fn log_failure(error: &Error, target: &CanonicalUrl) {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    warn!("{} {} {}{source}", error.kind(), redacted(target.as_str()), error.message());
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::round_trip::{Offline, RoundTrip, RoundTripFn};
-    use crate::peer::endpoint::Rights;
-    use crate::store::MemoryStore;
-
-    #[derive(Debug)]
-    struct Neighbour(PeerUrl);
-
-    impl PoolView for Neighbour {
-        fn is_peer(&self, target: &CanonicalUrl) -> bool {
-            target.authority() == "neighbour:3000"
-        }
-
-        fn has_address(&self, address: IpAddr) -> bool {
-            address == IpAddr::from([10, 0, 0, 2])
-        }
-
-        fn digest(&self) -> PoolDigest {
-            PoolDigest::of("ours")
-        }
-
-        fn own_url(&self) -> &PeerUrl {
-            &self.0
-        }
-
-        fn is_left_by(&self, peer: &PeerUrl) -> bool {
-            peer.as_str() == "http://neighbour:3000"
-        }
-
-        fn purge_former(&self, _: &Purge) {
-            unreachable!("nothing is purged here")
-        }
-
-        fn forget_near(&self, _: &Purge) {
-            unreachable!("nothing is purged here")
-        }
-
-        fn is_alone(&self) -> bool {
-            unreachable!("nothing is purged here")
-        }
-
-        fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
-            unreachable!("nothing is purged here")
-        }
-    }
-
-    fn neighbour() -> Neighbour {
-        Neighbour(PeerUrl::parse("http://me.example:3000").unwrap())
-    }
-
-    fn proxy(origin: impl RoundTrip + 'static) -> Proxy {
-        proxy_for(origin, "any")
-    }
-
-    fn proxy_for(origin: impl RoundTrip + 'static, origins: &str) -> Proxy {
-        let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).pseudonym("me");
-        let own = Arc::new(OwnAddresses::default());
-        own.add("127.0.0.1:3000".parse().unwrap());
-        let allowed = Allowed::new(Rights::default(), origins.parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching.build().unwrap(), own, Box::new(neighbour()), allowed)
-    }
-
-    fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
-        let response = proxy.handle(request.body(Body::empty()).unwrap());
-        let status = response.status().as_u16();
-        assert!(status < 400 || response.headers()["cache-control"] == "no-store");
-        (status, response.into_body().into_text().unwrap())
-    }
-
-    #[test]
-    fn bad_requests_are_told_what_is_bad() {
-        let proxy = proxy(Offline);
-        let long = format!("/proxy?q=http://h/{}", "a".repeat(8192));
-        for (uri, status, words) in [
-            ("/", 404, "/proxy"),
-            ("/proxy/", 404, "/proxy"),
-            ("/other?q=http://h/", 404, "/proxy"),
-            ("/why?q=http://h/", 404, "/proxy"),
-            ("/proxy/why/?q=http://h/", 404, "/proxy"),
-            ("/proxy/why", 400, "no q"),
-            ("/proxy/why?q=foo", 400, "absolute"),
-            ("/proxy/why?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),
-            ("/proxy/why?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
-            ("/proxy/why?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
-            ("/proxy", 400, "no q"),
-            ("/proxy?p=http://h/", 400, "no q"),
-            ("/proxy?q=", 400, "empty"),
-            ("/proxy?q=foo", 400, "absolute"),
-            ("/proxy?q=http://h/?a=1&b=2", 400, "escaped"),
-            ("/proxy?q=/a/b", 400, "absolute"),
-            ("/proxy?q=ftp%3A%2F%2Fh%2F", 400, "http"),
-            ("/proxy?q=http%3A%2F%2Fuser%3Apass%40h%2F", 400, "user name"),
-            ("/proxy?q=http%3A%2F%2Fh%2F%zz", 400, "q"),
-            (long.as_str(), 400, "8 KiB"),
-            ("/proxy?q=http%3A%2F%2F127.0.0.1%3A3000%2Fproxy%3Fq%3Dx", 508, "leads back"),
-            ("/proxy?q=http%3A%2F%2Fneighbour%3A3000%2F", 508, "leads back"),
-            ("/proxy?q=http%3A%2F%2Fh%2F", 502, "no network"),
-        ] {
-            let (found, text) = ask(&proxy, Request::get(uri));
-            assert_eq!(found, status, "{uri:.60}: {text}");
-            assert!(text.contains(words) && text.lines().count() == 1, "{uri:.60}: {text}");
-        }
-    }
-
-    #[test]
-    fn methods() {
-        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
-            Ok(Response::new(Body::from(request.method().to_string())))
-        }));
-        let uri = "/proxy?q=http://h/";
-        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
-            assert_eq!(ask(&proxy, Request::builder().method(method).uri(uri)), (200, method.to_owned()));
-        }
-        for (method, uri) in [("CONNECT", uri), ("CONNECT", "h:443"), ("TRACE", uri), ("TRACE", "/")] {
-            let response =
-                proxy.handle(Request::builder().method(method).uri(uri).body(Body::empty()).unwrap());
-            assert_eq!(response.status(), 405);
-            assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
-        }
-    }
-
-    #[test]
-    fn why_says_what_would_happen_and_asks_nobody() {
-        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
-            assert_eq!(request.uri(), "http://h/");
-            let response = Response::builder().header("cache-control", "max-age=60");
-            Ok(response.header("vary", "accept-language").body(Body::from("hello")).unwrap())
-        }));
-        let why = || Request::get("/proxy/why?q=http://h/").header("accept-language", "de");
-        let (status, text) = ask(&proxy, why());
-        assert!(status == 200 && text.contains("verdict   forward (uri-miss)"), "{text}");
-        ask(&proxy, Request::get("/proxy?q=http://h/").header("accept-language", "de"));
-        let response = proxy.handle(why().body(Body::empty()).unwrap());
-        for (name, value) in [
-            ("cache-control", "no-store"),
-            ("content-type", "text/plain; charset=utf-8"),
-            ("x-content-type-options", "nosniff"),
-        ] {
-            assert_eq!(response.headers()[name], value);
-        }
-        let text = response.into_body().into_text().unwrap();
-        assert!(text.contains("verdict   hit: answered from the store with 200\n"), "{text}");
-        assert!(text.contains("vary    accept-language: de\n"), "{text}");
-        for (name, value, verdict) in [
-            ("accept-language", "fr", "forward (vary-miss)"),
-            ("cache-control", "no-cache", "forward (request)"),
-            ("authorization", "Basic secret", "forward (uri-miss)"),
-        ] {
-            let mut request = why().body(Body::empty()).unwrap();
-            request.headers_mut().insert(name, HeaderValue::from_static(value));
-            let text = proxy.handle(request).into_body().into_text().unwrap();
-            assert!(text.contains(verdict) && !text.contains("secret"), "{name}: {text}");
-        }
-        let request = why().header("via", "1.1 me");
-        assert_eq!(ask(&proxy, request).0, 508);
-        for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "PURGE"] {
-            let request = Request::builder().method(method).uri("/proxy/why?q=http://h/");
-            let response = proxy.handle(request.body(Body::empty()).unwrap());
-            assert_eq!(
-                (response.status().as_u16(), &response.headers()["allow"]),
-                (405, &"GET".parse().unwrap())
-            );
-        }
-    }
-
-    #[test]
-    fn whoever_asks_hears_that_it_is_there() {
-        let tokens = Some(crate::base::token::Tokens::new(["correct-horse-battery"]).unwrap());
-        let mut proxy = proxy(Offline);
-        proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
-        assert_eq!(ask(&proxy, Request::get("/proxy?q=http://h/")).0, 407);
-        for method in ["GET", "HEAD"] {
-            let request = || Request::builder().method(method).uri("/healthz");
-            assert_eq!(ask(&proxy, request()), (200, "ok\n".to_owned()));
-            assert!(matches!(proxy.admit(&request().body(()).unwrap()), Ok(Called::Health)));
-        }
-        assert_eq!(ask(&proxy, Request::get("/readyz").header("host", "any")), (200, "ok\n".to_owned()));
-        assert_eq!(ask(&proxy, Request::post("/healthz")).0, 405);
-        assert_eq!(proxy.caching.stats().counts().unauthorized, 1);
-        assert_eq!(ask(&proxy, Request::get("/healthz/")).0, 404);
-    }
-
-    #[test]
-    fn a_peer_is_not_ready_while_memory_or_its_servers_are_at_their_end() {
-        let servers = Servers::default();
-        let proxy = proxy(Offline).served_by(servers.clone());
-        let ready = || ask(&proxy, Request::get("/readyz"));
-        assert_eq!(ready(), (200, "ok\n".to_owned()));
-        let ledger = proxy.caching.store().ledger().unwrap();
-        let held = ledger.hold(crate::base::ledger::Use::Content, ledger.limit() + 1);
-        let (status, text) = ready();
-        assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
-        drop(held);
-        assert_eq!(ready().0, 200);
-        let pool = crate::scheduler::PoolOptions::default();
-        let scheduler = Arc::new(crate::scheduler::Scheduler::new(&pool, &ledger, Box::new(|_| None)));
-        servers.add(&scheduler, &Arc::default());
-        assert_eq!(ready().0, 200);
-        scheduler.stop();
-        assert_eq!(ready(), (503, "the server of this peer is shutting down\n".to_owned()));
-        assert_eq!(ask(&proxy, Request::get("/healthz")).0, 200, "it is there all the same");
-    }
-
-    #[test]
-    fn a_request_over_its_share_is_answered_with_what_is_stored_or_told_to_come_again() {
-        let proxy = proxy(RoundTripFn(|_: Request<Body>| {
-            Ok(Response::builder().header("cache-control", "max-age=0").body(Body::from("old")).unwrap())
-        }));
-        let shares = Shares::of(1);
-        let ask = |method: &str, path: &str| {
-            let uri = format!("/proxy?q=http%3A%2F%2Fh%2F{path}");
-            let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
-            let response = proxy.handle_in_turn(request, Some(&shares), || None);
-            (response.status().as_u16(), response.into_body().into_text().unwrap())
-        };
-        let held = || shares.try_enter(CanonicalUrl::parse("http://other/").unwrap(), None).unwrap();
-        assert_eq!(ask("GET", "a"), (200, "old".to_owned()));
-        let share = held();
-        assert_eq!(ask("GET", "a"), (200, "old".to_owned()), "it is stale");
-        assert_eq!((ask("GET", "b").0, ask("POST", "a").0), (503, 503));
-        drop(share);
-        assert_eq!(ask("GET", "b").0, 200);
-        drop(held());
-    }
-
-    #[test]
-    fn options_go_as_far_as_they_may() {
-        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
-            let left = request.headers().get("max-forwards").map(|left| left.to_str().unwrap().to_owned());
-            Ok(Response::new(Body::from(left.unwrap_or_default())))
-        }));
-        for (left, answer) in [("0", ""), ("5", "4"), ("many", "many")] {
-            let request = Request::options("/proxy?q=http://h/").header("max-forwards", left);
-            assert_eq!(ask(&proxy, request), (200, answer.to_owned()), "{left}");
-        }
-    }
-
-    #[test]
-    fn a_request_that_was_here_before_is_a_loop() {
-        let proxy = proxy(Offline);
-        let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 me");
-        assert_eq!(ask(&proxy, request).0, 508);
-        let request = Request::get("/proxy?q=http://h/").header("via", "1.1 other, 1.1 mean");
-        assert_eq!(ask(&proxy, request).0, 502);
-    }
-
-    #[test]
-    fn the_body_of_a_response_that_grows_is_known_by_its_origin() {
-        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
-            let is_whole = request.uri().path() == "/whole";
-            let body = if is_whole { Body::from("a") } else { Body::from_reader(&b"a"[..], None) };
-            Ok(Response::new(body))
-        }));
-        for (path, origin) in [("whole", None), ("growing", Some("http://h/"))] {
-            let request = Request::post(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
-            let response = proxy.handle(request.body(Body::empty()).unwrap());
-            let found = response.extensions().get().map(|BodyOf(origin)| origin.as_str());
-            assert_eq!(found, origin);
-        }
-    }
-
-    #[test]
-    fn an_origin_cannot_fail_in_the_peers_name() {
-        let proxy = proxy(RoundTripFn(|_| {
-            Ok(Response::builder().header("forwardcache-error", "timeout").body(Body::empty()).unwrap())
-        }));
-        let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
-        assert_eq!(protocol::failure(response.headers()), None);
-    }
-
-    #[test]
-    fn an_origin_that_is_forbidden_is_refused_before_anybody_is_asked() {
-        let proxy = proxy_for(Offline, "public,deny:*.bad.example");
-        for url in ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "http://a.bad.example/"]
-        {
-            for path in ["/proxy", "/proxy/why"] {
-                let uri = format!("{path}?q={}", crate::message::url::query_escape(url));
-                let response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
-                assert_eq!(response.status(), 403, "{path} {url}");
-                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Forbidden));
-                assert_eq!(response.headers()["cache-status"], "forwardcache; detail=forbidden");
-                let text = response.into_body().into_text().unwrap();
-                assert!(text.lines().count() == 1 && !text.contains("bad.example"), "{text}");
-            }
-        }
-        assert_eq!(ask(&proxy, Request::get("/proxy?q=http://good.example/")).0, 502);
-    }
-
-    #[test]
-    fn what_is_stored_of_an_origin_that_is_forbidden_is_not_served() {
-        let origin = RoundTripFn(|_| {
-            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
-        });
-        let open = proxy(origin);
-        let closed = Proxy::new(
-            "/proxy".to_owned(),
-            open.caching.clone(),
-            Arc::default(),
-            Box::new(neighbour()),
-            Allowed::new(Rights::default(), "any,deny:h".parse().unwrap()),
-        );
-        let target = "/proxy?q=http%3A%2F%2Fh%2F";
-        assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
-        let is_hit = |proxy: &Proxy| {
-            let fields = [httparse::Header { name: "Host", value: b"me.example:3000" }];
-            let request = PlainRequest::new(target, &fields).unwrap();
-            proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
-        };
-        assert!(is_hit(&open) && !is_hit(&closed));
-        assert_eq!(ask(&closed, Request::get(target)).0, 403);
-    }
-
-    #[test]
-    fn a_page_of_the_web_is_not_answered_where_anybody_may_ask() {
-        let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
-        let request = || Request::get("/proxy?q=http://h/").header("host", "127.0.0.1:3000");
-        for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 403), ("none", 200)] {
-            assert_eq!(ask(&open, request().header("sec-fetch-site", site)).0, status, "{site}");
-        }
-        assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", "evil.example:3000")).0, 421);
-        for host in ["me.example:3000", "localhost"] {
-            assert_eq!(ask(&open, Request::get("/proxy?q=http://h/").header("host", host)).0, 200);
-        }
-        for fields in
-            [("origin", "http://evil.example"), ("origin", "null"), ("origin", "http://127.0.0.1:3000")]
-        {
-            for method in ["GET", "POST", "OPTIONS", "PURGE"] {
-                let asked = Request::builder().method(method).uri("/proxy?q=http://h/");
-                assert_eq!(ask(&open, asked.header(fields.0, fields.1)).0, 403, "{method} {fields:?}");
-            }
-        }
-        // A page of this very peer could set what is no field of browsers; a program says more.
-        let own_page = || request().header("sec-fetch-site", "same-origin").header("forwardcache", "digest");
-        assert_eq!(ask(&open, own_page()).0, 403);
-        assert_eq!(ask(&open, own_page().header("sec-forwardcache", "1")).0, 200);
-        let own = Arc::new(OwnAddresses::default());
-        own.add("127.0.0.1:3000".parse().unwrap());
-        let tokens = crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let allowed =
-            Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
-        let guarded =
-            Proxy::new("/proxy".to_owned(), open.caching.clone(), own, Box::new(neighbour()), allowed);
-        let shown =
-            Request::get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
-        let shown = shown.header("host", "any.example").header("sec-fetch-site", "cross-site");
-        assert_eq!(ask(&guarded, shown).0, 200, "no page can show a token");
-    }
-
-    #[test]
-    fn the_authority_of_an_absolute_form_is_the_peers_own_and_counts_in_place_of_host() {
-        let open = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
-        let mut guarded = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
-        let tokens = Some(crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
-        guarded.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
-        for (authority, host, status) in [
-            ("http://me.example:3000", "me.example:3000", 200),
-            ("http://ME.example:3000", "evil.example", 200),
-            ("https://localhost", "evil.example", 200),
-            ("http://[::ffff:127.0.0.1]", "", 200),
-            ("http://evil.example", "me.example:3000", 421),
-            ("http://me.example", "me.example:3000", 421),
-            ("http://0.0.0.0:3000", "localhost", 421),
-            ("http://user@localhost", "localhost", 421),
-            ("ftp://localhost", "localhost", 421),
-        ] {
-            let request = |path: &str| {
-                let request = Request::get(format!("{authority}{path}")).header("host", host);
-                request.header("proxy-authorization", "Bearer a-token-of-the-pool")
-            };
-            for proxy in [&open, &guarded] {
-                for path in ["/proxy?q=http://h/", "/healthz", "/readyz"] {
-                    assert_eq!(ask(proxy, request(path)).0, status, "{authority}{path}");
-                }
-            }
-        }
-        // A check of health need not know the peer's name.
-        for path in ["/healthz", "/readyz"] {
-            assert_eq!(ask(&open, Request::get(path).header("host", "10.1.2.3:3000")).0, 200);
-        }
-    }
-
-    #[test]
-    fn without_a_token_every_response_is_sandboxed_except_to_clients_of_the_pool() {
-        let origin = RoundTripFn(|_| {
-            let response = Response::builder().header("cache-control", "max-age=60");
-            Ok(response
-                .header("content-security-policy", "default-src 'self'")
-                .body(Body::from("hello"))
-                .unwrap())
-        });
-        let mut proxy = proxy(origin);
-        let policies = |proxy: &Proxy, request: http::request::Builder| {
-            let response = proxy.handle(request.body(Body::empty()).unwrap());
-            let nosniff = response.headers().get("x-content-type-options").is_some();
-            let policies = response.headers().get_all("content-security-policy");
-            let policies: Vec<_> =
-                policies.into_iter().map(|value| value.to_str().unwrap().to_owned()).collect();
-            assert_eq!(nosniff, policies.contains(&"sandbox".to_owned()));
-            policies
-        };
-        let get = |uri: &str| Request::get(uri.to_owned());
-        for _ in 0..2 {
-            assert_eq!(policies(&proxy, get("/proxy?q=http://h/")), ["default-src 'self'", "sandbox"]);
-        }
-        for uri in [
-            "/proxy?q=",
-            "/proxy/why?q=http://h/",
-            "/nothing",
-            "/healthz",
-            "/readyz",
-            "http://evil.example/proxy",
-        ] {
-            assert!(policies(&proxy, get(uri)).contains(&"sandbox".to_owned()), "{uri}");
-        }
-        let hop = get("/proxy?q=http://h/").header("forwardcache", "digest");
-        assert_eq!(policies(&proxy, hop), ["default-src 'self'"], "no page can send it");
-        let tokens = Some(crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap());
-        proxy.allowed = Allowed::new(Rights { tokens, ..Rights::default() }, "any".parse().unwrap());
-        let shown = get("/proxy?q=http://h/").header("proxy-authorization", "Bearer a-token-of-the-pool");
-        assert_eq!(policies(&proxy, shown), ["default-src 'self'"]);
-    }
-
-    #[test]
-    fn a_peer_is_who_says_so_is_known_and_has_the_address_of_a_member() {
-        let open = proxy(Offline);
-        let tokens = crate::base::token::Tokens::new(["a-token-of-the-pool"]).unwrap();
-        let allowed =
-            Allowed::new(Rights { tokens: Some(tokens), ..Rights::default() }, "any".parse().unwrap());
-        let (caching, url) = (open.caching.clone(), "/proxy".to_owned());
-        let guarded = Proxy::new(url, caching, Arc::default(), Box::new(neighbour()), allowed);
-        let mut hop = HeaderMap::new();
-        Hop::default().put(&mut hop);
-        let (member, stranger) = ([10, 0, 0, 2].into(), [10, 0, 0, 3].into());
-        assert!(guarded.is_by_a_peer(&hop, member, false) && open.is_by_a_peer(&hop, member, true));
-        assert!(!open.is_by_a_peer(&hop, member, false), "anybody can say so");
-        assert!(!guarded.is_by_a_peer(&HeaderMap::new(), member, true), "a program beside a peer");
-        assert!(!guarded.is_by_a_peer(&hop, stranger, true), "anybody who has a token");
-    }
-
-    #[test]
-    fn a_peer_that_is_about_to_end_says_so_and_answers() {
-        let proxy = proxy(RoundTripFn(|_: Request<Body>| Ok(Response::new(Body::from("hello")))));
-        let get = |uri: &str| {
-            let mut response = proxy.handle(Request::get(uri).body(Body::empty()).unwrap());
-            (response.status().as_u16(), protocol::take_leaving(response.headers_mut()))
-        };
-        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((200, false), (200, false)));
-        assert!(proxy.begins_to_leave() && !proxy.begins_to_leave());
-        assert_eq!((get("/healthz"), get("/proxy?q=http://h/")), ((503, true), (200, true)));
-        assert_eq!(get("/readyz"), (503, false));
-    }
-
-    #[test]
-    fn another_peer_that_is_about_to_end_is_taken_note_of() {
-        for (method, query, status) in [
-            ("POST", "?q=http%3A%2F%2Fneighbour%3A3000", 204),
-            ("POST", "?q=http%3A%2F%2Fstranger%3A3000", 400),
-            ("POST", "?q=http%3A%2F%2Fme.example%3A3000", 400),
-            ("POST", "", 400),
-            ("GET", "?q=http%3A%2F%2Fneighbour%3A3000", 405),
-        ] {
-            let request = Request::builder().method(method).uri(format!("/proxy/leaving{query}"));
-            let response = proxy(Offline).handle(request.body(Body::empty()).unwrap());
-            assert_eq!(response.status(), status, "{method} {query}");
-        }
-    }
-
-    #[test]
-    fn it_is_said_when_it_is_worth_asking_again() {
-        for (time, field) in [(0, "1"), (1, "1"), (2_000, "2"), (2_001, "3"), (299_999, "300")] {
-            let proxy = proxy(RoundTripFn(move |_| {
-                let error = Error::new(ErrorKind::OriginBusy, "the origin's limit is reached");
-                Err(error.with_retry_after(Duration::from_millis(time)))
-            }));
-            let response = proxy.handle(Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap());
-            assert_eq!(response.status(), 503);
-            assert_eq!(response.headers()["retry-after"], field);
-            assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::OriginBusy));
-        }
-    }
-
-    #[test]
-    fn who_knows_another_pool_is_answered_and_told() {
-        let proxy = proxy(RoundTripFn(|request: Request<Body>| {
-            assert!(!request.headers().contains_key(&protocol::HOP));
-            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
-        }));
-        let told = |members: Option<PoolDigest>| {
-            let mut request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();
-            Hop { members, ..Hop::default() }.put(request.headers_mut());
-            let mut response = proxy.handle(request);
-            assert_eq!(response.status(), 200);
-            protocol::take_members(response.headers_mut())
-        };
-        let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
-        for _ in 0..2 {
-            assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
-        }
-        assert_eq!(proxy.caching.stats().counts().disagreements, 2);
-    }
-
-    #[test]
-    fn failures_are_told_apart() {
-        for (kind, status) in [
-            (ErrorKind::Timeout, 504),
-            (ErrorKind::Unresolved, 502),
-            (ErrorKind::Unreachable, 502),
-            (ErrorKind::BadResponse, 502),
-            (ErrorKind::Forbidden, 403),
-        ] {
-            let proxy = proxy(RoundTripFn(move |_| Err(Error::new(kind, "broken"))));
-            let request = Request::get("/proxy?q=http://h/").body(Body::empty()).unwrap();
-            let response = proxy.handle(request);
-            assert_eq!(response.status(), status);
-            assert_eq!(protocol::failure(response.headers()), Some(kind));
-            let said = response.headers()["cache-status"].to_str().unwrap().to_owned();
-            assert_eq!(said, format!("forwardcache; detail={kind}"));
-        }
-    }
-}
+mod tests;

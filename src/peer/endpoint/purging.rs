@@ -1,13 +1,13 @@
-//! `PURGE <path>?...`: what is stored is removed, here and at the other peers.
+//! `PURGE <path>?...`: removes stored responses here and at the other peers.
 //!
-//! A client that purges can make every request go to its origin, so it is not enough to reach the peer. Purging needs
-//! an operator token, or a token where there are no operator tokens. Without any token, clients on this machine may
-//! purge while the peer is served on loopback addresses only; and every client may where the peer was told so, as by a
-//! program whose server asks for certificates.
+//! A client that may purge can cause a request to the origin for every request to the cache, so purging needs its own
+//! right. It requires an operator token, or a token if there are no operator tokens. Without any token, clients on this
+//! machine may purge while the peer is served only on loopback addresses. All clients may purge if the peer is
+//! configured so, for example because its server requires client certificates.
 //!
-//! A purge of the pool waits for the other peers, each of which needs a thread to purge its own share, which waits for
-//! nobody. On the front of this crate the two have threads of their own. On another server, where they are the same
-//! threads, one purge of the pool is under way at a time: the other threads answer the other peers.
+//! A purge of the pool waits for the other peers. Each of them needs a thread to purge its own share, which waits for
+//! nothing. The server of this crate runs the two kinds on separate threads. On any other server they share the threads,
+//! so only one purge of the pool runs at a time, and the other threads stay free to answer other peers.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::message::purge::Purge;
 use crate::pool::protocol::{self, Hop, Scope};
 use crate::pool::purge::{self, PeerPurged, PoolPurged};
 
-/// When it is worth coming again. Most often the others take some milliseconds.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The `Retry-After` of a purge that another one blocks. Most purges take some milliseconds.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Proxy {
-    /// Purges the pool, if nobody else does at the moment.
-    pub(super) fn purge_in_turn(&self, request: &Request<Body>) -> Response<Body> {
-        if let Some(_one_at_a_time) = self.purging.try_lock() {
-            return self.purge_by_known(request);
+    /// Answers a purge of the pool, or returns 503 with `Retry-After` while another one runs.
+    pub(super) fn answer_exclusive_purge(&self, request: &Request<Body>) -> Response<Body> {
+        if let Some(_exclusive) = self.pool_purge.try_lock() {
+            return self.answer_purge(request);
         }
-        let text = "another purge of the pool is under way: come again, or purge each peer by itself";
-        failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(AGAIN))
+        let text = "another purge of the pool is running: retry later, or purge each peer separately";
+        failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(RETRY_AFTER))
     }
 
-    /// Answers a purge by one who may.
-    pub(crate) fn purge_by_known(&self, request: &Request<Body>) -> Response<Body> {
+    /// Answers a purge request of a client that is already authorized.
+    pub(crate) fn answer_purge(&self, request: &Request<Body>) -> Response<Body> {
         let Some(scope) = Scope::of(request.headers()) else {
-            let text = "forwardcache-scope says something else than own or near";
+            let text = "invalid forwardcache-scope: specify own or near, or omit the header field";
             return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
         };
         let purge = match Purge::from_query(request.uri().query()) {
@@ -45,296 +45,40 @@ impl Proxy {
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, reason),
         };
         let purge = match protocol::is_soft_purge(request.headers()) {
-            Some(is_soft) => {
-                if is_soft {
-                    purge.soft()
-                } else {
-                    purge
-                }
-            }
+            Some(true) => purge.soft(),
+            Some(false) => purge,
             None => {
-                let text = "forwardcache-purge says something else than soft";
+                let text = "invalid forwardcache-purge: specify soft, or omit the header field";
                 return refusal(StatusCode::BAD_REQUEST, ErrorKind::BadRequest, text);
             }
         };
         if scope == Scope::Near {
-            self.pool.forget_near(&purge);
+            self.pool.purge_near_cache(&purge);
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;
         }
-        // Those who are asked by this peer ask nobody: they are asked for their own.
-        let asks_others = scope == Scope::Pool && !self.pool.is_alone();
-        let mut response = purge::response(&self.purge(&purge, asks_others));
-        if let Some(own) = self.other_members(Hop::of(request.headers())) {
+        // Other peers receive the purge with the scope `own`, so they do not forward it.
+        let includes_others = scope == Scope::Pool && !self.pool.is_alone();
+        let mut response = purge::response(&self.purge(&purge, includes_others));
+        if let Some(own) = self.ring_mismatch(Hop::of(request.headers())) {
             protocol::announce_members(response.headers_mut(), own);
         }
         response
     }
 
-    /// Purges this peer's own share, what it keeps near, and the others where that is wanted.
-    pub(crate) fn purge(&self, purge: &Purge, asks_others: bool) -> PoolPurged {
-        // What former owners have would come back.
-        self.pool.purge_former(purge);
-        let own = Ok(self.caching.purge(purge));
-        let mut peers = if asks_others { self.pool.purge_others(purge) } else { Vec::new() };
-        // Last, as until then it could be given anew what was to go.
-        self.pool.forget_near(purge);
+    /// Purges this peer's own share and its near cache, and optionally the other peers.
+    pub(crate) fn purge(&self, purge: &Purge, includes_others: bool) -> PoolPurged {
+        // Otherwise this peer could take purged responses over from previous owners.
+        self.pool.purge_previous_owners(purge);
+        let own = Ok(self.cache.purge(purge));
+        let mut peers = if includes_others { self.pool.purge_others(purge) } else { Vec::new() };
+        // The near cache is last, because it could fill again from peers that have not purged yet.
+        self.pool.purge_near_cache(purge);
         peers.push(PeerPurged::new(self.pool.own_url().clone(), own));
         PoolPurged::new(peers)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-    use std::sync::{Arc, Barrier};
-    use std::thread;
-
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::base::error::Error;
-    use crate::base::token::Tokens;
-    use crate::cache::HttpCache;
-    use crate::message::purge::Purged;
-    use crate::message::round_trip::RoundTripFn;
-    use crate::message::url::CanonicalUrl;
-    use crate::peer::endpoint::{Allowed, OwnAddresses, PoolView, Rights};
-    use crate::pool::peer_url::PeerUrl;
-    use crate::pool::protocol::PoolDigest;
-    use crate::store::MemoryStore;
-
-    const TOKEN: &str = "a-token-of-the-pool";
-
-    #[derive(Debug)]
-    struct OneOfThree {
-        url: PeerUrl,
-        forgotten: Arc<Mutex<Vec<String>>>,
-        /// Is waited for twice by whoever has the others purge.
-        meets: Option<Arc<Barrier>>,
-        is_alone: bool,
-    }
-
-    impl Default for OneOfThree {
-        fn default() -> Self {
-            let url = PeerUrl::parse("http://two:1").unwrap();
-            Self { url, forgotten: Arc::default(), meets: None, is_alone: false }
-        }
-    }
-
-    impl PoolView for OneOfThree {
-        fn is_peer(&self, _: &CanonicalUrl) -> bool {
-            false
-        }
-
-        fn has_address(&self, _: IpAddr) -> bool {
-            false
-        }
-
-        fn digest(&self) -> PoolDigest {
-            PoolDigest::of("ours")
-        }
-
-        fn own_url(&self) -> &PeerUrl {
-            &self.url
-        }
-
-        fn is_left_by(&self, _: &PeerUrl) -> bool {
-            false
-        }
-
-        fn purge_former(&self, _: &Purge) {}
-
-        fn forget_near(&self, purge: &Purge) {
-            self.forgotten.lock().push(purge.query());
-        }
-
-        fn is_alone(&self) -> bool {
-            self.is_alone
-        }
-
-        fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
-            assert!(!self.is_alone);
-            if let Some(meets) = &self.meets {
-                meets.wait();
-                meets.wait();
-            }
-            let peer = |url: &str| PeerUrl::parse(url).unwrap();
-            let down = Error::new(ErrorKind::Unreachable, "nobody is there");
-            vec![
-                PeerPurged::new(peer("http://three:1"), Err(down)),
-                PeerPurged::new(peer("http://one:1"), Ok(Purged::new(4, 40))),
-            ]
-        }
-    }
-
-    /// A peer that is served on these addresses, before an origin that is asked by GET alone.
-    fn proxy(served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
-        proxy_in(OneOfThree::default(), served, tokens, purge_by_anyone)
-    }
-
-    fn proxy_in(pool: OneOfThree, served: &[&str], tokens: Option<Tokens>, purge_by_anyone: bool) -> Proxy {
-        let origin = RoundTripFn(|request: Request<Body>| {
-            assert_eq!(request.method(), "GET");
-            Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
-        });
-        let caching = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build().unwrap();
-        let own_addresses = OwnAddresses::default();
-        served.iter().for_each(|address| own_addresses.add(address.parse().unwrap()));
-        let rights = Rights { tokens, purge_by_anyone, ..Rights::default() };
-        let allowed = Allowed::new(rights, "any,deny:bad".parse().unwrap());
-        Proxy::new("/proxy".to_owned(), caching, Arc::new(own_addresses), Box::new(pool), allowed)
-    }
-
-    fn ask(proxy: &Proxy, request: http::request::Builder) -> (u16, String) {
-        let response = proxy.handle(request.body(Body::empty()).unwrap());
-        (response.status().as_u16(), response.into_body().into_text().unwrap())
-    }
-
-    fn purge(query: &str) -> http::request::Builder {
-        Request::builder().method("PURGE").uri(format!("/proxy{query}"))
-    }
-
-    #[test]
-    fn those_may_purge_of_whom_it_was_said() {
-        let tokens = || Some(Tokens::new([TOKEN]).unwrap());
-        let shown = format!("Bearer {TOKEN}");
-        for (served, tokens, by_anyone, field, expected) in [
-            (&[][..], None, false, "", 403),
-            (&["10.0.0.1:3000"], None, false, "", 403),
-            (&["127.0.0.1:3000", "10.0.0.1:3000"], None, false, "", 403),
-            (&["127.0.0.1:3000"], None, false, "", 200),
-            (&["10.0.0.1:3000"], None, true, "", 200),
-            (&["127.0.0.1:3000"], tokens(), true, "", 407),
-            (&["127.0.0.1:3000"], tokens(), true, "Bearer another-token-than-ours", 407),
-            (&["10.0.0.1:3000"], tokens(), false, &*shown, 200),
-        ] {
-            let request =
-                purge("?all").header("forwardcache-scope", "own").header("proxy-authorization", field);
-            let (status, text) = ask(&proxy(served, tokens, by_anyone), request);
-            assert_eq!(status, expected, "{served:?} {by_anyone} {field}: {text}");
-            assert_eq!(text.lines().count(), 1, "{text}");
-        }
-    }
-
-    #[test]
-    fn it_purges_itself_and_the_others_or_itself_alone() {
-        let proxy = proxy(&["127.0.0.1:3000"], None, false);
-        for path in ["a", "b", "b?c"] {
-            let request = Request::get(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
-            assert_eq!(ask(&proxy, request), (200, "hello".to_owned()));
-        }
-        let own = |query: &str| ask(&proxy, purge(query).header("forwardcache-scope", "own"));
-        let (status, text) = own("?q=http%3A%2F%2Fh%2Fa");
-        assert!(status == 200 && text.starts_with("http://two:1 responses 1 bytes "), "{text}");
-        let (status, text) = ask(&proxy, purge("?prefix=http%3A%2F%2Fh%2F"));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((status, lines.len()), (502, 3), "{text}");
-        assert_eq!(lines[0], "http://one:1 responses 4 bytes 40");
-        assert_eq!(lines[1], "http://three:1 failed unreachable nobody is there");
-        assert!(lines[2].starts_with("http://two:1 responses 2 bytes "), "{text}");
-        assert_eq!(own("?all"), (200, "http://two:1 responses 0 bytes 0\n".to_owned()));
-        // What may not be fetched may have been stored before.
-        assert_eq!(own("?q=http%3A%2F%2Fbad%2Fa").0, 200);
-    }
-
-    #[test]
-    fn who_knows_another_pool_is_purged_for_and_told() {
-        let proxy = proxy(&["127.0.0.1:3000"], None, false);
-        let told = |members: Option<PoolDigest>| {
-            let request = purge("?all").header("forwardcache-scope", "own");
-            let mut request = request.body(Body::empty()).unwrap();
-            if members.is_some() {
-                Hop { members, ..Hop::default() }.put(request.headers_mut());
-            }
-            let mut response = proxy.handle(request);
-            assert_eq!(response.status(), 200);
-            protocol::take_members(response.headers_mut())
-        };
-        let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
-        assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
-        assert_eq!(proxy.caching.stats().counts().disagreements, 1);
-    }
-
-    #[test]
-    fn what_is_near_is_forgotten_and_what_is_its_own_stays() {
-        let near = || purge("?q=http%3A%2F%2Fh%2Fa").header("forwardcache-scope", "near");
-        let pool = OneOfThree::default();
-        let forgotten = Arc::clone(&pool.forgotten);
-        let peer = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-        assert_eq!(ask(&peer, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).0, 200);
-        assert_eq!(ask(&peer, near()), (204, String::new()));
-        assert_eq!((peer.caching.store().usage().keys, peer.caching.stats().counts().purges), (1, 0));
-        assert_eq!(*forgotten.lock(), ["q=http%3A%2F%2Fh%2Fa"]);
-        let pool = OneOfThree::default();
-        let forgotten = Arc::clone(&pool.forgotten);
-        assert_eq!(ask(&proxy_in(pool, &["10.0.0.1:3000"], None, false), near()).0, 403);
-        assert!(forgotten.lock().is_empty());
-    }
-
-    #[test]
-    fn one_has_the_others_purge_at_a_time_where_threads_do_everything() {
-        let meets = Arc::new(Barrier::new(2));
-        let pool = OneOfThree { meets: Some(Arc::clone(&meets)), ..OneOfThree::default() };
-        let proxy = proxy_in(pool, &["127.0.0.1:3000"], None, false);
-        let in_turn = |request: http::request::Builder| {
-            proxy.handle_in_turn(request.body(Body::empty()).unwrap(), None, || None)
-        };
-        assert_eq!(in_turn(Request::get("/proxy?q=http%3A%2F%2Fh%2Fa")).status(), 200);
-        // What was held is given back.
-        for _ in 0..2 {
-            thread::scope(|scope| {
-                let under_way = scope.spawn(|| in_turn(purge("?q=http%3A%2F%2Fh%2Fb")).status());
-                meets.wait();
-                let counted = proxy.caching.stats().counts().purges;
-                let response = in_turn(purge("?all"));
-                assert_eq!(
-                    (response.status().as_u16(), &response.headers()["retry-after"]),
-                    (503, &"1".parse().unwrap())
-                );
-                assert_eq!(protocol::failure(response.headers()), Some(ErrorKind::Unavailable));
-                assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
-                assert_eq!(proxy.caching.stats().counts().purges, counted);
-                assert_eq!(proxy.caching.store().usage().keys, 1);
-                for (scope, status) in [("own", 200), ("near", 204)] {
-                    let request = purge("?q=http%3A%2F%2Fh%2Fb").header("forwardcache-scope", scope);
-                    assert_eq!(in_turn(request).status(), status);
-                }
-                meets.wait();
-                assert_eq!(under_way.join().unwrap(), 502);
-            });
-        }
-    }
-
-    #[test]
-    fn where_one_answers_alone_it_waits_for_nobody() {
-        let proxy = proxy_in(
-            OneOfThree { is_alone: true, ..OneOfThree::default() },
-            &["127.0.0.1:3000"],
-            None,
-            false,
-        );
-        let _under_way = proxy.purging.lock();
-        let response = proxy.handle_in_turn(purge("?all").body(Body::empty()).unwrap(), None, || None);
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.into_body().into_text().unwrap().lines().count(), 1);
-    }
-
-    #[test]
-    fn what_is_no_purge_is_refused_and_changes_nothing() {
-        let proxy = proxy(&["127.0.0.1:3000"], None, false);
-        ask(&proxy, Request::get("/proxy?q=http%3A%2F%2Fh%2Fa"));
-        for query in ["", "?q=", "?q=foo", "?q=http://h/?a&all", "?prefix=http://h", "?group=a", "?all=1"] {
-            let (status, text) = ask(&proxy, purge(query));
-            assert!(status == 400 && text.lines().count() == 1, "{query}: {status} {text}");
-        }
-        for scope in ["", "all", "Own"] {
-            let request = purge("?all").header("forwardcache-scope", scope);
-            assert_eq!(ask(&proxy, request).0, 400, "{scope}");
-        }
-        assert_eq!(ask(&proxy, Request::builder().method("PURGE").uri("/other?all")).0, 404);
-        assert_eq!(proxy.caching.store().usage().keys, 1);
-        assert_eq!(proxy.caching.stats().counts().purges, 0);
-    }
-}
+mod tests;

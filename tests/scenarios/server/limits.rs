@@ -152,7 +152,7 @@ fn address_of(process: &Process) -> SocketAddr {
 #[test]
 fn open_files_limit_is_raised_and_limits_connections() {
     let process = serve_with_open_files(30, 100, "");
-    process.wait_for_line("this process may open 100 files, not 30");
+    process.wait_for_line("raised the limit of open files from 30 to 100");
     // Half of the 100 files are reserved for the fetches of the worker threads, and a quarter for other uses.
     process.wait_for_line("permits 25 connections, not 16384");
     let address = address_of(&process);

@@ -1,4 +1,4 @@
-//! What a peer knows of its pool when it answers.
+//! The pool of a client, as the endpoint sees it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,21 +13,22 @@ use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 use crate::pool::purge::PeerPurged;
 
-/// The pool of a client, seen by this peer.
+/// The pool of a client, as the member with this URL sees it.
 #[derive(Clone, Debug)]
-pub(super) struct InPool {
+pub(super) struct ClientPool {
     pub(super) client: Client,
     pub(super) self_url: PeerUrl,
     pub(super) addresses: Arc<MemberAddresses>,
 }
 
-impl PoolView for InPool {
+impl PoolView for ClientPool {
     fn is_peer(&self, target: &CanonicalUrl) -> bool {
         self.client.is_peer(target)
     }
 
     fn has_address(&self, address: IpAddr) -> bool {
-        self.addresses.has(address, self.client.known_pool().digest(), Instant::now(), || self.client.pool())
+        self.addresses
+            .contain(address, self.client.known_pool().digest(), Instant::now(), || self.client.pool())
     }
 
     fn digest(&self) -> PoolDigest {
@@ -38,15 +39,15 @@ impl PoolView for InPool {
         &self.self_url
     }
 
-    fn is_left_by(&self, peer: &PeerUrl) -> bool {
+    fn note_leaving(&self, peer: &PeerUrl) -> bool {
         self.client.is_left_by(peer)
     }
 
-    fn purge_former(&self, purge: &Purge) {
+    fn purge_previous_owners(&self, purge: &Purge) {
         self.client.known_pool().former().purge(purge);
     }
 
-    fn forget_near(&self, purge: &Purge) {
+    fn purge_near_cache(&self, purge: &Purge) {
         self.client.forget_own_copies(purge);
     }
 

@@ -1,0 +1,86 @@
+//! The command line: subcommands, flags and their help texts.
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | [`Arguments`] and the list of subcommands |
+//! | `serve` | flags of `serve` |
+//! | `server` | flags of `serve` for its connections and threads |
+//! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
+//! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
+//! | `values` | parsers of flag values |
+
+mod pool;
+mod requests;
+mod serve;
+mod server;
+mod values;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
+pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
+pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
+pub(crate) use server::{ServerArguments, ServerKind};
+
+/// A distributed, private, forward HTTP cache.
+///
+/// A pool of peers shares one cache. Each URL has one owner: the peer that fetches the URL from its origin,
+/// stores the response for as long as HTTP allows, and serves it to all clients and peers. HTTPS responses are
+/// cached too, because the owner fetches them on behalf of the client.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Log the outcome of every request (RUST_LOG overrides this flag)
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve as a peer of a pool until SIGINT or SIGTERM
+    ///
+    /// The pool consists of the listed peers and must include this peer. Without a list, this peer is a pool of one.
+    Serve(Box<Serve>),
+    /// Fetch a URL through the pool
+    ///
+    /// Without a list of peers, the URL is fetched directly from its origin.
+    ///
+    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
+    /// 1 if there is no response or the response is incomplete; 2 for an invalid command line.
+    #[command(verbatim_doc_comment)]
+    Get(Get),
+    /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
+    Owner(Owner),
+    /// Explain what would happen to a GET request: a dry run on the owner of the URL
+    ///
+    /// Nothing is fetched, and stored responses do not change. The output names the owner, the verdict, the rule
+    /// that decides it with its section of the RFC, what would change the verdict, and all stored variants.
+    Why(Why),
+    /// Print how evenly a ring distributes keys: one line for each peer with its share, the ratio to its fair share, and the peer
+    ///
+    /// This command sends no request.
+    Ring(Ring),
+    /// Remove stored responses from every peer of the pool: by URL, by prefix, by cache group, or all of them
+    ///
+    /// Specify every peer of the pool. The command prints one line for each peer with the number and size of removed responses.
+    /// Exit codes: 0 if every peer purged; 1 if a peer failed, which is named and may still serve
+    /// the responses; 2 for an invalid command line.
+    Purge(Purge),
+    /// Demonstrate a pool of three peers on this machine
+    Demo,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn argument_definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,77 @@
+//! Flags of `serve` for its connections and threads.
+
+use clap::{Args, ValueEnum};
+use forwardcache::ByteSize;
+
+/// Limits and threads of the server.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// The server that accepts connections: the built-in event loop, or tiny_http for trusted clients only
+    #[arg(long = "front", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
+    pub(crate) kind: ServerKind,
+
+    /// Number of threads that may wait for origins, as far as memory and open files allow [default: 1024, 64 with tiny_http]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) workers: Option<u16>,
+
+    /// Number of threads that read from and write to connections [default: number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) io_threads: Option<u16>,
+
+    /// Number of requests that may wait for a worker [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) queue_length: Option<u32>,
+
+    /// How long a request may wait for a worker [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_queue_wait: Option<u32>,
+
+    /// Number of open connections; fewer if the system limits open files to less [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
+    /// Number of open connections from one IPv4 address, or one IPv6 network of 64 bits [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_address: Option<u32>,
+
+    /// Maximum size of the head of a request [default: 16KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_head: Option<ByteSize>,
+
+    /// Maximum number of header fields of a request, at most 256 [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) max_fields: Option<u16>,
+
+    /// Maximum length of a request target [default: 8KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_target: Option<ByteSize>,
+
+    /// Maximum size of the content of a request [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_request_body: Option<ByteSize>,
+
+    /// Time limit for receiving the head of a request [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) head_timeout: Option<u32>,
+
+    /// How long a connection may stay open without a request [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) idle_timeout: Option<u32>,
+
+    /// How long a client may neither send nor receive data during a request [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) stall_timeout: Option<u32>,
+
+    /// Bytes per second that a client must send or receive during a request [default: 256]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_transfer_rate: Option<ByteSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerKind {
+    /// Non-blocking I/O threads, with limits and timeouts for everything
+    Event,
+    /// The crate tiny_http: one thread for each connection, no limits
+    #[value(name = "tiny_http")]
+    TinyHttp,
+}

@@ -1,0 +1,114 @@
+//! The peer that `serve` serves: each flag becomes an option of the library here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use forwardcache::{
+    Client, DiskStore, Error, NearCache, Origin, OriginBuilder, OriginLimits, Peer, PeerBuilder, Rules,
+    Tokens,
+};
+
+use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
+use super::optional::with;
+use super::{pool, server};
+
+/// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves.
+pub(super) fn build(
+    arguments: Serve,
+    disk: Option<&DiskStore>,
+    tokens: Option<Tokens>,
+    operator_tokens: Option<Tokens>,
+    address: SocketAddr,
+) -> Result<Peer, Error> {
+    let scheme = scheme(&arguments);
+    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let client = pool::with_ring(&arguments.pool.ring, Client::builder());
+    let builder = Peer::builder(self_url)
+        .client(client.accept_unmarked(arguments.pool.go_peers))
+        .rules(rules(&arguments))
+        .origin_limits(origin_limits(&arguments))
+        .network(network(&arguments.origin))
+        .origins(arguments.origins.unwrap_or_default())
+        .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
+        .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
+        .path(arguments.pool.path)
+        // This process requests nothing from other peers, so its own share gets all of the memory.
+        .near_cache(NearCache::new().memory(0));
+    let cache = arguments.cache;
+    let builder =
+        with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
+    let builder = with(builder, cache.cache_post, |builder, size| {
+        builder.caching(|cache| cache.cache_post(size.bytes()))
+    });
+    let members = pool::members(&arguments.peer_list.peers)?;
+    let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
+    let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
+    let builder = with(builder, disk, PeerBuilder::disk);
+    let builder = with(builder, tokens, PeerBuilder::tokens);
+    let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
+    let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);
+    let identity = arguments.tls_cert.zip(arguments.tls_key);
+    let builder = with(builder, identity, |builder, (certificates, key)| {
+        builder.client_certificate_files(certificates, key)
+    });
+    let peer = builder.build()?;
+    peer.caching().set_offline(cache.offline);
+    Ok(peer)
+}
+
+/// Returns the scheme that the peer serves.
+pub(super) fn scheme(arguments: &Serve) -> &'static str {
+    if arguments.tls_cert.is_some() { "https" } else { "http" }
+}
+
+/// Returns the limits of connections to origins.
+fn network(arguments: &OriginArguments) -> OriginBuilder {
+    let origin = Origin::builder();
+    let origin = with(origin, arguments.origin_connect_timeout, OriginBuilder::connect_timeout);
+    let origin = with(origin, arguments.origin_head_timeout, OriginBuilder::response_timeout);
+    let origin = with(origin, arguments.origin_read_timeout, OriginBuilder::read_timeout);
+    let origin = with(origin, arguments.origin_stream_timeout, OriginBuilder::stream_timeout);
+    let origin = with(origin, arguments.origin_max_time, OriginBuilder::whole_timeout);
+    let origin =
+        with(origin, arguments.max_origin_head, |origin, size| origin.max_head(server::length(size)));
+    let origin = with(origin, arguments.max_origin_fields, |origin, count| origin.max_fields(count.into()));
+    with(origin, arguments.user_agent.as_deref(), OriginBuilder::user_agent)
+}
+
+fn origin_limits(arguments: &Serve) -> OriginLimits {
+    let limits = OriginLimits::new().pause_origins(arguments.pause_origins);
+    let limits = with(limits, arguments.origin_rate, OriginLimits::rate);
+    let limits = with(limits, arguments.origin_concurrency, OriginLimits::concurrent);
+    // The built-in server reports its number of workers to the peer, but tiny_http does not.
+    match (arguments.server.kind, arguments.server.workers) {
+        (ServerKind::TinyHttp, Some(workers)) => limits.max_waiting(usize::from(workers) / 2),
+        _ => limits,
+    }
+}
+
+fn rules(arguments: &Serve) -> Rules {
+    let mut rules = Rules::new(match arguments.mode {
+        Mode::Private => forwardcache::Mode::Private,
+        Mode::Shared => forwardcache::Mode::Shared,
+    });
+    rules.store_set_cookie = arguments.store_set_cookie;
+    rules.unknown_fields = match arguments.unknown_fields {
+        UnknownFields::Forward => forwardcache::UnknownFields::Forward,
+        UnknownFields::Select => forwardcache::UnknownFields::Select,
+        UnknownFields::Drop => forwardcache::UnknownFields::Drop,
+    };
+    rules.known_fields.clone_from(&arguments.known_fields);
+    let cache = &arguments.cache;
+    rules.lifetimes.clone_from(&cache.lifetimes);
+    let seconds =
+        |value: Option<u32>, default| value.map_or(default, |seconds| Duration::from_secs(seconds.into()));
+    rules.stale_on_error = seconds(cache.stale_on_error, rules.stale_on_error);
+    rules.stale_while_revalidate = seconds(cache.stale_while_revalidate, rules.stale_while_revalidate);
+    rules.grace = seconds(cache.grace, rules.grace);
+    rules.heuristic_cap = seconds(cache.heuristic_cap, rules.heuristic_cap);
+    rules.jitter = cache.jitter.unwrap_or(rules.jitter);
+    rules.early_refresh = cache.early_refresh.unwrap_or(rules.early_refresh);
+    rules.fill_on_conditional = cache.fill_on_conditional;
+    rules.fill_on_range = !cache.no_fill_on_range;
+    rules
+}

@@ -1,0 +1,41 @@
+//! [`PoolView`]: the pool, as the endpoint sees it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::message::purge::Purge;
+use crate::message::url::CanonicalUrl;
+use crate::pool::peer_url::PeerUrl;
+use crate::pool::protocol::PoolDigest;
+use crate::pool::purge::PeerPurged;
+
+/// The pool, as one of its members sees it. All methods except [`purge_others`](Self::purge_others) are cheap and never
+/// block.
+pub(crate) trait PoolView: fmt::Debug + Send + Sync {
+    /// Returns whether the URL names a peer of the pool. Peers are not fetched as origins.
+    fn is_peer(&self, target: &CanonicalUrl) -> bool;
+
+    /// Returns whether a member is known to have this address.
+    fn has_address(&self, address: IpAddr) -> bool;
+
+    /// Returns the digest of the members, which differs between different pools.
+    fn digest(&self) -> PoolDigest;
+
+    /// Returns the base URL of this peer.
+    fn own_url(&self) -> &PeerUrl;
+
+    /// Records that another peer is leaving. Returns whether that peer is a member of the pool.
+    fn note_leaving(&self, peer: &PeerUrl) -> bool;
+
+    /// Marks responses as purged, so that this peer no longer takes them over from previous owners.
+    fn purge_previous_owners(&self, purge: &Purge);
+
+    /// Removes matching responses from the near cache of this peer.
+    fn purge_near_cache(&self, purge: &Purge);
+
+    /// Returns whether the pool has no other peer.
+    fn is_alone(&self) -> bool;
+
+    /// Purges the shares of all other peers. Blocks until each peer has responded or its time limit is over.
+    fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged>;
+}

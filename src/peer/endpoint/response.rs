@@ -1,0 +1,62 @@
+//! [`ResponseContext`]: turns a result of the cache into the response of this peer.
+
+use std::error::Error as _;
+
+use http::Response;
+use log::warn;
+
+use super::host_bound::rewrite_for_other_host;
+use super::refusal::failure;
+use crate::base::error::{Error, Result, redacted};
+use crate::message::body::Body;
+use crate::message::nonblocking::BodyOf;
+use crate::message::url::CanonicalUrl;
+use crate::pool::protocol::{self, PoolDigest};
+
+/// Properties of a request and its peer that change the response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseContext {
+    /// Whether a client of this crate sent the request, rather than any other program.
+    pub(super) is_over_hop: bool,
+    /// Whether other programs receive `Set-Cookie`.
+    pub(super) pass_cookies: bool,
+    /// The digest of this peer's pool, if the client knows a different pool.
+    pub(super) ring_mismatch: Option<PoolDigest>,
+    /// Whether this peer is leaving.
+    pub(super) is_leaving: bool,
+}
+
+impl ResponseContext {
+    /// Turns a result of the cache into the response of this peer.
+    pub(super) fn finish(self, result: Result<Response<Body>>, target: &CanonicalUrl) -> Response<Body> {
+        let mut response = match result {
+            Ok(mut response) => {
+                protocol::remove_failure(response.headers_mut());
+                if !self.is_over_hop {
+                    rewrite_for_other_host(response.headers_mut(), target, self.pass_cookies);
+                }
+                if response.body().as_bytes().is_none() {
+                    response.extensions_mut().insert(BodyOf(target.origin()));
+                }
+                response
+            }
+            Err(error) => {
+                log_failure(&error, target);
+                failure(&error)
+            }
+        };
+        if let Some(own) = self.ring_mismatch {
+            protocol::announce_members(response.headers_mut(), own);
+        }
+        if self.is_leaving {
+            protocol::announce_leaving(response.headers_mut());
+        }
+        response
+    }
+}
+
+/// Logs a failed request with its URL, from which credentials are redacted.
+pub(super) fn log_failure(error: &Error, target: &CanonicalUrl) {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    warn!("{} {} {}{source}", error.kind(), redacted(target.as_str()), error.message());
+}
