@@ -1,12 +1,12 @@
-//! Singleflight: of several requests that want the same thing, one leads and the others follow.
+//! Singleflight: concurrent requests for the same thing share one piece of work. One request leads, the others follow.
 //!
 //! ```text
-//! join(key) ── nobody is there ──▶ Lead(Leader, Waiter)   the leader must land; dropping it releases the followers
-//!           └─ a leader is there ─▶ Follow(Waiter)         is woken when the leader lands
+//! join(key) ── no leader ────▶ Lead(Leader, Waiter)    the leader must finish; dropping it releases the followers
+//!           └─ a leader ─────▶ Follow(Waiter)          is woken when the leader finishes
 //! ```
 //!
-//! A leader that panics, gives up or returns early drops its [`Leader`], and that is a landing too. A flight that nobody
-//! waits for any more is cancelled, and nobody joins it.
+//! A leader that panics, gives up or returns early drops its [`Leader`], which also ends the flight. A flight without
+//! waiters is cancelled and cannot be joined.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,27 +24,27 @@ pub(crate) struct Flights<K: Eq + Hash + Clone, T: Clone> {
 
 type ByKey<K, T> = Arc<Mutex<HashMap<K, Arc<Flight<T>>>>>;
 
-/// What joining made of a request.
+/// The role of a request in a flight.
 pub(crate) enum Role<K: Eq + Hash + Clone, T: Clone> {
-    /// Nobody was there: do the work, then land.
+    /// The request leads: do the work, then finish.
     Lead(Leader<K, T>, Waiter<T>),
     /// Another request leads.
     Follow(Waiter<T>),
 }
 
-/// How far a flight is, for one who waits.
+/// The state of a flight, for a waiter.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Landing<T> {
-    /// It is under way.
+    /// The flight is under way.
     Pending,
-    /// It landed with this.
+    /// The leader finished with this result.
     With(T),
-    /// It ended without a result: the leader was dropped.
+    /// The leader was dropped without a result.
     Abandoned,
 }
 
 struct Flight<T> {
-    /// What tells it from those before and after it: see [`Flights::join`].
+    /// The number of the flight, which `is_joinable` examines: see [`Flights::join`].
     sequence: u64,
     cancellation: Cancellation,
     state: Mutex<State<T>>,
@@ -54,17 +54,17 @@ struct State<T> {
     phase: Phase<T>,
     waiters: usize,
     wakes: Vec<Wake>,
-    /// What keeps the result alive for those who have not taken it yet.
+    /// Keeps the result alive for the waiters.
     keeper: Option<Keeper>,
 }
 
-/// See [`Leader::land_with`].
+/// A value that keeps the result of a flight alive: see [`Leader::land_with`].
 pub(crate) type Keeper = Box<dyn Send>;
 
 #[derive(Clone)]
 enum Phase<T> {
     Flying,
-    /// Nobody waits for it, so nobody may join it.
+    /// The flight has no waiters and cannot be joined.
     Cancelled,
     Landed(T),
     Abandoned,
@@ -75,9 +75,9 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         Self { by_key: Arc::default() }
     }
 
-    /// Joins the flight of this key if `is_joinable` says so of its sequence, and leads a new one of this sequence
-    /// otherwise. A flight that has landed can be joined until its leader is dropped. `wake` is called when a flight
-    /// that is under way ends. Never waits; `is_joinable` is called under a lock.
+    /// Joins the flight of this key if `is_joinable` accepts its sequence number; otherwise leads a new flight with the number
+    /// `sequence`. A finished flight can be joined until its leader is dropped. `wake` is called when a flight that is under
+    /// way ends. Never waits; `is_joinable` is called under a lock.
     pub(crate) fn join(
         &self,
         key: K,
@@ -115,7 +115,7 @@ impl<T: Clone> Flight<T> {
         true
     }
 
-    /// The first end counts: a leader that landed and is dropped has landed.
+    /// Ends the flight. Only the first end counts: dropping a leader that has finished changes nothing.
     fn end(&self, end: Phase<T>) {
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Flying | Phase::Cancelled) {
@@ -129,7 +129,7 @@ impl<T: Clone> Flight<T> {
     }
 }
 
-/// The one who does the work. Dropping it ends the flight: whoever joins later leads anew.
+/// Does the work of a flight. Dropping it ends the flight; the next request leads a new one.
 pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
     by_key: ByKey<K, T>,
     key: K,
@@ -137,22 +137,22 @@ pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
 }
 
 impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
-    /// Cancelled when nobody waits for the flight any more.
+    /// Returns the token that is cancelled when the last waiter has left.
     pub(crate) fn cancellation(&self) -> &Cancellation {
         &self.flight.cancellation
     }
 
-    /// Whether others than the one who leads wait.
+    /// Whether the flight has waiters besides the leader's own request.
     pub(crate) fn has_followers(&self) -> bool {
         self.flight.state.lock().waiters > 1
     }
 
-    /// Gives `result` to all who follow now or join before this leader is dropped.
+    /// Gives `result` to all followers, present ones and those that join before this leader is dropped.
     pub(crate) fn land(&self, result: T) {
         self.flight.end(Phase::Landed(result));
     }
 
-    /// The same, and holds `keeper` until the last one who waits has left, or this leader is dropped.
+    /// Like [`land`](Self::land), and holds `keeper` until the last waiter has left or this leader is dropped.
     pub(crate) fn land_with(&self, result: T, keeper: Keeper) {
         let mut state = self.flight.state.lock();
         let unused = if state.waiters > 0 { state.keeper.replace(keeper) } else { Some(keeper) };
@@ -161,15 +161,15 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
         drop(unused);
     }
 
-    /// Gives `result` to all who follow, and lets whoever joins from now on lead anew.
+    /// Gives `result` to the present followers, and lets the next request lead a new flight.
     pub(crate) fn leave_with(self, result: T) {
         self.leave(Phase::Landed(result));
     }
 
-    /// Frees the key, and ends what has not ended yet.
+    /// Frees the key, and ends the flight if it has not ended.
     fn leave(&self, end: Phase<T>) {
         let mut by_key = self.by_key.lock();
-        // Another flight may have taken its place.
+        // A new flight may have replaced this one.
         let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         let left = if is_own { by_key.remove(&self.key) } else { None };
         drop(by_key);
@@ -185,13 +185,13 @@ impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
     }
 }
 
-/// One who waits for a flight. When the last one is dropped before it has landed, the flight is cancelled.
+/// A request that waits for a flight. Dropping the last waiter of an unfinished flight cancels it.
 pub(crate) struct Waiter<T: Clone> {
     flight: Arc<Flight<T>>,
 }
 
 impl<T: Clone> Waiter<T> {
-    /// How far the flight is.
+    /// Returns the state of the flight.
     pub(crate) fn landing(&self) -> Landing<T> {
         match &self.flight.state.lock().phase {
             Phase::Flying | Phase::Cancelled => Landing::Pending,
@@ -200,7 +200,7 @@ impl<T: Clone> Waiter<T> {
         }
     }
 
-    /// Leaves, and lets the flight go on even if nobody waits for it.
+    /// Leaves the flight, which then continues even without waiters.
     pub(crate) fn leave_running(&self) {
         self.flight.state.lock().waiters += 1;
     }
@@ -250,7 +250,7 @@ mod tests {
 
     fn follow<T: Clone>(flights: &Flights<u32, T>, wake: &Wake) -> Waiter<T> {
         match flights.join(1, 0, |_| true, wake) {
-            Role::Lead(..) => panic!("nobody leads"),
+            Role::Lead(..) => panic!("the flight has no leader"),
             Role::Follow(waiter) => waiter,
         }
     }
@@ -324,7 +324,7 @@ mod tests {
         let flights = Flights::new();
         let (old, _own) = lead(&flights);
         let Role::Lead(new, _waiter) = flights.join(1, 5, |sequence| sequence > 3, &wake().0) else {
-            panic!("it is of another time")
+            panic!("the flight is not joinable")
         };
         old.land("old");
         drop(old);

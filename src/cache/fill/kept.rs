@@ -1,4 +1,4 @@
-//! What is in memory of a body: its pieces, from some position on. Pure.
+//! The part of a body that is in memory: its pieces from some position on. Pure.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The position of the first byte; `None` if there is none.
+    /// Returns the position of the first byte; `None` if no byte is in memory.
     pub(super) fn start(&self) -> Option<u64> {
         self.pieces.front().map(|(at, _)| *at)
     }
@@ -22,7 +22,7 @@ impl Kept {
         self.pieces.back().map(|(_, bytes)| bytes)
     }
 
-    /// Adds a piece at its end, in place of those that the new one includes.
+    /// Adds a piece at the end. It replaces the pieces that it includes.
     pub(super) fn push(&mut self, at: u64, bytes: Bytes) {
         while self.pieces.back().is_some_and(|(last, _)| *last >= at) {
             self.pieces.pop_back();
@@ -32,7 +32,7 @@ impl Kept {
         }
     }
 
-    /// The piece in which a position lies, and where in it; `None` if it is not here.
+    /// Returns the piece that contains a position, and the offset in that piece; `None` if the position is not in memory.
     pub(super) fn at(&self, position: u64) -> Option<(&Bytes, usize)> {
         let index = self.pieces.partition_point(|(at, _)| *at <= position).checked_sub(1)?;
         let (at, bytes) = &self.pieces[index];
@@ -40,7 +40,7 @@ impl Kept {
         (skip < bytes.len()).then_some((bytes, skip))
     }
 
-    /// Lets go of the pieces that lie before a position.
+    /// Drops the pieces before a position.
     pub(super) fn forget_before(&mut self, position: u64) {
         while self.pieces.front().is_some_and(|(at, bytes)| at + bytes.len() as u64 <= position) {
             self.pieces.pop_front();

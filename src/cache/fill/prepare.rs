@@ -1,4 +1,4 @@
-//! A response whose body a thread can send that never waits.
+//! Prepares a response for a thread that never blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::message::nonblocking::{Collecting, Made};
 use crate::message::pieces::Pieces;
 use crate::pool::protocol::{self, WantsDigest};
 
-/// A body of known length up to this is read before its response is sent, so that both go out together, and
-/// one that is cut can be reported as an error. In bytes.
+/// The longest body that is collected before its response is sent, in bytes. The head and the body then go out together,
+/// and a truncated body becomes an error response.
 const COLLECTED: u64 = 64 << 10;
 
-/// How long the head may wait for that.
+/// How long the head may wait for its body.
 const COLLECTING: Duration = Duration::from_millis(100);
 
-/// The response with a body that is here or growing, and the work of moving its body on.
+/// Returns the response with a body that can be read without blocking, and the work of reading the body.
 ///
-/// A short body is collected for at most 100 ms, however long a read of its source takes. What is not whole by then
-/// streams, from the beginning. A body that fails before makes an error of its response: nothing of it has been sent.
+/// A short body is collected for at most 100 ms, however long one read of the source takes. A body that is incomplete by
+/// then streams from its beginning. If the body fails before, the result is an error, because no byte has been sent.
 pub(crate) fn prepared(
     response: Response<Body>,
     method: &Method,
@@ -41,7 +41,7 @@ pub(crate) fn prepared(
     }
     if is_bodiless(parts.status, method) {
         parts.extensions.remove::<WantsDigest>();
-        // Its length may still be told.
+        // A bodiless response may still have a Content-Length.
         let length = body.length();
         drop(body);
         return Ok(Response::from_parts(parts, Body::from_reader(io::empty(), length))).into();
@@ -50,7 +50,7 @@ pub(crate) fn prepared(
     let is_short = length.is_some_and(|length| length <= COLLECTED);
     let driver = stream.driver();
     if is_short && driver.is_none() {
-        // Somebody else moves it on.
+        // Another thread reads the body.
         stream.wait_for_end(until);
     }
     let response = Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
@@ -63,8 +63,8 @@ pub(crate) fn prepared(
     }
 }
 
-/// The response with its body in one with it, and with its digest if that is wanted; as it is where the body has not
-/// ended.
+/// Joins the response with its complete body, and adds the digest if the client requested one. If the body has not ended,
+/// returns the response unchanged.
 fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response?.into_parts();
     let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
@@ -82,7 +82,7 @@ fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Erro
     Ok(Response::from_parts(parts, Body::from(pieces)))
 }
 
-/// Lets go of a response whose client has left while its body was collected.
+/// Drops a response whose client left while its body was collected.
 fn abandon(response: Result<Response<Body>, Error>) {
     if let Ok(response) = response
         && let Ok((stream, _)) = response.into_body().into_growing()
@@ -91,7 +91,7 @@ fn abandon(response: Result<Response<Body>, Error>) {
     }
 }
 
-/// The body as a stream that can be read without waiting.
+/// Turns a body into a stream that can be read without blocking.
 fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Box<dyn Growing>, Option<u64>) {
     body.into_growing().unwrap_or_else(|body| {
         let length = body.length();
@@ -99,7 +99,7 @@ fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Bo
     })
 }
 
-/// All of a stream that has ended.
+/// Returns all bytes of a stream that has ended.
 fn ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let wake: Wake = Arc::new(|| ());
     let mut pieces = Vec::new();

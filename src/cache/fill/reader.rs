@@ -1,4 +1,4 @@
-//! One reader of a body that is being fetched.
+//! A reader of a body in transit.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::driver::drive;
 use super::transfer::Fill;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 
-/// Reads a body from its beginning while it is being fetched.
+/// Reads a body from its beginning while it arrives.
 #[derive(Debug)]
 pub(crate) struct FillReader {
     fill: Arc<Fill>,
@@ -25,7 +25,7 @@ impl FillReader {
         &self.fill
     }
 
-    /// As a body, of which no byte has been read.
+    /// Converts this reader to a body of which no byte has been read.
     pub(crate) fn into_body(self) -> Body {
         let length = self.fill.length();
         Body::growing(self, length)

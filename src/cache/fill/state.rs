@@ -1,4 +1,4 @@
-//! How far a body, each of its readers and what is kept of it are. Nothing here waits.
+//! The progress of a body, of each of its readers, and of the part in memory. Nothing here waits.
 
 use std::io;
 use std::mem;
@@ -13,35 +13,35 @@ use crate::message::body::{Body, Wake};
 use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
 
-/// How far a body that is not kept may run ahead of its slowest reader while nobody waits for more, in bytes.
+/// How far a body that is not stored may run ahead of its slowest reader while no reader waits for more, in bytes.
 pub(super) const WINDOW: u64 = 256 * 1024;
 
-/// How far beyond that it may run while another reader waits for more, in bytes.
+/// How far beyond the window it may run while another reader waits for more, in bytes.
 pub(super) const BACKLOG: u64 = 16 * 1024 * 1024;
 
 pub(super) struct State {
     pub(super) progress: Progress,
     pub(super) kept: Kept,
-    /// Whether everything from the beginning on stays, to be stored.
+    /// Whether the body stays in memory from its first byte on, to be stored.
     pub(super) keeps_all: bool,
-    /// How many bytes came in all.
+    /// The bytes that have arrived.
     pub(super) received: u64,
     pub(super) readers: Vec<Position>,
     next_reader: u64,
-    /// Whether somebody moves the body on whoever reads it.
+    /// Whether a driver reads the body.
     pub(super) is_driven: bool,
-    /// Whether its last byte is here, also if that is still being stored.
+    /// Whether the last byte has arrived. The body may still be on its way to the store.
     pub(super) is_whole: bool,
     /// Whether its transfer was cancelled.
     pub(super) is_cancelled: bool,
     pub(super) commit: Option<Commit>,
 }
 
-/// How far one reader has read.
+/// The position of one reader.
 pub(super) struct Position {
     pub(super) reader: u64,
     pub(super) at: u64,
-    /// To be called at the next change.
+    /// Called at the next change.
     wake: Option<Wake>,
 }
 
@@ -55,9 +55,9 @@ pub(super) struct Source {
     pub(super) body: Body,
     pub(super) buffer: Box<[u8]>,
     pub(super) _counted: Hold,
-    /// Of what came; `None` for what is not stored.
+    /// The digest of the bytes that have arrived; `None` if the body is not stored.
     pub(super) digest: Option<RunningDigest>,
-    /// What was here at first and is not in the digest yet.
+    /// The bytes that were present at the start and are not in the digest yet.
     pub(super) beginning: Pieces,
 }
 
@@ -83,7 +83,7 @@ impl State {
         }
     }
 
-    /// One more reader, if the beginning is still here and something may come of the rest.
+    /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
         let has_beginning = self.received == 0 || self.kept.start() == Some(0);
@@ -104,14 +104,14 @@ impl State {
         Err(Failure::new(ErrorKind::IncompleteBody, text).to_error())
     }
 
-    /// Gives up the hope to store it.
+    /// Gives up storing the body. Returns the unused commit.
     pub(super) fn keep_no_more(&mut self) -> Option<Commit> {
         self.keeps_all = false;
         self.forget_read();
         self.commit.take()
     }
 
-    /// Notes how far a reader is.
+    /// Notes the position of a reader.
     pub(super) fn moved(&mut self, reader: u64, at: u64) {
         if let Some(position) = self.readers.iter_mut().find(|position| position.reader == reader) {
             position.at = at;
@@ -119,7 +119,7 @@ impl State {
         self.forget_read();
     }
 
-    /// Lets go of what every reader has read, unless all of it stays.
+    /// Drops the bytes that every reader has read, unless the body is stored.
     pub(super) fn forget_read(&mut self) {
         if !self.keeps_all {
             self.kept.forget_before(self.slowest());
@@ -132,13 +132,13 @@ impl State {
         }
     }
 
-    /// Those to be called after a change.
+    /// Takes the wake-up calls of all readers, to be called after a change.
     pub(super) fn take_wakes(&mut self) -> Vec<Wake> {
         self.readers.iter_mut().filter_map(|position| position.wake.take()).collect()
     }
 
-    /// Removes the slowest readers, if another one waits for them: it has read all there is. Gives what they are to
-    /// be woken by.
+    /// Removes the slowest readers, if another reader has read everything and waits for more. Returns the wake-up calls of
+    /// the removed readers.
     pub(super) fn cut_slowest(&mut self) -> Option<Vec<Wake>> {
         let slowest = self.slowest();
         if slowest == self.received || !self.is_waited_for() {
@@ -151,7 +151,7 @@ impl State {
         Some(cut.into_iter().filter_map(|position| position.wake).collect())
     }
 
-    /// Whether some reader has read all that came.
+    /// Whether some reader has read everything that has arrived.
     pub(super) fn is_waited_for(&self) -> bool {
         self.readers.iter().any(|position| position.at == self.received)
     }
@@ -160,7 +160,7 @@ impl State {
         self.readers.iter().map(|position| position.at).min().unwrap_or(self.received)
     }
 
-    /// What has to be in memory when this much has come.
+    /// Returns how the memory is accounted for once this many bytes have arrived.
     pub(super) fn room_for(&self, received: u64) -> Room {
         let ahead = received - self.slowest();
         if ahead < WINDOW + PIECE as u64 {
@@ -172,7 +172,7 @@ impl State {
         }
     }
 
-    /// Whether the source is left alone until what came has been read.
+    /// Whether the source is not read until the readers have caught up.
     pub(super) fn is_far_ahead(&self) -> bool {
         !self.keeps_all && self.received - self.slowest() >= WINDOW && !self.is_waited_for()
     }
@@ -182,13 +182,13 @@ impl State {
     }
 }
 
-/// How what is held for slow readers is accounted for.
+/// How the memory that slow readers need is accounted for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Within the window, which every transfer has.
+    /// Within the window, which every transfer is granted.
     Window,
-    /// Beyond it: as long as there is memory.
+    /// Beyond the window: granted if the ledger has room.
     Backlog,
-    /// Too much.
+    /// Beyond the limit: refused.
     None,
 }

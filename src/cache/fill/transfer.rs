@@ -1,4 +1,4 @@
-//! One source, any number of readers, and what is kept of it.
+//! One source, any number of readers, and the store at the end.
 //!
 //! ```text
 //!            read                       whole
@@ -7,14 +7,14 @@
 //!         more to come   └── failed, or panicked ─▶ Ended(Failed)   nothing committed
 //! ```
 //!
-//! A body of known length is whole when that many bytes are here, one of unknown length when its end is
-//! proven. It is committed before its last piece is handed out, so that a client which has read to the
-//! end and asks again finds it stored; all pieces before can be read meanwhile.
+//! A body of known length is whole when that many bytes have arrived; one of unknown length when its end is proven. It is
+//! stored before its last piece is handed out, so that a client which has read to the end and requests it again gets a
+//! hit. Readers get all earlier pieces as they arrive.
 //!
-//! A body that turns out larger than the limit, or for which the ledger has no room, is not committed: what every
-//! reader has read is let go. As long as some reader waits for more, more is read, and what slower readers have not
-//! read stays in memory up to a bound; past it, or when the ledger is full, the slowest reader is cut off. If nobody
-//! waits for more, the source is not read past a window.
+//! A body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has read are
+//! then dropped. While some reader waits for more, the source is read, and the bytes that slower readers still need stay
+//! in memory up to a bound. Beyond the bound, or if the ledger is full, the slowest readers are cut off. If no reader
+//! waits for more, the source is read one window ahead at most.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -42,31 +42,31 @@ use crate::message::pieces::{Pieces, merged};
 /// How much is read from the source at a time, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// How often something is read of a body that nobody reads any more, where its length is not known. Whoever drops a body
-/// may wait for [`FINISHING`].
+/// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
+/// reader may spend up to [`FINISHING`] on them.
 pub(super) const FINISHING_READS: usize = 2;
 
-/// What is done with a whole body and its SHA-256: it is stored, and whoever waits for that is told. Dropped undone
-/// when the body does not become whole.
+/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does not
+/// become whole.
 pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
 
-/// What is to become of a body that is kept.
+/// How a body is kept, and what stores it.
 pub(crate) struct Keeping {
-    /// The most that is kept, in bytes; a larger body streams through.
+    /// The longest body that is kept, in bytes. A longer body passes through.
     pub(crate) limit: u64,
-    /// How much may be left of a body that nobody reads any more for it to be fetched to its end.
+    /// How many bytes may be missing when the last reader leaves for the body to still be fetched to its end.
     pub(crate) worth_finishing: u64,
-    /// Where what is in memory is entered.
+    /// Counts the memory of the body.
     pub(crate) ledger: Arc<Ledger>,
-    /// Cancelled when nobody reads the body any more and it is not worth finishing.
+    /// Cancelled when the last reader has left and the body is not worth finishing.
     pub(crate) cancellation: Cancellation,
     pub(crate) commit: Commit,
 }
 
-/// A body that is being fetched.
+/// A body in transit.
 pub(crate) struct Fill {
     pub(super) state: Mutex<State>,
-    /// Told at every change of `state` that somebody may wait for.
+    /// Notified at every change of `state` for which a reader may wait.
     pub(super) changed: Condvar,
     length: Option<u64>,
     limit: u64,
@@ -76,13 +76,13 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Starts to fetch a body that is to be kept; the reader is its first.
+    /// Starts the transfer of a body that is to be stored; returns its first reader.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
         let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
         Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation)
     }
 
-    /// Starts to fetch a body of which nothing is kept beyond what its readers have not read yet.
+    /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
     pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
         Self::with(body, 0, 0, None, ledger, cancellation)
     }
@@ -97,7 +97,7 @@ impl Fill {
     ) -> FillReader {
         let length = body.length();
         let beginning = body.take_beginning();
-        // One byte more than announced, so that a source which yields too much is found out.
+        // One byte more than announced, so that a source that sends too much is detected.
         let most = body.length().and_then(|length| usize::try_from(length.saturating_add(1)).ok());
         let buffer = vec![0; most.unwrap_or(PIECE).min(PIECE)].into_boxed_slice();
         let source = Source {
@@ -119,18 +119,18 @@ impl Fill {
         FillReader::new(fill, 0)
     }
 
-    /// One more reader from the beginning; `None` when the beginning is gone or the transfer failed.
+    /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.
     pub(crate) fn reader(self: &Arc<Self>) -> Option<FillReader> {
         let reader = self.state.lock().admit()?;
         Some(FillReader::new(Arc::clone(self), reader))
     }
 
-    /// The length of the whole, where it is known.
+    /// Returns the length of the whole body, if known.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Reads for one who waits, and who moves the body on where nobody else does.
+    /// Reads for a reader that may block. Reads from the source if no other thread does.
     pub(super) fn read(&self, reader: u64, position: u64, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
@@ -153,7 +153,7 @@ impl Fill {
         }
     }
 
-    /// Reads for one who never waits: what is here, `most` bytes of it in one piece.
+    /// Reads for a reader that never blocks: at most `most` bytes that are in memory, in one piece.
     pub(super) fn read_at_once(
         &self,
         reader: u64,
@@ -178,8 +178,8 @@ impl Fill {
         }
     }
 
-    /// Moves the body on until it has ended or a time has passed; says whether it has ended. What is not kept is
-    /// not read past its window.
+    /// Reads from the source until the body ends or the time has passed; returns whether it has ended. A body that is not
+    /// stored is read one window ahead at most.
     pub(super) fn wait_for_end(&self, until: Instant) -> bool {
         let mut state = self.state.lock();
         loop {
@@ -193,7 +193,7 @@ impl Fill {
         }
     }
 
-    /// Lets everybody know that something has changed.
+    /// Wakes all readers after a change.
     pub(super) fn tell(&self, mut state: MutexGuard<'_, State>) {
         let wakes = state.take_wakes();
         drop(state);
@@ -203,8 +203,8 @@ impl Fill {
         }
     }
 
-    /// Takes a reader off the list. Where nobody drives the body, the last one that `may_finish` it does so if
-    /// little is missing. Any other body that nobody reads is given up, and its transfer cancelled.
+    /// Removes a reader. If no driver reads the body, the last reader that `may_finish` reads the rest if little is missing.
+    /// Any other body without readers is given up, and its transfer is cancelled.
     pub(super) fn leave(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
@@ -229,16 +229,16 @@ impl Fill {
         let is_left_to_driver = may_finish && self.is_worth_finishing(&state, 0);
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
-        // Nobody may count on it any more, whenever its thread ends.
+        // The driver may still run for a while, but no reader may join a cancelled transfer.
         let unused = if state.is_cancelled { state.commit.take() } else { None };
         self.tell_cancelled(state);
         drop(unused);
     }
 
-    /// Ends a body that nobody reads and nobody moves on.
+    /// Ends a body that has neither readers nor a driver.
     pub(super) fn give_up_unread(&self, mut state: MutexGuard<'_, State>) {
         let unused = (state.readers.is_empty() && matches!(state.progress, Progress::Idle(_))).then(|| {
-            let failure = Failure::new(ErrorKind::IncompleteBody, "nobody read the body to its end");
+            let failure = Failure::new(ErrorKind::IncompleteBody, "no reader read the body to its end");
             state.is_cancelled = true;
             (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
@@ -250,7 +250,7 @@ impl Fill {
         drop(unused);
     }
 
-    /// Lets everybody know, the transfer too if it was cancelled.
+    /// Wakes all readers, and cancels the transfer at the origin if the fill is cancelled.
     fn tell_cancelled(&self, state: MutexGuard<'_, State>) {
         let is_cancelled = state.is_cancelled;
         self.tell(state);
@@ -264,12 +264,12 @@ impl Fill {
             && !state.is_cancelled
             && match self.length {
                 Some(length) => length - state.received <= self.worth_finishing,
-                // Most often its end is all that is missing.
+                // Most often only the end marker is missing.
                 None => self.worth_finishing > 0 && reads < FINISHING_READS,
             }
     }
 
-    /// Reads one piece from the source, with the lock released. The source is idle.
+    /// Reads one piece from the source, with the lock released. The source must be idle.
     pub(super) fn advance(&self, state: &mut MutexGuard<'_, State>) {
         let Progress::Idle(source) = mem::replace(&mut state.progress, Progress::Busy) else {
             unreachable!("only an idle source is read");
@@ -280,7 +280,7 @@ impl Fill {
         });
     }
 
-    /// What one read from the source comes to.
+    /// Reads from the source once and returns the new progress.
     fn step(&self, mut source: Box<Source>) -> Progress {
         let count = loop {
             match source.body.read(&mut source.buffer) {
@@ -291,12 +291,12 @@ impl Fill {
         };
         let read = &source.buffer[..count];
         let state = self.state.lock();
-        // Whoever reads from the source is alone in that: only what was read by all may go meanwhile.
+        // Only this thread adds pieces; other threads may only drop pieces that all readers have read.
         let (received, last) = (state.received + count as u64, state.kept.last().cloned());
         drop(state);
         match self.length {
             Some(length) if received > length || (count == 0 && received < length) => {
-                let text = format!("the body was announced with {length} bytes and has another length");
+                let text = format!("expected a body of {length} bytes, but its length differs");
                 return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, text)));
             }
             _ => {}
@@ -333,8 +333,8 @@ impl Fill {
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
-    /// Enters a piece in the ledger, with which `received` bytes have come. Where there is no room for it, the body is
-    /// kept no more; where there is none for what slow readers have not read either, the slowest ones are cut off.
+    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body is not
+    /// stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
     fn enter(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
@@ -367,7 +367,7 @@ impl Fill {
     fn commit(&self, whole: Kept, commit: Option<Commit>, digest: Digest, received: u64) {
         if let Some(commit) = commit {
             let pieces = whole.pieces();
-            // What stores it is not ours: its panic is not the readers' trouble.
+            // A panic of the store must not fail the readers.
             if catch_unwind(AssertUnwindSafe(|| commit(pieces, digest))).is_err() {
                 error!("storing a response panicked");
             }
@@ -378,7 +378,7 @@ impl Fill {
     }
 }
 
-/// One read from the source. However it ends, by a panic too, the others go on.
+/// One read from the source. However it ends, even by a panic, the other readers continue.
 struct Turn<'a> {
     fill: &'a Fill,
     next: Option<Progress>,
