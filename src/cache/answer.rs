@@ -1,4 +1,4 @@
-//! A stored response as an answer to a request (RFC 9111 section 4).
+//! Builds the answer to a request from a stored response (RFC 9111 section 4).
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -24,7 +24,7 @@ use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, ran
 use crate::pool::protocol;
 use crate::store::StoredResponse;
 
-/// Answers with a stored response: whole, a part of it, or that the client has it already.
+/// Answers with a stored response: the whole, a part, or 304 if the client has it.
 pub(crate) fn answer(
     stored: &StoredResponse,
     incoming: &Incoming,
@@ -35,7 +35,7 @@ pub(crate) fn answer(
     let mut code = stored.status();
     let (mut body, mut is_whole) = (stored.body(), true);
     if is_bodiless(code, &Method::GET) {
-        // Whatever the origin sent with it.
+        // The origin may have sent content that this status does not allow.
         (body, is_whole) = (Pieces::new(), false);
     }
     let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
@@ -54,7 +54,7 @@ pub(crate) fn answer(
             (code, body) = part;
             is_whole = false;
         }
-        // RFC 9110 section 8.6: none on a 204.
+        // RFC 9110 section 8.6: a 204 has no Content-Length.
         if code != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
         }
@@ -66,7 +66,7 @@ pub(crate) fn answer(
     if incoming.is_head() {
         return response(code, headers, Body::empty());
     }
-    // That of a part is not known, and computing it costs what hashing its bytes does.
+    // Only the digest of the whole is known. Computing one for a part would cost as much as hashing its bytes.
     if incoming.hop.wants_digest
         && !body.is_empty()
         && let Some(digest) = stored.digest().filter(|_| is_whole)
@@ -76,8 +76,8 @@ pub(crate) fn answer(
     response(code, headers, Body::from(body))
 }
 
-/// What came in place of a stored response, as the client asked for it: it may have that already, or want a part that the
-/// origin does not cut.
+/// Applies the client's own condition or range to the whole response that the origin sent, because the request to the
+/// origin had neither.
 pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: SystemTime) -> Response<Body> {
     if response.status() != StatusCode::OK {
         return response;
@@ -110,7 +110,7 @@ pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: Syste
     Response::from_parts(parts, body)
 }
 
-/// The one part of a body on its way that a GET asks for; the body itself where it does not.
+/// Cuts the single requested range from a body in transit. Returns the body itself if the request has no such range.
 fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
@@ -125,7 +125,7 @@ fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<
     Ok(Body::from_reader(Skipping { body, left: start }.take(end - start), Some(end - start)))
 }
 
-/// A body without its beginning.
+/// Skips the beginning of a body.
 struct Skipping {
     body: Body,
     left: u64,
@@ -141,7 +141,7 @@ impl Read for Skipping {
     }
 }
 
-/// Adds what a response from a cache says of itself: its age, and how it came about.
+/// Adds the fields of a cached response: its age and its `Cache-Status`.
 pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
     headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
@@ -150,7 +150,7 @@ pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: Cac
     status.time_to_live(validity.remaining(now), validity.staleness(now)).append_to(headers);
 }
 
-/// A response of these parts.
+/// Builds a response from its parts.
 pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -158,14 +158,14 @@ pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Re
     response
 }
 
-/// A 304 does not describe a body that it does not have (RFC 9110 section 15.4.5).
+/// Removes the fields that describe a body, which a 304 does not have (RFC 9110 section 15.4.5).
 fn keep_for_not_modified(headers: &mut HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
         headers.remove(name);
     }
 }
 
-/// What of a stored part a request asks for that was found to be answered by it.
+/// Returns the requested range within a stored part, if the part contains all of it.
 fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
@@ -175,7 +175,7 @@ fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: 
     (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
 }
 
-/// The part of what is stored that `Range` asks for (RFC 9110 section 14.2); `None` for all of it.
+/// Returns the requested `Range` of a stored body (RFC 9110 section 14.2); `None` for the whole body.
 fn part(
     code: StatusCode,
     body: &Pieces,
@@ -204,7 +204,7 @@ fn part(
             Some((StatusCode::PARTIAL_CONTENT, body))
         }
         Slice::Unsatisfiable { content_range } => {
-            // It is about this range: nothing of the whole's is true of it, least of all for how long.
+            // A 416 describes this range only. Validators and lifetimes of the whole do not apply to it.
             keep_for_not_modified(headers);
             for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
                 headers.remove(name);

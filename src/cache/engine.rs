@@ -1,4 +1,4 @@
-//! The cache as a whole: what it is made of, and its public face.
+//! [`HttpCache`]: its parts and its public methods.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,18 +42,17 @@ use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_
 use crate::pool::protocol::{self, Hop, WantsDigest};
 use crate::store::{Key, Store, StoredResponse};
 
-/// How many groups one response may invalidate.
+/// How many cache groups one response may invalidate.
 const MOST_GROUPS: usize = 32;
 
-/// A [`RoundTrip`] that remembers: an HTTP cache by RFC 9111 over another `RoundTrip`.
+/// An HTTP cache (RFC 9111) in front of another [`RoundTrip`].
 ///
-/// GET and HEAD are answered from the store where that is allowed; every other method goes through, and
-/// what it makes doubtful is forgotten (RFC 9111 section 4.4), as are the groups that its answer names in
-/// `Cache-Group-Invalidation` (RFC 9875). Several requests for the same URL at the
-/// same time become one.
+/// The cache answers GET and HEAD from its store if the caching rules allow it, and forwards every other method. A
+/// response to an unsafe method invalidates the stored responses of its URLs (RFC 9111 section 4.4) and of the groups
+/// listed in its `Cache-Group-Invalidation` (RFC 9875). Concurrent requests for the same URL share one fetch.
 ///
-/// Every response tells what happened in `Cache-Status` (RFC 9211), see [`Outcome::of`]; what comes from
-/// the store carries `Age` and `X-From-Cache: 1`.
+/// Every response has a `Cache-Status` field (RFC 9211) that reports its outcome, see [`Outcome::of`]. A response from
+/// the store also has `Age` and `X-From-Cache: 1`.
 ///
 /// ```
 /// use forwardcache::{Body, HttpCache, Outcome, RoundTrip, RoundTripFn};
@@ -69,15 +68,15 @@ const MOST_GROUPS: usize = 32;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
-/// Cloning it is cheap and gives the same cache.
+/// A clone is cheap and shares the store and all state.
 #[derive(Clone)]
 pub struct HttpCache {
     pub(super) inner: Arc<Inner>,
-    /// Dropped with the last handle.
+    /// Runs waiting refreshes when the last handle is dropped.
     _drain: Arc<Drain>,
 }
 
-/// Works off refreshes that wait when the last handle on a cache is dropped.
+/// Runs waiting refreshes, within a time budget, when the last handle on a cache is dropped.
 struct Drain(Arc<Inner>);
 
 impl Drop for Drain {
@@ -87,7 +86,7 @@ impl Drop for Drain {
     }
 }
 
-/// The parts that a builder brings.
+/// The parts that the builder passes to [`HttpCache::new`].
 pub(super) struct MadeOf {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
@@ -109,7 +108,7 @@ pub(super) struct MadeOf {
 pub(super) struct Inner {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
-    /// Where bodies on their way are entered.
+    /// Counts the memory of bodies in transit.
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
@@ -125,15 +124,15 @@ pub(super) struct Inner {
     pub(super) refreshes: Arc<Refreshes>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
-    /// Up to how many bytes of content a POST may have whose response is stored.
+    /// The longest content of a POST whose response is stored, in bytes.
     pub(super) cache_post: u64,
     pub(super) is_offline: AtomicBool,
-    /// Where it asks the owner of a URL, and not its origin.
+    /// Present if this is a near cache, which asks the owner of a URL in place of its origin.
     pub(super) near: Option<NearRules>,
 }
 
 impl HttpCache {
-    /// A cache to put together.
+    /// Returns a builder with the default parts.
     pub fn builder() -> HttpCacheBuilder {
         HttpCacheBuilder::default()
     }
@@ -173,34 +172,36 @@ impl HttpCache {
         Self { inner, _drain: drain }
     }
 
-    /// Refreshes what was served stale, until nothing waits or the time is up; says how many refreshes that
-    /// were. One that has begun is finished, however long the origin takes.
+    /// Refreshes stale responses until no refresh waits or the budget is spent; returns the number of refreshes. A refresh
+    /// that has begun is finished, even if the origin exceeds the budget.
     ///
-    /// With [`Background::CallerRuns`] this is the only way in which they are done.
+    /// With [`Background::CallerRuns`], refreshes run only in this method.
     pub fn maintain(&self, budget: Duration) -> usize {
         self.inner.maintain(budget)
     }
 
-    /// Stops or starts asking origins. Offline, a request is answered with what is stored, stale or not, as
-    /// long as the origin did not forbid that; otherwise GET and HEAD are answered with 504, and every other
-    /// method fails as [`ErrorKind::Unreachable`]. Default: online.
+    /// Switches offline mode on or off. Default: off.
+    ///
+    /// An offline cache sends no requests to origins. It answers with stored responses, fresh or stale, unless a response
+    /// prohibits that. Without a usable stored response, GET and HEAD get status 504, and other methods fail with
+    /// [`ErrorKind::Unreachable`].
     pub fn set_offline(&self, is_offline: bool) {
         self.inner.is_offline.store(is_offline, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// Returns the counters of outcomes.
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
         &self.inner.stats
     }
 
-    /// Where the responses are kept.
+    /// Returns the store of the responses.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         self.inner.store.store()
     }
 
-    /// The name under which it stands in `Via`.
+    /// Returns the name of this cache in `Via`.
     #[must_use]
     pub fn pseudonym(&self) -> &str {
         &self.inner.pseudonym
@@ -215,7 +216,7 @@ impl RoundTrip for HttpCache {
 }
 
 impl HttpCache {
-    /// As [`RoundTrip::round_trip`], where the URL has been read already.
+    /// Like [`RoundTrip::round_trip`], for a URL that is already parsed.
     pub(crate) fn round_trip_to(
         &self,
         target: CanonicalUrl,
@@ -225,7 +226,7 @@ impl HttpCache {
         let inner = &self.inner;
         let (method, mut headers) = (parts.method, parts.headers);
         if protocol::is_purge(&method) {
-            let text = "a PURGE goes to no origin: it is for a peer of the pool";
+            let text = "PURGE is not forwarded to origins: send it to a peer of the pool";
             return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
         }
         let hop = inner.end_to_end(&method, &mut headers);
@@ -234,7 +235,7 @@ impl HttpCache {
         let deadline = hop.until(said);
         let on_interim = parts.extensions.get::<OnInterim>().cloned();
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
-        // A body would have to be part of the key.
+        // A request body would have to be part of the key.
         if !is_about_content || !body.is_empty() {
             let why = if is_about_content { Forward::Bypass } else { Forward::Method };
             let token = parts.extensions.get::<Cancellation>().cloned();
@@ -248,7 +249,7 @@ impl HttpCache {
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let incoming = incoming.until(deadline).telling(on_interim);
         let answered = inner.answer(&Arc::new(incoming))?;
-        // A fetch that others share is not limited by one caller's deadline; what this one reads of it is.
+        // The deadline limits how long this request reads, but not a fetch that other requests share.
         Ok(match deadline {
             Some(deadline) => self.limited(answered, deadline),
             None => answered,
@@ -257,8 +258,8 @@ impl HttpCache {
 }
 
 impl HttpCache {
-    /// The response, whose body is read until the deadline at most. What is not stored comes from the origin as it is
-    /// read: another thread does that, which can be left.
+    /// Limits the time to read the body to the deadline. A body that is not stored is read from the origin by another
+    /// thread, because this caller may leave before a read returns.
     fn limited(&self, response: Response<Body>, deadline: Deadline) -> Response<Body> {
         let token = response.extensions().get::<Cancellation>().cloned();
         response.map(|body| {
@@ -283,8 +284,8 @@ impl Inner {
         self.is_offline.load(Ordering::Relaxed)
     }
 
-    /// Takes out of a request what selects nothing and is not passed on: what ends at this hop, and what no origin
-    /// is to see. Gives what the one who asks wants beside it.
+    /// Removes the fields that end at this hop and those that must not reach an origin. Returns the options that the
+    /// client sent for this hop.
     pub(super) fn end_to_end(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
         hop_by_hop::remove(headers);
         let hop = Hop::take(headers);
@@ -292,8 +293,8 @@ impl Inner {
         hop
     }
 
-    /// Passes a request through, past the store, and forgets what it makes doubtful. Its response is stored as that of
-    /// this POST, where it may be.
+    /// Forwards a request past the store and invalidates the responses that it affects (RFC 9111 section 4.4). If `post`
+    /// is present and the response may answer that POST again, stores the response under the key of `post`.
     pub(super) fn pass(
         &self,
         passing: Passing,
@@ -320,7 +321,7 @@ impl Inner {
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
-        // What is invalidated while it is asked for must not be stored afterwards.
+        // A response is not stored if an invalidation arrives during this request.
         let fetch = self.begin(&self.keys.of(target, &asked_with));
         let received =
             self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
@@ -337,7 +338,7 @@ impl Inner {
         }
         self.invalidate_groups(target.as_str(), &invalidated_groups(method, &received.headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
-        // What nobody knows, and the content, would be no part of the key.
+        // Dropped unknown fields and the content would not be part of the key.
         let may_keep = !is_overtaken && self.rules.unknown_fields == UnknownFields::Forward;
         if let Some(post) = post
             && may_keep
@@ -349,7 +350,7 @@ impl Inner {
         if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
             let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
-            // It is younger than what it has just invalidated.
+            // This fetch begins after the invalidation above, which therefore does not cover it.
             let fetch = (self.begin(&get.key), cancellation);
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }
@@ -357,12 +358,12 @@ impl Inner {
         Ok(hand_on(received.status, received.headers, received.body, status))
     }
 
-    /// A fetch that begins now.
+    /// Registers a fetch that begins now.
     pub(super) fn begin(&self, key: &Key) -> Fetch {
         self.store.tombstones().begin(key, self.clock.now())
     }
 
-    /// Removes what is stored under a key. What was asked for before is neither stored nor shared any more.
+    /// Removes the responses under a key. A fetch that began before is neither stored nor shared afterwards.
     pub(super) fn invalidate(&self, key: &Key) {
         let tombstone = self.store.tombstones().add_key(key, self.clock.now());
         if self.store.try_remove(key) {
@@ -370,7 +371,7 @@ impl Inner {
         }
     }
 
-    /// The same for all that is stored of the URL's origin in these groups (RFC 9875 section 3).
+    /// Invalidates the responses of the URL's origin that belong to these groups (RFC 9875 section 3).
     pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
         for name in groups.iter().take(MOST_GROUPS) {
             let tombstone = self.store.tombstones().add_group(url, name, self.clock.now());
@@ -411,7 +412,7 @@ impl Inner {
         response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
     }
 
-    /// Hands on what came from the origin.
+    /// Returns a response of the origin to the client.
     pub(super) fn hand_on(
         &self,
         incoming: &Incoming,
@@ -422,13 +423,13 @@ impl Inner {
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
         if self.near.is_some() {
-            // It is the owner's answer, and says so.
+            // The response already has the owner's Cache-Status member.
             return response(code, headers, body);
         }
         marked(hand_on(code, headers, body, self.named(status, incoming)), incoming)
     }
 
-    /// With what tells this cache from others, and this key from the URL.
+    /// Adds the near-cache mark and, if keys are chosen, the key to a status.
     pub(super) fn named<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
         let status = if self.near.is_some() { status.near() } else { status };
         if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
@@ -453,7 +454,7 @@ impl Inner {
     }
 }
 
-/// With a mark for whoever sends it, where the one who asks wants its digest.
+/// Marks a response whose server must send a digest, because the client requested one.
 pub(super) fn marked(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
     if incoming.hop.wants_digest {
         response.extensions_mut().insert(WantsDigest);

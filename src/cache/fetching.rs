@@ -1,7 +1,6 @@
-//! Asking the origin, and what its answer comes to.
+//! Sends a request to the origin and turns the response into an answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
@@ -26,17 +25,18 @@ use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
-/// How a fetch is made.
+/// How a fetch runs.
 pub(super) struct Exchange {
-    /// Its place among fetches and invalidations.
+    /// The number of the fetch in the sequence of fetches and invalidations.
     pub(super) fetch: Fetch,
-    /// On whose thread it runs: a deadline is that of a caller alone, and not of a fetch that others share.
+    /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because other
+    /// requests may share any other fetch.
     pub(super) turn: Turn,
     pub(super) cancellation: Cancellation,
 }
 
 impl Inner {
-    /// Sends the request on, and makes of the answer what can be made of it.
+    /// Sends a request to the origin and answers with its response, a confirmed response, or a stale one.
     pub(super) fn forward(
         self: &Arc<Self>,
         incoming: &Incoming,
@@ -44,7 +44,7 @@ impl Inner {
         leader: Option<Lead>,
         exchange: Exchange,
     ) -> Result<Response<Body>> {
-        // What was found before an invalidation is not confirmed after it, which would store it anew.
+        // A 304 must not confirm a response that was invalidated since the lookup, which would store it again.
         let is_valid = |stored: &Arc<StoredResponse>| self.store.is_valid(&incoming.key, stored);
         let without_store = Plan::without_store(plan.why);
         let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
@@ -74,7 +74,7 @@ impl Inner {
             let ours: Vec<_> = validators.collect();
             return match confirmed(&ours, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader)),
-                // It confirms something that we do not have: ask again, for the whole.
+                // The 304 confirms a response that is not stored: fetch the whole.
                 None => {
                     drop(received);
                     self.forward(incoming, &anew, leader, exchange)
@@ -82,8 +82,8 @@ impl Inner {
             };
         }
         let received = match &plan.beginning {
-            // Not what it was the beginning of: nothing but the whole will do. The other goes first: its place at the
-            // origin may be the only one.
+            // The response does not continue the stored beginning: fetch the whole. Drop this response first, because
+            // it may occupy the only connection to the origin.
             Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
                 drop(received);
                 return self.forward(incoming, &anew, leader, exchange);
@@ -115,12 +115,12 @@ impl Inner {
         if is_worth_filling {
             self.refreshes.offer(incoming, self);
         }
-        // The client's own condition was not sent.
+        // The client's own condition was not sent to the origin, so it is applied here.
         Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })
     }
 
-    /// Whether the whole is to be fetched in the background because this response to a part or a condition tells that it
-    /// could be stored.
+    /// Whether the whole response should be fetched in the background, because this response to a range or a conditional
+    /// request shows that the whole could be stored.
     fn is_worth_filling(&self, incoming: &Incoming, received: &Received) -> bool {
         let Rules { fill_on_conditional, fill_on_range, .. } = self.rules;
         let is_asked_for = match received.status {
@@ -140,13 +140,13 @@ impl Inner {
             && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
     }
 
-    /// Tells those who wait for the same thing how a fetch failed.
+    /// Gives the followers the result of a failed fetch.
     fn land_failure(&self, incoming: &Incoming, leader: Lead, error: &Error, is_out_of_time: bool) {
         if self.near.is_some() {
-            // A near cache is not the one to tell others of an error: they hear of it from the owner, as it is.
+            // A near cache does not share errors: each follower gets the owner's own error.
             leader.land(FlightResult::Alone);
         } else if is_out_of_time || leader.cancellation().is_cancelled() || !is_shared(error.kind()) {
-            // One of those who wait leads then.
+            // One of the followers leads the next fetch.
             leader.leave_with(FlightResult::GivenUp);
         } else {
             self.failures.remember(&incoming.key, &incoming.target, error, self.clock.now());
@@ -154,21 +154,22 @@ impl Inner {
         }
     }
 
-    /// Sends a request to the origin.
+    /// Sends a request to the origin and checks its response.
     pub(super) fn ask(
         &self,
         request: Request<Body>,
         target: &CanonicalUrl,
         why: Forward,
     ) -> Result<Received> {
-        if self.is_offline.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
+        if self.is_offline() {
+            let text = "this cache is offline and cannot send a request to the origin";
+            return Err(Error::new(ErrorKind::Unreachable, text).with_url(target));
         }
         let (asked, method) = (self.clock.moment(), request.method().clone());
         let has_condition =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
         let answer = self.origin.round_trip(request);
-        // What was refused on the way was not sent.
+        // A request that the origin limits refused was never sent.
         if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
             self.stats.count_origin_request();
         }
@@ -176,24 +177,24 @@ impl Inner {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
-        // RFC 9110 section 15.4.5: it is about a response that nobody here has.
+        // RFC 9110 section 15.4.5: a 304 refers to a stored response, and this request named none.
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
         if response.status() == StatusCode::NOT_MODIFIED && is_about_content && !has_condition {
-            let text = "it answers 304 to a request without a condition";
+            let text = "the origin sent 304 in response to a request without a condition";
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
         let times = Times { request: asked, response: self.clock.moment() };
         self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
     }
 
-    /// With a body that fails where it is not what the origin says that it is (RFC 9530).
+    /// Adds a check that fails the body if it does not match the digests that the origin announced (RFC 9530).
     fn checked(&self, received: Received, method: &Method, target: &CanonicalUrl) -> Result<Received> {
         let expected = announced(method, received.status, &received.headers);
         self.expecting(expected, received, target, || ())
     }
 
-    /// The same of a whole whose beginning was stored. Where it proves to be the beginning of something else it is
-    /// given up: or the next one who asks would meet it again.
+    /// Like [`checked`](Self::checked), for a whole whose beginning was stored. A mismatch removes the stored beginning,
+    /// because it would spoil the next response too.
     fn checked_whole(&self, whole: Received, incoming: &Incoming) -> Result<Received> {
         let expected = announced(&Method::GET, whole.status, &whole.headers);
         let (store, key) = (self.store.clone(), incoming.key.clone());
@@ -214,7 +215,7 @@ impl Inner {
         let told = move || {
             stats.count_digest_mismatch();
             warn!(
-                "{} {shown} the body has another digest than its origin announced",
+                "{} {shown} the body does not match the digest that the origin announced",
                 ErrorKind::DigestMismatch
             );
             on_mismatch();
@@ -223,7 +224,7 @@ impl Inner {
         Ok(Received { body, ..received })
     }
 
-    /// Answers with what is stale because the origin failed, or passes the failure on.
+    /// Answers with a stale response because the origin failed, or returns the error.
     pub(super) fn serve_on_error(
         &self,
         incoming: &Incoming,
@@ -247,12 +248,12 @@ impl Inner {
         let stored = plan.selected.as_ref()?;
         let (validity, now) = (stored.validity(), self.clock.moment());
         let may_serve = may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);
-        // What was found before an invalidation is not served after it.
+        // A response that was invalidated since the lookup must not be served.
         (may_serve && self.store.is_valid(&incoming.key, stored)).then(|| Arc::clone(stored))
     }
 }
 
-/// Whether it is the origin that failed, and not the request.
+/// Whether the origin failed, and not the request.
 fn is_the_origins(kind: ErrorKind) -> bool {
     !matches!(
         kind,
@@ -265,8 +266,7 @@ fn is_the_origins(kind: ErrorKind) -> bool {
     )
 }
 
-/// Whether a failure is shared with those who waited for the same thing: all but what the fields of one request may have
-/// brought about.
+/// Whether followers get this error too. They do unless the fields of one request may have caused it.
 fn is_shared(kind: ErrorKind) -> bool {
     is_the_origins(kind) || kind == ErrorKind::Forbidden
 }

@@ -1,4 +1,4 @@
-//! The store, whose trouble is never the client's.
+//! Wraps the store, so that a failing store never fails a request.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
 
-/// A store whose errors are counted and logged, and read as "nothing there" and "not stored". What was invalidated since
-/// it was stored counts as not stored.
+/// A store whose errors are counted and logged. A failed read finds nothing, and a failed write stores nothing. Responses
+/// that were invalidated after they were stored count as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
@@ -24,12 +24,12 @@ pub(crate) struct GuardedStore {
 }
 
 impl GuardedStore {
-    /// With a limit to the bodies that are stored, beside that of the store.
+    /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
         Self { store, stats, tombstones: Arc::default(), soft_purges: Arc::default(), max_body }
     }
 
-    /// What was invalidated.
+    /// Returns the tombstones of all invalidations.
     pub(crate) fn tombstones(&self) -> &Arc<Tombstones> {
         &self.tombstones
     }
@@ -39,17 +39,17 @@ impl GuardedStore {
         self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
     }
 
-    /// The same for one who only looks.
+    /// Like [`variants`](Self::variants), but does not count as a use of the responses.
     pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
         self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
     }
 
-    /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
+    /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
     pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
         self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
     }
 
-    /// What is read and judged while no tombstone is retired.
+    /// Repeats a read until no tombstone was retired between the read and its judgement.
     fn judged<T>(&self, read: impl Fn() -> T) -> T {
         loop {
             let before = self.tombstones.retirements();
@@ -60,7 +60,7 @@ impl GuardedStore {
         }
     }
 
-    /// Whether what was found under a key still counts as stored.
+    /// Whether a response that was found under a key is still valid.
     pub(crate) fn is_valid(&self, key: &Key, stored: &StoredResponse) -> bool {
         !self.tombstones.cover(key.as_str(), stored)
     }
@@ -74,14 +74,14 @@ impl GuardedStore {
         self.soft_purges.marked(key, variants, &self.tombstones)
     }
 
-    /// Whether a request that comes now may share a fetch of this place and number.
+    /// Whether later requests may share the fetch with this key, URL and number.
     pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
         let place = place.into();
         !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
     }
 
-    /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
-    /// the sequence of the fetch.
+    /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The response must
+    /// have the sequence number of the fetch.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         if !self.may_insert(fetch, response) {
             return false;
@@ -96,7 +96,7 @@ impl GuardedStore {
         if !is_marked && let Some(marked) = stale() {
             write(marked);
         }
-        // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
+        // An invalidation during the write may have removed nothing, because the response was not yet stored.
         if !self.may_insert(fetch, response) {
             self.remove(fetch.key());
             return false;
@@ -114,13 +114,13 @@ impl GuardedStore {
         self.try_remove(key);
     }
 
-    /// The same; says whether the store could.
+    /// Removes the responses under a key; returns whether the store succeeded.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
         self.answer("remove", self.store.remove(key).map(|_| true))
     }
 
-    /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
-    /// stored from then on.
+    /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to remove,
+    /// count as not stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         if purge.is_soft() {
             let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
@@ -140,7 +140,7 @@ impl GuardedStore {
         purged
     }
 
-    /// Removes what a tombstone covers, which is retired where the store can list what it holds.
+    /// Removes the responses that a tombstone covers. The tombstone is retired if the store can list its responses.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
         let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
         if purged.is_some() {
@@ -162,7 +162,7 @@ impl GuardedStore {
             self.stats.count_store_error();
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            warn!("the store cannot {what}: {error}{cause}");
+            warn!("the store failed to {what}: {error}{cause}");
             T::default()
         })
     }

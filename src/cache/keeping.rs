@@ -1,4 +1,4 @@
-//! What becomes of a response that came from the origin: stored when it is whole, or why not.
+//! Decides whether a response of the origin is stored, and stores it when its body is whole.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -28,7 +28,7 @@ use crate::policy::{
 };
 use crate::store::{Key, StoredResponse};
 
-/// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
+/// The longest error response of an origin that followers share, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
 
 /// A body that failed while it was read ahead.
@@ -41,7 +41,7 @@ impl Read for Failed {
     }
 }
 
-/// A reader that reads nothing, and leaves without waiting for anything.
+/// Holds a place among the readers of a body, without reading. Dropping it never waits.
 struct Kept(Option<Box<FillReader>>);
 
 impl Drop for Kept {
@@ -53,7 +53,7 @@ impl Drop for Kept {
 }
 
 impl Inner {
-    /// Freshens what a 304 confirmed, and answers with it.
+    /// Freshens the stored response that a 304 confirmed, and answers with it.
     pub(super) fn confirm(
         &self,
         incoming: &Incoming,
@@ -66,11 +66,11 @@ impl Inner {
         let confirmed = &plan.candidates[at];
         let mut known = confirmed.headers();
         if self.near.is_some() {
-            // What the owner says of this moment takes the place of what it said then, also if it says nothing.
+            // The owner's new Cache-Status replaces the old one, even if the new response has none.
             known.remove(&CACHE_STATUS);
         }
         let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
-        // A 304 need not repeat which fields are not stored.
+        // A 304 need not repeat which fields must not be stored.
         remove_unstored(&mut headers, &self.rules);
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
         let own = own_fields(&received.headers, &headers, &self.rules);
@@ -93,7 +93,7 @@ impl Inner {
         response
     }
 
-    /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
+    /// Applies the response to a HEAD to the stored response of GET (RFC 9111 section 4.3.5).
     pub(super) fn learn_from_head(
         &self,
         incoming: &Incoming,
@@ -101,7 +101,7 @@ impl Inner {
         received: &Received,
         fetch: &Fetch,
     ) {
-        // What is not for this method, or not there at this moment, says nothing of what GET is answered with.
+        // Only a 200 describes the representation that GET would return.
         let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else {
             return;
         };
@@ -129,8 +129,8 @@ impl Inner {
         }
     }
 
-    /// Hands a response on, and stores it where that is allowed and once it is whole. A transfer that nobody reads any
-    /// more is cancelled by the token.
+    /// Returns a response to the client and, if that is allowed, stores it once it is whole. The token cancels a transfer
+    /// that no client reads any more.
     pub(super) fn keep(
         &self,
         incoming: &Incoming,
@@ -149,8 +149,8 @@ impl Inner {
                 Some(leader) => self.land_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // What is stored has just been contradicted by the origin; a failing origin contradicts only an
-            // older failure, and one that wants to be left alone, the answer to a part or to a condition nothing.
+            // The response contradicts the stored one, unless the origin fails temporarily, the request has no-store, or
+            // the response answers only a range or a condition.
             let is_failure = |status: StatusCode| status.is_server_error();
             let contradicts = (!is_failure(received.status)
                 || selected.is_some_and(|stored| is_failure(stored.status())))
@@ -187,8 +187,8 @@ impl Inner {
         self.hand_on(incoming, code, headers, body, status)
     }
 
-    /// Tells those who wait for the same thing of a response that is not stored. A short response that says that the
-    /// origin fails is theirs too, where nothing in it forbids that: the origin is not asked once for each of them.
+    /// Gives the followers the result of a fetch whose response is not stored. Followers share a short server error unless
+    /// its fields prohibit that, so that each follower does not send its own request.
     fn land_unstored(
         &self,
         incoming: &Incoming,
@@ -213,7 +213,7 @@ impl Inner {
             && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
-            // One of those who wait leads then.
+            // One of the followers leads the next fetch.
             leader.leave_with(FlightResult::GivenUp);
             return received;
         }
@@ -233,8 +233,8 @@ impl Inner {
         }
     }
 
-    /// Under which key it is remembered that responses are not for sharing. In shared mode requests with a credential
-    /// say nothing of those without.
+    /// Returns the key under which [`Uncacheable`](super::uncacheable::Uncacheable) remembers a request. In shared mode,
+    /// requests with credentials have a separate key, because their responses predict nothing about requests without.
     pub(super) fn sharing_key<'a>(&self, incoming: &'a Incoming) -> Cow<'a, Key> {
         if self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION) {
             Cow::Owned(Key::partitioned(incoming.key.url(), 0))
@@ -243,7 +243,7 @@ impl Inner {
         }
     }
 
-    /// Whether a response may be stored, by RFC 9111 and by the operator's rules on lifetimes.
+    /// Whether a response may be stored, by RFC 9111 and by the operator's lifetime rules.
     pub(super) fn may_store(
         &self,
         incoming: &Incoming,
@@ -260,7 +260,7 @@ impl Inner {
         }
     }
 
-    /// What a response says of caching, less what the operator overrides; and the operator's rule.
+    /// Returns the caching directives of a response, overridden by the operator's rule, and that rule.
     fn directives(
         &self,
         incoming: &Incoming,
@@ -277,7 +277,7 @@ impl Inner {
 
     fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
         self.may_store(incoming, received.status, &received.headers)?;
-        // Anything but the whole may be an answer to the range alone.
+        // Any status but 200 may answer the range only.
         if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
             return Err(NotStored::NotWhole);
         }
@@ -296,8 +296,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets a body be read by everybody who waits for it, and stores it when it is whole. The leader's
-    /// flight ends then, or when nothing comes of it.
+    /// Starts a fill that all followers read and that stores the body when it is whole. The leader's flight ends then, or
+    /// when the transfer fails.
     fn fill(
         &self,
         head: Head,
@@ -317,11 +317,11 @@ impl Inner {
         };
         let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
         if let Some(leader) = leader {
-            // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
+            // Only a fresh response may answer requests that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
-                    // Whoever waits finds it under way, also when its own client has left by then.
+                    // The extra reader keeps the transfer running for followers after the leader's client has left.
                     let landed = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
                     leader.land_with(landed, Box::new(Kept(Some(Box::new(kept)))));
                 }
@@ -331,7 +331,7 @@ impl Inner {
         reader.into_body()
     }
 
-    /// How a body is kept that this is to be done with when it is whole.
+    /// Returns how a body is kept that `commit` stores when it is whole.
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
@@ -339,7 +339,7 @@ impl Inner {
     }
 }
 
-/// The fields of a 304 that are only for the client that caused it: those that the confirmed response keeps out of the
+/// Returns the fields of a 304 that only the client of this request gets: those that the directives exclude from the
 /// store.
 fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> HeaderMap {
     let directives = [received, confirmed].map(|headers| response_directives(headers, rules));
@@ -351,7 +351,7 @@ fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> Hea
 }
 
 impl Head {
-    /// The head to store of a response with these fields, which answered this request.
+    /// Builds the head to store from the fields of a response to this request.
     pub(super) fn of(
         inner: &Inner,
         incoming: &Incoming,
@@ -380,7 +380,7 @@ impl Head {
         Arc::new(stored.with_sequence(sequence).with_url(url))
     }
 
-    /// With the body of what is stored.
+    /// Combines this head with the body of a stored response.
     fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
         let Self { status, headers, validity, variant, url } = self;
         let (body, digest) = (stored.body(), stored.digest());

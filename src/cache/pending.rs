@@ -1,4 +1,4 @@
-//! A request that waits for a fetch: its own, or another request's.
+//! A request that waits for a fetch, which it started itself or shares with other requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,31 +22,30 @@ use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, Outcome};
 use crate::policy::{Reuse, Variant, reuse};
 
-/// How long a request waits for the head that another one is fetching before it fetches for itself.
+/// How long a follower waits for the head of a shared fetch before it fetches on its own.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request that waits. Dropped, it leaves: a fetch that nobody else waits for is cancelled.
+/// A request that waits. Dropping it leaves the fetch; a fetch without waiters is cancelled.
 pub(super) struct Pending {
     inner: Arc<Inner>,
     incoming: Arc<Incoming>,
     plan: Arc<Plan>,
     what: What,
-    /// Until when it waits for another request.
+    /// When a follower stops waiting for the leader.
     patience: Option<Instant>,
     turns: u8,
     wake: Wake,
 }
 
-/// What it waits for.
+/// The fetch that a request waits for.
 enum What {
-    /// The result of its own job; others may wait for that too.
+    /// The request's own job. Other requests may wait for its result too.
     Own { slot: Slot<Result<Response<Body>>>, waiter: Option<Waiter<FlightResult>>, alone: Alone },
-    /// What another request fetches.
-    /// Its fetch keeps in mind what is invalidated while it waits.
+    /// The fetch of another request. The [`Fetch`] keeps the tombstones of the time since this request began.
     Other { waiter: Waiter<FlightResult>, _fetch: Fetch },
 }
 
-/// Cancels a fetch that no other request could wait for, unless its result was taken.
+/// Cancels a fetch that no other request can share, unless its result was taken.
 struct Alone {
     cancellation: Option<Cancellation>,
 }
@@ -90,7 +89,7 @@ impl Pending {
         Self { inner, incoming, plan, what, patience, turns, wake }
     }
 
-    /// Looks whether what it waits for is there, or has been waited for long enough.
+    /// Checks whether the result has arrived or a time limit has passed, and returns the next step.
     pub(super) fn again(mut self) -> Answer {
         let landing = match &mut self.what {
             What::Own { slot, alone, .. } => match slot.take(Instant::now()) {
@@ -134,7 +133,7 @@ impl Pending {
         Waiting { is_soft, ..Waiting::new(until, move || self.again()) }
     }
 
-    /// When something stale will do, where it may be had.
+    /// Returns the soft deadline, if a stale response could answer the request then.
     fn soft(&self) -> Option<Instant> {
         let soft = self.incoming.deadline?.soft()?;
         self.inner.stale_on_error(&self.incoming, &self.plan).map(|_| soft)
@@ -144,21 +143,21 @@ impl Pending {
         self.incoming.deadline?.hard()
     }
 
-    /// Nothing has come so far.
+    /// Handles a wake-up without a result: answers if a deadline has passed, otherwise waits again.
     fn wait_on(self, now: Instant) -> Answer {
         let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let (is_soft, is_hard) = (has_passed(self.soft()), has_passed(self.hard()));
         if (is_soft || is_hard)
             && let Some(stale) = self.inner.stale_by_deadline(&self.incoming, &self.plan)
         {
-            // What is fetched is for the next one who asks.
+            // The fetch goes on, so that its response is stored for later requests.
             if let What::Own { waiter: Some(waiter), .. } | What::Other { waiter, .. } = &self.what {
                 waiter.leave_running();
             }
             return Step::Serve(Ok(stale));
         }
         if is_hard {
-            let error = Error::new(ErrorKind::Timeout, "no answer came before the deadline");
+            let error = Error::new(ErrorKind::Timeout, "the deadline passed before a response arrived");
             self.inner.note(Outcome::Failed(self.plan.why), &self.incoming.target, self.incoming.is_refresh);
             return Step::Serve(Err(error.with_url(&self.incoming.target)));
         }
@@ -168,18 +167,18 @@ impl Pending {
         Step::Wait(self.waiting())
     }
 
-    /// Decides anew with what is stored by now.
+    /// Decides again with the responses that are stored now.
     fn step_again(self) -> Answer {
         let Self { inner, incoming, turns, wake, .. } = self;
         inner.step(incoming, turns.saturating_sub(1), &|| Arc::clone(&wake))
     }
 
-    /// Answers with what came of another's fetch, or goes on.
+    /// Answers with the result of a shared fetch, or decides again.
     fn follow(self, landed: FlightResult) -> Answer {
         let (inner, incoming, plan) = (&self.inner, &self.incoming, &self.plan);
         match landed {
             FlightResult::Fill(head, fill, sequence) => {
-                // A body may be on its way for longer than it is fresh.
+                // A transfer may take longer than the response stays fresh.
                 let now = inner.clock.moment();
                 let is_fresh = reuse(&head.validity, &incoming.directives, now) == Reuse::Fresh;
                 let tombstones = inner.store.tombstones();
@@ -187,7 +186,7 @@ impl Pending {
                     && incoming.is_answered_by(&head.variant)
                     && !tombstones.cover_fields(&**incoming, sequence, &head.headers);
                 if !may_share {
-                    // After a purge nobody joins that flight any more: one of those who wait leads another.
+                    // After a purge no request joins that flight, so one of its followers leads a new flight.
                     let is_purged = tombstones.cover_key(&**incoming, sequence);
                     let turns = if is_purged { self.turns } else { 0 };
                     return Self { turns, ..self }.step_again();
@@ -222,7 +221,7 @@ impl Pending {
         }
     }
 
-    /// Waits for the variant that this request selects by the fields of what was fetched.
+    /// Waits for the variant that this request selects, by the `Vary` fields of the fetched response.
     fn step_to(self, variant: Variant) -> Answer {
         let Self { inner, incoming, turns, wake, .. } = self;
         inner.step_for(incoming, Some(variant), turns.saturating_sub(1), &|| Arc::clone(&wake))

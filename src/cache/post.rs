@@ -1,8 +1,8 @@
-//! POST requests whose responses are stored under their content: queries that are too long for a URL, as of GraphQL and of
-//! search interfaces.
+//! POST requests whose responses are stored under the request content: queries that are too long for a URL, as GraphQL and
+//! search interfaces send them.
 //!
-//! The cache never repeats, shares or refreshes a POST: it answers from the store while the stored response is fresh, and
-//! passes the request otherwise. A POST that is passed invalidates as usual.
+//! The cache never repeats, shares or refreshes a POST. It answers from the store while the stored response is fresh, and
+//! forwards the request otherwise. A forwarded POST invalidates as usual.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -28,11 +28,11 @@ impl Inner {
         *method == Method::POST
             && !body.is_empty()
             && body.length().is_some_and(|length| length <= self.cache_post)
-            // The origin also sees fields that are dropped from a GET, and they would not be part of the key.
+            // The origin also sees fields that are dropped from a GET, and those fields would not be part of the key.
             && self.rules.unknown_fields == UnknownFields::Forward
     }
 
-    /// Answers with the response stored under the content while it is fresh, and passes the request otherwise.
+    /// Answers with the response stored under the content while it is fresh, and forwards the request otherwise.
     pub(super) fn answer_post(
         &self,
         passing: Passing,
@@ -58,7 +58,7 @@ impl Inner {
         self.pass(passing, Body::from(content), Forward::Method, cancellation, Some(get))
     }
 
-    /// Whether a response to a POST may answer the same POST again: it specifies its lifetime, or the operator does.
+    /// Whether a response to a POST may answer the same POST again: its fields or the operator specify its lifetime.
     pub(super) fn is_for_post(&self, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = lifetime_rule(&self.rules.lifetimes, target, status);
         status.is_success()
@@ -67,7 +67,7 @@ impl Inner {
 }
 
 impl Keys {
-    /// The key of the responses to a request with this content.
+    /// Returns the key of the responses to a request with this content.
     fn of_content(&self, target: &CanonicalUrl, headers: &HeaderMap, content: &[u8]) -> Key {
         let own = self.of(target, headers);
         let mut told = own.as_str().as_bytes().to_vec();

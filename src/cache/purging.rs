@@ -1,4 +1,4 @@
-//! What is to be forgotten because somebody says so, and not the origin.
+//! Purges: invalidation at an operator's or a program's request.
 
 use std::borrow::Cow;
 
@@ -12,17 +12,17 @@ use crate::message::purge::{Purge, Purged};
 use crate::message::url::CanonicalUrl;
 
 impl HttpCache {
-    /// Removes what the purge is about, and says what went: of a URL all variants and what is kept for each
-    /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
-    /// before is stored or shared. Who reads a body already reads it to its end.
+    /// Removes the responses that the purge selects and returns how many were removed. Purging a URL removes all its
+    /// variants and all credential partitions. After the return, no selected response is served, and no response that was
+    /// requested from the origin before is stored or shared. A client that already reads a body reads it to its end.
     ///
-    /// A [soft](Purge::soft) purge removes nothing: it is stale from then on, and counted as what went.
+    /// A [soft](Purge::soft) purge removes nothing: the selected responses become stale, and are counted as removed.
     ///
-    /// Where [keys are chosen](super::HttpCacheBuilder::key), a single URL is looked for under its key: all that is stored
-    /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
+    /// If [keys are chosen](super::HttpCacheBuilder::key), purging one URL removes all responses under the key of that
+    /// URL. A prefix or a group selects responses by the URLs for which they were fetched.
     ///
-    /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
-    /// purge then counts as not stored, as long as this cache lives.
+    /// A store that cannot list its responses gives no count, see [`Purged::is_counted`]. Responses older than the purge
+    /// then count as not stored for the lifetime of this cache.
     ///
     /// ```
     /// use forwardcache::{Body, HttpCache, MemoryStore, Purge, RoundTrip, RoundTripFn};
@@ -52,7 +52,7 @@ impl Inner {
 }
 
 impl Inner {
-    /// Has a thread remove what is in a group that was invalidated. Where there is none, it is left to the tombstone.
+    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone remains.
     pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
         let origin = CanonicalUrl::parse(url).map(|target| target.origin());
         let name = str::from_utf8(name);
@@ -70,7 +70,7 @@ impl Inner {
 }
 
 impl super::keys::Keys {
-    /// The purge of what is stored under the key of a URL.
+    /// Translates the purge of one URL into the purge of its key.
     fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(CanonicalUrl::parse) {
             Some(Ok(target)) if self.are_chosen() => {

@@ -1,4 +1,4 @@
-//! A part, or several, of a stored body (RFC 9110 section 14).
+//! Cuts one or several ranges from a stored body (RFC 9110 section 14).
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,20 +8,20 @@ use http::HeaderValue;
 use crate::message::header::range::{ContentRange, Requested, requested};
 use crate::message::pieces::Pieces;
 
-/// What a `Range` field comes to.
+/// The result of applying a `Range` field.
 #[derive(Debug)]
 pub(crate) enum Slice {
-    /// The field is ignored.
+    /// The field is ignored; the whole body is sent.
     Whole,
-    /// One part: the body of a 206.
+    /// One range: the body of a 206.
     One { body: Pieces, content_range: HeaderValue },
-    /// Several parts: a `multipart/byteranges` body (section 14.6).
+    /// Several ranges: a `multipart/byteranges` body (RFC 9110 section 14.6).
     Several { body: Pieces, content_type: HeaderValue },
-    /// Nothing of it exists: 416.
+    /// No requested range lies within the body: 416.
     Unsatisfiable { content_range: HeaderValue },
 }
 
-/// Cuts what `range` asks for out of a whole body. The parts share its bytes.
+/// Cuts the ranges of a `Range` field from a whole body. The parts share its memory.
 pub(crate) fn slice(range: &[u8], whole: &Pieces, content_type: Option<&HeaderValue>) -> Slice {
     let length = whole.len() as u64;
     let parts = match requested(range, length) {
@@ -32,7 +32,7 @@ pub(crate) fn slice(range: &[u8], whole: &Pieces, content_type: Option<&HeaderVa
         Requested::Parts(parts) => parts,
     };
     let content_range = |start, end| ContentRange { start, end, complete: Some(length) }.text();
-    // The parts lie within the body, whose length is a usize.
+    // The ranges lie within the body, whose length is a usize.
     let at = |position: u64| usize::try_from(position).unwrap_or(whole.len());
     if let [(start, end)] = parts[..] {
         return Slice::One {
@@ -61,7 +61,7 @@ pub(crate) fn slice(range: &[u8], whole: &Pieces, content_type: Option<&HeaderVa
     Slice::Several { body: pieces.into_iter().collect(), content_type }
 }
 
-/// A boundary that no body can have been written to contain: 128 random bits.
+/// Returns a boundary of 128 random bits, which the author of a body cannot guess.
 fn boundary() -> String {
     let random = || RandomState::new().hash_one(());
     format!("{:016x}{:016x}", random(), random())

@@ -1,8 +1,8 @@
-//! Refreshes behind the client's back (RFC 5861 section 3).
+//! Refreshes in the background (RFC 5861 section 3).
 //!
-//! A stale response that may be served while it is refreshed is served at once, and its refresh is queued. Threads that a
-//! cache was given for its jobs work the queue off, or whoever calls [`maintain`](super::HttpCache::maintain). A refresh
-//! that failed is not tried again for a while, which doubles each time.
+//! A stale response that may be served during its refresh is served immediately, and its refresh is queued. The threads of
+//! the cache or the caller of [`maintain`](super::HttpCache::maintain) run the queue. After a failed refresh, the same key is
+//! not refreshed for a pause, which doubles with each failure.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -30,49 +30,50 @@ use crate::message::nonblocking::{Job, Lane, Spawn, Turn};
 use crate::message::stats::Outcome;
 use crate::store::Key;
 
-/// Who refreshes what was served stale.
+/// Which threads refresh stale responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Background {
-    /// Threads of the cache's own, eight at most, each of which ends when there is nothing to do. A
-    /// [`Peer`](crate::Peer) has its pool do it in their place.
+    /// Threads of the cache, at most eight. Each ends after its refresh. A [`Peer`](crate::Peer) uses its workers instead.
     #[default]
     Thread,
-    /// Nobody, until [`maintain`](super::HttpCache::maintain) is called: the cache starts no thread.
+    /// The thread that calls [`maintain`](super::HttpCache::maintain). The cache starts no thread.
     CallerRuns,
 }
 
-/// How many refreshes may wait or be under way. One more is not done; the next request for it offers it again.
+/// How many refreshes may wait or run. Further refreshes are dropped; the next request for the key queues them again.
 const CAPACITY: usize = 256;
 
-/// How many threads a cache without a pool may have at a time.
+/// How many threads a cache without workers may have at a time.
 const MOST_THREADS: usize = 8;
 
-/// How long a refresh that failed is not tried again, at first and at most.
+/// The first pause after a failed refresh.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause after failed refreshes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Of how many keys it is remembered that a refresh failed.
+/// How many keys with a failed refresh are remembered.
 const MOST_PAUSES: usize = 1024;
 
-/// The refreshes that wait.
+/// The refreshes that wait or run.
 pub(super) struct Refreshes {
     threads: Option<Arc<dyn Spawn>>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Those of a cache without threads.
+    /// The refreshes that wait for `maintain`, in a cache without threads.
     waiting: VecDeque<Incoming>,
-    /// What waits and what is being refreshed.
+    /// The keys whose refresh waits or runs.
     keys: HashSet<Key>,
-    /// Until when a key is not refreshed, and for how long that was.
+    /// The keys with a failed refresh: the end and the length of the pause.
     paused: LruCache<Key, (SystemTime, Duration)>,
     is_closed: bool,
 }
 
 impl Refreshes {
-    /// With a pool where there is one, and as chosen otherwise.
+    /// Uses the given workers, or the cache's own threads, unless the caller runs refreshes.
     pub(super) fn new(background: Background, pool: Option<Arc<dyn Spawn>>) -> Self {
         let own = || -> Option<Arc<dyn Spawn>> {
             (background == Background::Thread).then(|| Arc::new(Threads::default()) as Arc<dyn Spawn>)
@@ -87,7 +88,7 @@ impl Refreshes {
         Self { threads, state: Mutex::new(state) }
     }
 
-    /// Has a job run by one of the threads.
+    /// Gives a job to the threads. Returns the job if every thread is busy.
     pub(super) fn spawn(&self, job: Job) -> Result<(), Job> {
         match &self.threads {
             Some(threads) => threads.spawn(job),
@@ -95,11 +96,11 @@ impl Refreshes {
         }
     }
 
-    /// Has a refresh done, unless one of the same key is on its way, failed a moment ago, or too many are.
+    /// Queues a refresh, unless a refresh of the key waits, runs or failed recently, or the queue is full.
     pub(super) fn offer(&self, incoming: &Incoming, cache: &Arc<Inner>) {
         let now = cache.clock.now();
         let mut state = self.state.lock();
-        // What is left of a pause is no more than the pause, unless the clock was set back.
+        // If the clock was set back, more than a whole pause would be left: the pause then does not count.
         let is_paused = state.paused.peek(&incoming.key).is_some_and(|(until, pause)| {
             until.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= *pause)
         });
@@ -123,7 +124,7 @@ impl Refreshes {
             }
             drop(promise);
         });
-        // Where no thread takes it, the next request for it offers it again.
+        // If no thread takes the job, the next request for the key queues the refresh again.
         drop(self.spawn(job));
     }
 
@@ -136,7 +137,7 @@ impl Refreshes {
         drop(unused);
     }
 
-    /// A refresh failed, or did not.
+    /// Notes whether a refresh failed.
     fn note(&self, key: &Key, has_failed: bool, now: SystemTime) {
         let mut state = self.state.lock();
         let before = state.paused.pop(key);
@@ -149,7 +150,7 @@ impl Refreshes {
         }
     }
 
-    /// What waits is given up.
+    /// Gives up the refreshes that wait.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
     }
@@ -159,7 +160,7 @@ impl Refreshes {
     }
 }
 
-/// The request for the whole that a refresh sends: without what this one client wanted of it.
+/// Turns a client's request into the refresh: a GET for the whole, without the client's own directives and conditions.
 fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
     let mut headers = incoming.headers.clone();
     for name in [CACHE_CONTROL, PRAGMA, RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
@@ -171,7 +172,7 @@ fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
         directives: Default::default(),
         is_refresh: true,
         early_refresh,
-        // Whoever caused it has its answer by then.
+        // The client already has its response.
         deadline: None,
         on_interim: None,
         ..incoming.clone()
@@ -179,9 +180,9 @@ fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
 }
 
 impl Inner {
-    /// Refreshes until nothing waits or the time is up; says how often.
+    /// Runs waiting refreshes until none waits or the budget is spent; returns their number.
     pub(super) fn maintain(self: &Arc<Self>, budget: Duration) -> usize {
-        // Beyond what a clock can tell is without end.
+        // A budget beyond the range of the clock has no end.
         let deadline = Instant::now().checked_add(budget);
         let mut refreshed = 0;
         while deadline.is_none_or(|deadline| Instant::now() < deadline)
@@ -204,7 +205,7 @@ impl Inner {
         let flight = Flight { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
-        // A follower: another request is at it.
+        // A follower has nothing to do: another request fetches already.
         if let Role::Lead(leader, waiter) = self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             let cancellation = leader.cancellation().clone();
             let flight = cancellation.clone();
@@ -221,7 +222,7 @@ impl Inner {
                     let outcome = Outcome::of(response.headers());
                     let is_failure = response.status().is_server_error()
                         || matches!(outcome, Some(Outcome::StaleOnError(_)));
-                    // What is being stored is read to its end, and nothing else.
+                    // A body that is being stored is read to its end; any other body is dropped.
                     if let Ok((stream, length)) = response.into_body().into_growing() {
                         io::copy(&mut Body::from_growing(stream, length), &mut io::sink())?;
                     }
@@ -230,7 +231,7 @@ impl Inner {
             drop((waiter, hook));
             if let Err(error) = &read {
                 let url = redacted(incoming.target.as_str());
-                debug!("a refresh failed: {url} {}", error.message());
+                debug!("refresh failed: {url} {}", error.message());
             }
             let has_failed = !matches!(read, Ok(false));
             self.refreshes.note(&incoming.key, has_failed, self.clock.now());
@@ -238,7 +239,7 @@ impl Inner {
     }
 }
 
-/// Takes a key off the list, however its refresh ends.
+/// Removes a key from the refreshes when it is dropped, however the refresh ends.
 struct Done {
     cache: Weak<Inner>,
     key: Key,
@@ -252,13 +253,13 @@ impl Drop for Done {
     }
 }
 
-/// Threads of a cache that has no pool: one for each job, a few at a time.
+/// The threads of a cache without workers: one for each job, up to [`MOST_THREADS`].
 #[derive(Default)]
 struct Threads {
     running: Arc<AtomicUsize>,
 }
 
-/// One of them, until it is dropped.
+/// Counts one running thread until it is dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Drop for Running {
@@ -278,9 +279,9 @@ impl Spawn for Threads {
             let _running = running;
             job.take(Turn::Pool);
         };
-        // Where no thread can be started the job is dropped, and whoever waits for it looks again.
+        // If no thread starts, the job is dropped, and a request that waits for it looks up again.
         if let Err(error) = thread::Builder::new().name("fetch".to_owned()).spawn(work) {
-            warn!("no thread for a fetch can be started: {error}");
+            warn!("cannot start a thread for a fetch: {error}");
         }
         Ok(())
     }

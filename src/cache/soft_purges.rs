@@ -1,7 +1,7 @@
-//! Soft purges: responses that were stored before one are stale, and are kept for their validators and for a failing origin.
+//! Soft purges: responses that were stored before one are stale. They are kept for validation and for a failing origin.
 //!
-//! A purge is listed until the store has marked all responses that it covers and no older fetch is under way. Until then each
-//! response that is looked up or stored is compared with it.
+//! A purge stays listed until the store has marked all responses that it covers and no older fetch is under way. Until
+//! then, each response that is looked up or stored is compared with the purge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,15 +13,15 @@ use super::tombstones::{Place, Sequence, Tombstones};
 use crate::message::purge::Purge;
 use crate::store::{StoredResponse, Variants, url_of};
 
-/// How many purges are listed. Past that the two oldest become one of everything.
+/// How many purges are listed. Beyond this number, the two oldest become one purge of everything.
 const MOST: usize = 64;
 
 /// The soft purges of a cache.
 #[derive(Default)]
 pub(super) struct SoftPurges {
-    /// The number of the last purge; zero if none is listed. Younger responses need not be compared.
+    /// The number of the last purge; zero if none is listed. Responses with a higher number are not compared.
     newest: AtomicU64,
-    /// The oldest first.
+    /// The listed purges, oldest first.
     list: RwLock<Vec<SoftPurge>>,
 }
 
@@ -32,7 +32,7 @@ struct SoftPurge {
 }
 
 impl SoftPurges {
-    /// Lists a purge; gives it with its place and time, as a store is to be given it.
+    /// Lists a purge. Returns the purge with its sequence number and time, for the store.
     pub(super) fn add(&self, purge: &Purge, tombstones: &Tombstones, now: SystemTime) -> (Purge, Sequence) {
         let mut list = self.list.write();
         let sequence = tombstones.number(now);
@@ -48,7 +48,7 @@ impl SoftPurges {
         (purge, sequence)
     }
 
-    /// The store has marked what this purge covers.
+    /// Notes that the store has marked the responses that this purge covers.
     pub(super) fn sweep(&self, sequence: Sequence, tombstones: &Tombstones) {
         let mut list = self.list.write();
         if let Some(swept) = list.iter_mut().find(|listed| listed.sequence == sequence) {
@@ -57,7 +57,7 @@ impl SoftPurges {
         retire(&mut list, &self.newest, tombstones);
     }
 
-    /// The response as it is to be taken; `None` where that is as it is.
+    /// Returns the response marked as stale if a purge covers it; `None` if it stays as it is.
     pub(super) fn stale(
         &self,
         key: &str,
@@ -79,7 +79,7 @@ impl SoftPurges {
         stale
     }
 
-    /// All of them as they are to be taken.
+    /// Marks all responses that a purge covers as stale.
     pub(super) fn marked(&self, key: &str, variants: Variants, tombstones: &Tombstones) -> Variants {
         let newest = self.newest.load(Ordering::SeqCst);
         if variants.iter().all(|response| response.sequence() > newest) {
@@ -91,7 +91,7 @@ impl SoftPurges {
         variants.iter().map(as_taken).collect()
     }
 
-    /// Whether a fetch of this key and number began before a purge of its URL.
+    /// Whether a fetch with this key and number began before a purge of its URL.
     pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
         let Place { key, url } = place.into();
         let url_for = |purge: &Purge| if purge.is_about_keys() { url_of(key) } else { url };
@@ -108,8 +108,8 @@ fn can_go(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
     listed.is_swept && tombstones.oldest_fetch() > listed.sequence
 }
 
-/// Retires purges. Responses that were read from the store before have to be read again: the store may have marked them
-/// meanwhile, and the retired purge no longer shows it.
+/// Retires purges. Responses that were read from the store before must be read again: the store may have marked them
+/// since, and the retired purge no longer covers them.
 fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones) {
     let before = list.len();
     list.retain(|listed| !can_go(listed, tombstones));
@@ -135,7 +135,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// Fresh for an hour.
+    /// A response that is fresh for an hour.
     fn stored(sequence: Sequence) -> StoredResponse {
         let validity = Validity {
             response_time: at(0).into(),

@@ -1,15 +1,15 @@
-//! The next step of a request: serve what is stored, wait for another request's fetch, or fetch.
+//! The next step of a request: serve a stored response, wait for the fetch of another request, or fetch.
 //!
 //! ```text
 //!            fresh, or stale and allowed                      not fresh
-//! look up ───────────────────────────────▶ Serve    look up ─────────────▶ is the same being fetched?
+//! look up ───────────────────────────────▶ Serve    look up ─────────────▶ does another request fetch the same?
 //!                                                                             │ yes          │ no
 //!                                                                             ▼              ▼
 //!                                                                           Wait           Fetch, then wait
 //! ```
 //!
-//! One sequence of decisions for every caller. A server's event loop parks a request that waits and gives jobs to its
-//! pool; a blocking caller ([`Inner::answer`]) blocks, and runs the job itself.
+//! The event loop and blocking callers share these decisions. The event loop parks a request that waits and gives jobs
+//! to its workers. A blocking caller ([`Inner::answer`]) waits on its own thread and runs the job there.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -39,12 +39,12 @@ use crate::message::url::CanonicalUrl;
 use crate::policy::{Validity, Variant, may_serve_in_grace, may_serve_offline};
 use crate::store::{Key, StoredResponse, Variants};
 
-/// How often a request waits anew because what it waited for was of no use to it. After that it fetches for itself.
+/// How often a request waits again because a result was of no use to it. After that it fetches on its own.
 pub(super) const TURNS: u8 = 3;
 
 pub(super) type Answer = Step<Result<Response<Body>>>;
 
-/// What is being fetched: a key, and which of its variants where that is known.
+/// Identifies a shared fetch: the key and, if known, the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
     pub(super) key: Key,
@@ -53,43 +53,43 @@ pub(super) struct Flight {
 
 pub(super) type Lead = Leader<Flight, FlightResult>;
 
-/// What the leader of a flight has for those who wait.
+/// The result that the leader of a shared fetch gives to its followers.
 #[derive(Clone)]
 pub(super) enum FlightResult {
-    /// A response that is on its way, which all may share that it matches, and the place of its fetch.
+    /// A response whose body is in transit, and the sequence number of its fetch. Each follower that matches it reads it.
     Fill(Arc<Head>, Weak<Fill>, Sequence),
-    /// Something was stored: look again.
+    /// A response was stored: look up again.
     Stored,
     /// The fetch failed.
     Failed(Arc<Error>),
-    /// The origin says that it fails, in this short response.
+    /// The origin answered with this short server error.
     Failure(Arc<Head>, Pieces),
-    /// The origin is there, and says that it fails: what is stale will do.
+    /// The origin answered with this server error: serve a stale response, if there is one.
     ServerError(StatusCode),
-    /// Nothing that others could use: each fetches for itself.
+    /// The response cannot be shared: each follower fetches on its own.
     Alone,
-    /// Nothing yet: one of those who wait fetches.
+    /// The leader has no result: one of the followers leads a new fetch.
     GivenUp,
 }
 
-/// The head of a response whose body is on its way.
+/// The head of a response whose body is in transit.
 pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) validity: Validity,
     pub(super) variant: Variant,
-    /// Where the key does not tell it.
+    /// The URL, if the key does not contain it.
     pub(super) url: Option<Box<str>>,
 }
 
-/// What is stored under a key, and the last invalidation before it was looked for.
+/// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
 pub(super) struct Found {
     variants: Variants,
     latest: Sequence,
 }
 
 impl HttpCache {
-    /// The next step of a GET or HEAD without content. Never waits.
+    /// Returns the next step of a GET or HEAD without content. Never waits.
     pub(crate) fn step(&self, target: CanonicalUrl, request: Request<()>, wakes: Wakes<'_>) -> Answer {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
@@ -103,12 +103,12 @@ impl HttpCache {
 }
 
 impl Inner {
-    /// The next step of a request, which has waited in vain as often as `turns` is less than [`TURNS`].
+    /// Returns the next step of a request that may still wait `turns` times for other requests.
     pub(super) fn step(self: &Arc<Self>, incoming: Arc<Incoming>, turns: u8, wakes: Wakes<'_>) -> Answer {
         self.step_for(incoming, None, turns, wakes)
     }
 
-    /// The same, for this variant by the fields of a response that did not fit.
+    /// Like [`step`](Self::step), for a request whose variant is known from the response of a flight that did not match.
     pub(super) fn step_for(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
@@ -122,7 +122,7 @@ impl Inner {
         if let Some(found) = self.find_at_once(&incoming.key) {
             return self.decide(incoming, &found, variant, turns, wakes);
         }
-        // The store may block: a job looks up, and the decision is made with what it found.
+        // The store may block: a job does the lookup, and the decision follows.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
         let found =
             Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |turn| match turn {
@@ -138,8 +138,8 @@ impl Inner {
         })
     }
 
-    /// Decides with what is stored. `variant` is the variant of a flight that did not fit this request, by the fields of
-    /// that flight's response.
+    /// Decides with the stored responses. `variant` is the variant of this request by the `Vary` fields of a flight that did
+    /// not match it.
     pub(super) fn decide(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
@@ -160,7 +160,7 @@ impl Inner {
         }
         let wake = wakes();
         let fetch = self.begin(&incoming.key);
-        // From here on what is invalidated is remembered for as long as the fetch lasts.
+        // From here on the tombstones of all later invalidations are kept until the fetch ends.
         let is_valid = found.latest == self.store.tombstones().latest();
         let plan = if is_valid { plan } else { Plan::without_store(plan.why) };
         let may_collapse = turns > 0
@@ -173,7 +173,7 @@ impl Inner {
         if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now.wall()) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
         }
-        // What is stored tells by which fields its variants are told apart.
+        // The stored responses tell which request fields distinguish variants.
         let by_stored =
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
@@ -193,7 +193,7 @@ impl Inner {
         }
     }
 
-    /// Has the origin asked by a job, whose result this request waits for.
+    /// Creates the job that sends a request to the origin, and waits for its result.
     fn fetch(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
@@ -215,7 +215,7 @@ impl Inner {
             Job::new(lane, cancellation.clone(), move |turn| {
                 if let Turn::Refused(refused) = turn {
                     if let Some(leader) = leader {
-                        // It was refused for its own client's share: one of those who wait leads then, by its own.
+                        // The refusal concerns this request's client only: one of the followers leads the next fetch.
                         leader.leave_with(FlightResult::GivenUp);
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused).into());
@@ -223,7 +223,7 @@ impl Inner {
                 let exchange = Exchange { fetch, turn, cancellation: token.clone() };
                 let response = inner.fetched(&incoming, &plan, leader, exchange).map(|mut response| {
                     if turn == Turn::Caller {
-                        // For one who may leave its body.
+                        // A blocking caller may leave before the end of the body; the token cancels the transfer.
                         response.extensions_mut().insert(token.clone());
                     }
                     response
@@ -235,7 +235,7 @@ impl Inner {
         Step::Fetch(job, pending.waiting())
     }
 
-    /// Fetches on a thread that may wait.
+    /// Fetches on a thread that may block.
     pub(super) fn fetched(
         self: &Arc<Self>,
         incoming: &Arc<Incoming>,
@@ -244,7 +244,7 @@ impl Inner {
         exchange: Exchange,
     ) -> Result<Response<Body>> {
         let Some(leader) = leader else { return self.forward(incoming, plan, None, exchange) };
-        // What was being fetched when it was looked for may have been stored since.
+        // Another flight may have stored the response since this request's lookup.
         match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => {
                 leader.land(FlightResult::Stored);
@@ -254,7 +254,7 @@ impl Inner {
         }
     }
 
-    /// Sends a request past the store.
+    /// Sends a request to the origin past the store.
     fn pass_alone(self: &Arc<Self>, incoming: &Arc<Incoming>, wake: Wake) -> Answer {
         let cancellation = Cancellation::new();
         let (inner, token, incoming) = (Arc::clone(self), cancellation.clone(), Incoming::clone(incoming));
@@ -275,8 +275,8 @@ impl Inner {
         })
     }
 
-    /// What is said where no thread can be had: what is stale, where that is allowed. One who would take it soon in any
-    /// case gets it for that reason.
+    /// Answers a request whose job was refused: with a stale response if one is allowed, otherwise with an error. For a request
+    /// with a soft deadline the outcome is the same as if that deadline had passed.
     pub(super) fn refused(
         &self,
         incoming: &Incoming,
@@ -293,13 +293,13 @@ impl Inner {
         self.serve_on_error(incoming, plan, error.with_url(&incoming.target))
     }
 
-    /// Answers with what is stale because there is no time left to wait, unless it was invalidated meanwhile.
+    /// Answers with a stale response because the deadline has passed, unless an invalidation covers it.
     pub(super) fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
         let stale = self.stale_on_error(incoming, plan)?;
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
     }
 
-    /// Answers with what is stale because another request is waiting for the origin already.
+    /// Answers with a stale response because another request already waits for the origin.
     fn stale_in_grace(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
         let stored = plan.selected.as_ref()?;
         let (validity, asked) = (stored.validity(), &incoming.directives);
@@ -307,7 +307,7 @@ impl Inner {
             .then(|| self.serve_with(stored, incoming, CacheStatus::new(Outcome::StaleWhileRevalidate)))
     }
 
-    /// The answer where the origin must not be asked.
+    /// Answers a request that must not reach the origin: the cache is offline, or the request has `only-if-cached`.
     fn without_origin(self: &Arc<Self>, incoming: &Arc<Incoming>, plan: &Plan) -> Option<Response<Body>> {
         if self.is_offline() {
             let may_serve = |stored: &&Arc<StoredResponse>| {
@@ -321,24 +321,24 @@ impl Inner {
         incoming.directives.only_if_cached.then(|| self.only_if_cached(incoming))
     }
 
-    /// What is stored under a key. May block as long as the store does.
+    /// Looks up the responses of a key. May block as long as the store does.
     fn find(&self, key: &Key) -> Found {
         let latest = self.store.tombstones().latest();
         Found { variants: self.store.variants(key), latest }
     }
 
-    /// The same; `None` where the store may block.
+    /// Like [`find`](Self::find), but returns `None` if the store would block.
     pub(super) fn find_at_once(&self, key: &Key) -> Option<Found> {
         let latest = self.store.tombstones().latest();
         Some(Found { variants: self.store.at_once(key.as_str())?, latest })
     }
 
-    /// May block as long as the store does.
+    /// Looks up a request. May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
         lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.moment())
     }
 
-    /// Answers a request on the caller's thread.
+    /// Answers a request on the caller's thread, which may block.
     pub(super) fn answer(self: &Arc<Self>, incoming: &Arc<Incoming>) -> Result<Response<Body>> {
         let parker = Parker::default();
         let mut step = self.step(Arc::clone(incoming), TURNS, &|| parker.wake());
@@ -346,7 +346,7 @@ impl Inner {
             match step {
                 Step::Serve(answer) => return answer,
                 Step::Lost => {
-                    let error = Error::new(ErrorKind::Io, "the fetch of this URL panicked");
+                    let error = Error::new(ErrorKind::Io, "the fetch of this URL panicked on another thread");
                     return Err(error.with_url(&incoming.target));
                 }
                 Step::Wait(waiting) => {
@@ -361,20 +361,20 @@ impl Inner {
         }
     }
 
-    /// Runs a job on this thread, or has another thread run it where this one may leave before it is done.
+    /// Runs a job on this thread. If this thread may leave before the job is done, another thread runs it.
     fn run<R>(self: &Arc<Self>, job: Job, waiting: &Waiting<R>, incoming: &Incoming) {
         if !waiting.is_soft {
             return job.take(Turn::Caller);
         }
         if let Err(job) = self.refreshes.spawn(job) {
             job.take(Turn::Refused(Refused::QueueFull));
-            // Whoever maintains the cache fetches it.
+            // The next call of `maintain` fetches it.
             self.refreshes.offer(incoming, self);
         }
     }
 }
 
-/// A response as the one who waits for it can send it: a caller reads the body itself.
+/// Prepares a response for a thread that never blocks. A blocking caller reads the body itself.
 fn made(
     response: Result<Response<Body>>,
     method: &Method,
@@ -388,7 +388,7 @@ fn made(
     }
 }
 
-/// Where a blocking caller waits until it is woken.
+/// Blocks the thread of a caller until it is woken.
 #[derive(Default)]
 struct Parker {
     state: Arc<(Mutex<bool>, Condvar)>,

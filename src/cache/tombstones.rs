@@ -1,11 +1,11 @@
-//! What was invalidated, and when: one ordered list, for purges and for what responses invalidate.
+//! Tombstones: one ordered list of all invalidations, by purges and by responses.
 //!
-//! Fetches and invalidations are numbered in one order. A stored response has the number of the fetch that brought it;
-//! it is void when a later tombstone covers it. That is checked when a response is looked up, and again when it is
-//! stored, so that nothing which an origin was asked for before an invalidation is served or stored after it.
+//! Fetches and invalidations share one sequence of numbers. A stored response has the number of its fetch, and is void
+//! if a later tombstone covers it. The cache checks this at each lookup and again before it stores a response.
+//! Therefore a response that was requested before an invalidation is neither served nor stored after it.
 //!
-//! A tombstone is retired when what it covers has been removed from the store and no older fetch is under way. The list
-//! is bounded: past the bound the oldest tombstone is replaced by "everything older than this".
+//! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way. The
+//! list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -25,26 +25,26 @@ use crate::store::{Key, StoredResponse, url_of};
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
-/// How many tombstones there may be.
+/// How many tombstones are listed.
 const MOST: usize = 10_000;
 
-/// Of how many origins it is remembered that what is older is void.
+/// For how many origins "everything older is void" is remembered.
 const MOST_ORIGINS: usize = 1024;
 
-/// How many of them may be for prefixes: a URL is compared with each of those.
+/// How many tombstones may be for prefixes. Each lookup compares its URL with all of them.
 const MOST_PREFIXES: usize = 100;
 
-/// A place in the order of fetches and invalidations. It grows with the system's clock, so that the numbers of an
+/// A number in the sequence of fetches and invalidations. Numbers grow with the system clock, so that the numbers of an
 /// earlier process are smaller.
 pub(crate) type Sequence = u64;
 
 /// The tombstones of a cache.
 pub(crate) struct Tombstones {
-    /// The last tombstone's number: what is younger need not be looked at.
+    /// The number of the last listed tombstone. A response with a higher number need not be compared.
     newest: AtomicU64,
-    /// The same, whether or not it was retired.
+    /// The number of the last tombstone, listed or retired.
     latest: AtomicU64,
-    /// How often some were retired.
+    /// How often tombstones were retired.
     retirements: AtomicU64,
     state: RwLock<State>,
     digest: RandomState,
@@ -57,38 +57,38 @@ struct State {
     last: Sequence,
     /// The fetches that are under way.
     fetches: BTreeSet<Sequence>,
-    /// The oldest first.
+    /// The tombstones, oldest first.
     list: VecDeque<Tombstone>,
     /// The newest tombstone for each digest of a URL, key or group.
     exact: HashMap<u64, Sequence>,
     prefixes: Vec<(Box<str>, Sequence)>,
-    /// Everything of an origin that was stored up to here is void: see [`State::forget_the_oldest`].
+    /// For each origin, all responses up to this number are void: see [`State::forget_the_oldest`].
     origins: HashMap<u64, Sequence>,
-    /// How long the list may get before it is looked through for what can go.
+    /// The length of the list above which it is searched for tombstones to retire.
     enough: usize,
-    /// Everything stored up to here is void.
+    /// All responses up to this number are void.
     all: Sequence,
-    /// No fetch up to here may store anything.
+    /// No fetch up to this number may store its response.
     unstorable: Sequence,
 }
 
 struct Tombstone {
     sequence: Sequence,
     what: What,
-    /// Whether the store has removed what it covers.
+    /// Whether the store has removed the responses that this tombstone covers.
     is_swept: bool,
 }
 
 #[derive(Clone)]
 enum What {
     Exact(u64),
-    /// By the digests of the group and of its origin.
+    /// The digests of the group and of its origin.
     Group(u64, u64),
     Prefix(Box<str>),
     All,
 }
 
-/// What a tombstone may cover: a key, and the URL of what is stored or fetched under it.
+/// A key, and the URL of the response that is stored or fetched under the key.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(super) key: &'a str,
@@ -96,7 +96,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> From<&'a str> for Place<'a> {
-    /// The key tells the URL.
+    /// Takes the URL from the key.
     fn from(key: &'a str) -> Self {
         Self { key, url: url_of(key) }
     }
@@ -114,7 +114,7 @@ impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Place<'a> {
     }
 }
 
-/// A fetch that is under way, until it is dropped.
+/// A fetch that is under way until this value is dropped.
 pub(crate) struct Fetch {
     tombstones: Arc<Tombstones>,
     key: Key,
@@ -122,7 +122,7 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    /// What is fetched.
+    /// Returns the key that is fetched.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
@@ -153,34 +153,34 @@ impl Tombstones {
         Self { newest, latest, retirements, state, digest: RandomState::new(), most, most_prefixes }
     }
 
-    /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
-    /// found is as valid as it was.
+    /// Returns the number of the last invalidation. If it is the same before a lookup and after the start of a fetch, the
+    /// result of the lookup is still valid.
     pub(super) fn latest(&self) -> Sequence {
         self.latest.load(Ordering::SeqCst)
     }
 
-    /// What changes when tombstones are retired. What was read from a store before and judged after that has to be read
-    /// again: it may have been removed meanwhile, and nothing tells so any more.
+    /// Returns how often tombstones were retired. A response that was read from the store before a retirement and is judged
+    /// after it must be read again: the store may have removed it since, and no tombstone covers it any more.
     pub(super) fn retirements(&self) -> u64 {
         self.retirements.load(Ordering::SeqCst)
     }
 
-    /// Others than these were retired, with the same consequence.
+    /// Notes that soft purges were retired, which has the same consequence as retired tombstones.
     pub(super) fn note_retirement(&self) {
         self.retirements.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The next place in the order.
+    /// Returns the next number of the sequence.
     pub(super) fn number(&self, now: SystemTime) -> Sequence {
         self.state.write().next(now)
     }
 
-    /// The oldest fetch that is under way; beyond all where there is none.
+    /// Returns the number of the oldest fetch that is under way; `u64::MAX` without fetches.
     pub(super) fn oldest_fetch(&self) -> Sequence {
         self.state.read().oldest_fetch()
     }
 
-    /// A fetch that begins now.
+    /// Registers a fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();
         let sequence = state.next(now);
@@ -189,17 +189,17 @@ impl Tombstones {
         Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence }
     }
 
-    /// Makes void what is stored under this key; gives the number of the tombstone.
+    /// Voids the responses under a key; returns the number of the tombstone.
     pub(super) fn add_key(&self, key: &Key, now: SystemTime) -> Sequence {
         self.add(What::Exact(self.of_key(key.as_str())), now)
     }
 
-    /// The same for the responses of the URL's origin in this group.
+    /// Voids the responses of the URL's origin in this group; returns the number of the tombstone.
     pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) -> Sequence {
         self.add(What::Group(self.of_group(url, name), self.of_origin(url)), now)
     }
 
-    /// The same for what a purge is about; gives the number of the tombstone.
+    /// Voids the responses that a purge selects; returns the number of the tombstone.
     pub(super) fn add_purge(&self, purge: &Purge, now: SystemTime) -> Sequence {
         let what = match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name())
         {
@@ -213,7 +213,7 @@ impl Tombstones {
         self.add(what, now)
     }
 
-    /// The store has removed what this tombstone covers.
+    /// Notes that the store has removed the responses that this tombstone covers.
     pub(super) fn sweep(&self, sequence: Sequence) {
         let mut state = self.state.write();
         if let Some(swept) = state.list.iter_mut().find(|tombstone| tombstone.sequence == sequence) {
@@ -222,13 +222,13 @@ impl Tombstones {
         self.retire(&mut state);
     }
 
-    /// Whether a response that was stored under this key is void.
+    /// Whether a tombstone voids a stored response.
     pub(super) fn cover(&self, key: &str, response: &StoredResponse) -> bool {
         let place = Place { key, url: response.url().unwrap_or_else(|| url_of(key)) };
         self.cover_fetched(place, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
     }
 
-    /// Whether what was asked for with this number is void; its groups are known from its fields.
+    /// Whether a tombstone voids the response of the fetch with this number. Its fields give its groups.
     pub(super) fn cover_fields<'a>(
         &self,
         place: impl Into<Place<'a>>,
@@ -238,12 +238,12 @@ impl Tombstones {
         self.cover_fetched(place.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
     }
 
-    /// Whether a fetch of this key and number may not be shared with requests that come now.
+    /// Whether later requests must not share the fetch with this key and number.
     pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
         self.cover_fetched(place.into(), sequence, Vec::new)
     }
 
-    /// Whether a fetch of this number may store nothing, whatever it brings.
+    /// Whether the fetch with this number must not store its response, whatever that is.
     pub(super) fn is_unstorable(&self, sequence: Sequence) -> bool {
         sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
     }
@@ -290,7 +290,7 @@ impl Tombstones {
         sequence
     }
 
-    /// Removes what nothing can come under any more.
+    /// Retires tombstones that can no longer cover any response.
     fn retire(&self, state: &mut State) {
         let first = state.list.front();
         if !first.is_some_and(|tombstone| state.can_go(tombstone)) && state.list.len() <= state.enough {
@@ -327,7 +327,7 @@ impl State {
         self.last
     }
 
-    /// Whether nothing can come under it any more, or a later one covers the same.
+    /// Whether a tombstone can no longer cover any response, or a later one covers the same.
     fn can_go(&self, tombstone: &Tombstone) -> bool {
         let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
         is_done || !self.is_the_latest(tombstone)
@@ -347,7 +347,7 @@ impl State {
         }
     }
 
-    /// Amortised by the doubling of `enough`.
+    /// Removes retired tombstones. Doubling `enough` amortises the cost of the search.
     fn remove_all_that_can_go(&mut self) {
         let list = std::mem::take(&mut self.list);
         for tombstone in list {
@@ -371,8 +371,8 @@ impl State {
         }
     }
 
-    /// Replaces the oldest tombstone by a wider one, that takes no room: of a group, it covers the group's origin, so
-    /// that no origin can void what is stored of others.
+    /// Replaces the oldest tombstone by a wider one that takes no room in the list. A group is widened to its origin only, so
+    /// that one origin cannot void the responses of others.
     fn forget_the_oldest(&mut self) {
         let Some(oldest) = self.list.pop_front() else { return };
         self.remove(&oldest);
@@ -389,7 +389,7 @@ impl State {
     }
 }
 
-/// The groups that a response to this method invalidates (RFC 9875 section 3): none where the method is safe.
+/// Returns the groups that a response to this method invalidates (RFC 9875 section 3): none if the method is safe.
 pub(crate) fn invalidated_groups(method: &Method, headers: &HeaderMap) -> Vec<Vec<u8>> {
     if method.is_safe() { Vec::new() } else { groups_of(headers, &CACHE_GROUP_INVALIDATION) }
 }
@@ -398,7 +398,7 @@ fn groups_of(headers: &HeaderMap, field: &HeaderName) -> Vec<Vec<u8>> {
     cache_groups::names(headers.get_all(field).into_iter().map(HeaderValue::as_bytes))
 }
 
-/// Scheme and authority of a canonical URL.
+/// Returns the scheme and authority of a canonical URL.
 fn origin(url: &str) -> &str {
     let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
     &url[..path]

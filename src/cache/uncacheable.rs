@@ -1,8 +1,8 @@
-//! What turned out not to be for sharing, so that nobody waits for it in vain.
+//! Keys whose last response could not be shared, so that later requests do not wait for a shared fetch.
 //!
-//! Whoever follows a fetch whose answer is then not storable has waited for nothing. For a while, the next requests for
-//! such a key go to the origin at once, side by side (Varnish calls that hit-for-miss). Only what the response itself
-//! says counts; a failure or something in the request says nothing about the next response.
+//! A follower of a fetch gains nothing if the response is not storable. For a while, later requests for such a key go
+//! to the origin in parallel (Varnish calls this hit-for-miss). Only the response itself counts: a failure, or a field
+//! of the request, does not predict the next response.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ use crate::store::Key;
 /// How many keys are remembered.
 const CAPACITY: usize = 4096;
 
-/// For how long.
+/// How long a key is remembered.
 const LIFETIME: Duration = Duration::from_secs(120);
 
-/// The keys whose last answer could not be shared; the ones that were asked for last.
+/// The keys whose last response could not be shared; least recently requested keys are dropped first.
 pub(super) struct Uncacheable {
     keys: Mutex<LruCache<Key, SystemTime>>,
 }

@@ -1,4 +1,4 @@
-//! Why the last response of a URL was not stored.
+//! The last response of a URL that was not stored, and the reason.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use crate::policy::NotStored;
 use crate::store::Key;
 
-/// Of how many keys it is remembered.
+/// How many keys are remembered.
 const CAPACITY: usize = 1024;
 
-/// The last response to a request, which was not stored.
+/// A response that was fetched and not stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastFetch {
     pub(super) why: NotStored,
@@ -20,7 +20,7 @@ pub(super) struct LastFetch {
     pub(super) at: SystemTime,
 }
 
-/// The keys whose last response was not stored; those that were fetched last.
+/// The keys whose last response was not stored; least recently fetched keys are dropped first.
 pub(super) struct Unstored(Mutex<LruCache<Key, LastFetch>>);
 
 impl Default for Unstored {

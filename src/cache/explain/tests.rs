@@ -131,7 +131,7 @@ fn the_requests_own_directives_count() {
         ("min-fresh=3595", Rule::RequestMinFresh, "answered from the store (hit)"),
         ("max-age=30", Rule::Fresh, "Fresh enough for this request for another 20 s; after that"),
         ("min-fresh=3500", Rule::Fresh, "Fresh enough for this request for another 90 s; after that"),
-        ("max-stale=7", Rule::Fresh, "after that it is served from the store still (stale-accepted)"),
+        ("max-stale=7", Rule::Fresh, "after that it is still served from the store (stale-accepted)"),
         ("only-if-cached", Rule::Fresh, "after that it is refused with 504"),
     ] {
         let scene = scene(Mode::Private, 200, &[("cache-control", "max-age=3600")]).fetched(&[], 10);
@@ -144,8 +144,13 @@ fn the_requests_own_directives_count() {
 #[test]
 fn what_is_stale_is_validated_or_taken_so() {
     for (stored, control, rule, words) in [
-        ("max-age=10", "", Rule::Stale, "fetched anew; if the origin fails, it is served stale"),
-        ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Taken stale for another 4 s; after that"),
+        (
+            "max-age=10",
+            "",
+            Rule::Stale,
+            "fetched in full; if the origin fails, the stored response is served stale",
+        ),
+        ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Accepted stale for another 4 s; after that"),
         ("max-age=10", "max-stale", Rule::RequestMaxStale, "for as long as it is stored"),
         ("max-age=10, stale-while-revalidate=60", "", Rule::StaleWhileRevalidate, "for another 55 s"),
         ("max-age=10, stale-if-error=1", "", Rule::Stale, "it is not served stale"),
@@ -248,7 +253,7 @@ fn a_part_answers_what_lies_within_it() {
     let explanation = scene.explain_and_send(&[("range", "bytes=1-2")]);
     assert_eq!((explanation.verdict, explanation.rule), (hit(206), Rule::Fresh));
     assert_eq!(explanation.stored[0].content_range.as_deref(), Some("bytes 0-4/10"));
-    assert!(explanation.outlook.ends_with("after that it is fetched anew."));
+    assert!(explanation.outlook.ends_with("after that it is fetched in full."));
     let explanation = scene.explain(&[("range", "bytes=1-7")]);
     assert_eq!((explanation.verdict, explanation.rule), (Verdict::Forward(Forward::Partial), Rule::Partial));
     assert!(explanation.outlook.contains("a range within"));
