@@ -8,7 +8,7 @@ use super::engine::{HttpCache, MadeOf};
 use super::forwarding;
 use super::keys::KeyHook;
 use super::near::NearRules;
-use super::refresh::Background;
+use super::refresh_queue::Background;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
@@ -41,6 +41,13 @@ pub struct HttpCacheBuilder {
 
 /// Reading this many bytes costs less than a new connection to the origin.
 const WORTH_FINISHING: u64 = 256 << 10;
+
+impl HttpCache {
+    /// Returns a builder with the default parts.
+    pub fn builder() -> HttpCacheBuilder {
+        HttpCacheBuilder::default()
+    }
+}
 
 impl HttpCacheBuilder {
     /// Sets the [`RoundTrip`] that answers requests which the store cannot answer. Default: [`Origin`], the network.

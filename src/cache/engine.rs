@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, VIA};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use log::debug;
 
 use super::answer::{answer, response};
-use super::builder::HttpCacheBuilder;
 use super::credential::KeyedDigest;
 use super::failures::Failures;
+use super::flight::{Flight, FlightResult};
 use super::forwarding::{By, received_over};
 use super::guarded_store::GuardedStore;
 use super::incoming::{Incoming, Passing};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
-use super::refresh::{Background, Refreshes};
-use super::step::{Flight, FlightResult};
-use super::tombstones::{Fetch, invalidated_groups};
+use super::refresh_queue::{Background, Refreshes};
+use super::tombstones::Fetch;
 use super::uncacheable::Uncacheable;
 use super::unstored::Unstored;
 use crate::base::cancellation::Cancellation;
@@ -38,12 +37,9 @@ use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{CacheStatus, Forward, Outcome, Stats};
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Rules, UnknownFields, invalidated, is_answer_to_get, is_due_early, remove_unsent};
+use crate::policy::{Rules, is_due_early, remove_unsent};
 use crate::pool::protocol::{self, Hop, WantsDigest};
 use crate::store::{Key, Store, StoredResponse};
-
-/// How many cache groups one response may invalidate.
-const MOST_GROUPS: usize = 32;
 
 /// An HTTP cache (RFC 9111) in front of another [`RoundTrip`].
 ///
@@ -132,11 +128,6 @@ pub(super) struct Inner {
 }
 
 impl HttpCache {
-    /// Returns a builder with the default parts.
-    pub fn builder() -> HttpCacheBuilder {
-        HttpCacheBuilder::default()
-    }
-
     pub(super) fn new(made_of: MadeOf) -> Self {
         let MadeOf {
             origin, store, clock, rules, stats, pseudonym, via, background, spawn, key, near, ..
@@ -293,90 +284,9 @@ impl Inner {
         hop
     }
 
-    /// Forwards a request past the store and invalidates the responses that it affects (RFC 9111 section 4.4). If `post`
-    /// is present and the response may answer that POST again, stores the response under the key of `post`.
-    pub(super) fn pass(
-        &self,
-        passing: Passing,
-        body: Body,
-        why: Forward,
-        cancellation: Option<Cancellation>,
-        post: Option<Incoming>,
-    ) -> Result<Response<Body>> {
-        let Passing { method, target, mut headers, via, deadline, on_interim } = passing;
-        let (method, target) = (&method, &target);
-        let asked_with = headers.clone();
-        if let Some(via) = via {
-            headers.append(VIA, via);
-        }
-        let mut request = Request::new(body);
-        if let Some(deadline) = deadline {
-            request.extensions_mut().insert(deadline);
-        }
-        if let Some(on_interim) = on_interim {
-            request.extensions_mut().insert(on_interim);
-        }
-        let cancellation = cancellation.unwrap_or_default();
-        request.extensions_mut().insert(cancellation.clone());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = target.uri();
-        *request.headers_mut() = headers;
-        // A response is not stored if an invalidation arrives during this request.
-        let fetch = self.begin(&self.keys.of(target, &asked_with));
-        let received =
-            self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
-        let tombstones = self.store.tombstones();
-        let is_overtaken =
-            tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
-        for target in invalidated(method, target, received.status, &received.headers) {
-            let public = self.keys.public(&target);
-            let own = self.keys.of(&target, &asked_with);
-            if own != public {
-                self.invalidate(&own);
-            }
-            self.invalidate(&public);
-        }
-        self.invalidate_groups(target.as_str(), &invalidated_groups(method, &received.headers));
-        let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
-        // Dropped unknown fields and the content would not be part of the key.
-        let may_keep = !is_overtaken && self.rules.unknown_fields == UnknownFields::Forward;
-        if let Some(post) = post
-            && may_keep
-            && self.is_for_post(target, received.status, &received.headers)
-        {
-            let fetch = (self.begin(&post.key), cancellation);
-            return Ok(self.keep(&post, None, received, status, fetch, None));
-        }
-        if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
-            let via = self.via.clone();
-            let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
-            // This fetch begins after the invalidation above, which therefore does not cover it.
-            let fetch = (self.begin(&get.key), cancellation);
-            return Ok(self.keep(&get, None, received, status, fetch, None));
-        }
-        self.note(status.outcome(), target, false);
-        Ok(hand_on(received.status, received.headers, received.body, status))
-    }
-
     /// Registers a fetch that begins now.
     pub(super) fn begin(&self, key: &Key) -> Fetch {
         self.store.tombstones().begin(key, self.clock.now())
-    }
-
-    /// Removes the responses under a key. A fetch that began before is neither stored nor shared afterwards.
-    pub(super) fn invalidate(&self, key: &Key) {
-        let tombstone = self.store.tombstones().add_key(key, self.clock.now());
-        if self.store.try_remove(key) {
-            self.store.tombstones().sweep(tombstone);
-        }
-    }
-
-    /// Invalidates the responses of the URL's origin that belong to these groups (RFC 9875 section 3).
-    pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
-        for name in groups.iter().take(MOST_GROUPS) {
-            let tombstone = self.store.tombstones().add_group(url, name, self.clock.now());
-            self.sweep_group(url, name, tombstone);
-        }
     }
 
     pub(super) fn serve(
@@ -389,7 +299,7 @@ impl Inner {
         let is_due = || percent > 0 && is_due_early(stored.validity(), percent, self.clock.now());
         let is_refreshed = outcome == Outcome::StaleWhileRevalidate || (outcome == Outcome::Hit && is_due());
         if is_refreshed && !incoming.is_refresh {
-            self.refreshes.offer(incoming, self);
+            self.offer_refresh(incoming);
         }
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
     }
@@ -462,7 +372,13 @@ pub(super) fn marked(mut response: Response<Body>, incoming: &Incoming) -> Respo
     response
 }
 
-fn hand_on(code: StatusCode, mut headers: HeaderMap, body: Body, status: CacheStatus<'_>) -> Response<Body> {
+/// Builds a response with its `Cache-Status`.
+pub(super) fn hand_on(
+    code: StatusCode,
+    mut headers: HeaderMap,
+    body: Body,
+    status: CacheStatus<'_>,
+) -> Response<Body> {
     status.append_to(&mut headers);
     response(code, headers, body)
 }

@@ -9,11 +9,11 @@ use log::{debug, warn};
 
 use super::answer::as_asked;
 use super::engine::Inner;
+use super::flight::{FlightResult, Lead};
 use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use super::parts;
-use super::step::{FlightResult, Lead};
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
@@ -113,7 +113,7 @@ impl Inner {
         let is_worth_filling = plan.selected.is_none() && self.is_worth_filling(incoming, &received);
         let response = self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader);
         if is_worth_filling {
-            self.refreshes.offer(incoming, self);
+            self.offer_refresh(incoming);
         }
         // The client's own condition was not sent to the origin, so it is applied here.
         Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })

@@ -1,19 +1,19 @@
 //! Requests to the origin and responses from it.
 
-use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::header::{CONTENT_LENGTH, DATE, ETAG, IF_RANGE, RANGE, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::parts;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::digest::CONTENT_DIGEST;
 use crate::message::header::token::is_token_byte;
 use crate::message::header::{date, hop_by_hop};
 use crate::message::stats::{CACHE_STATUS, X_FROM_CACHE};
-use crate::policy::{Rules, Times, response_directives, validators};
+use crate::policy::{Part, Rules, Times, response_directives, validators};
 use crate::pool::protocol::{self, FetchedDirectly};
+use crate::store::StoredResponse;
 
 /// A request to the origin, and whether a 304 to it confirms a stored response.
 pub(crate) struct Outgoing {
@@ -34,7 +34,7 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
             && validators(&mut headers, &entity_tags, last_modified)
     };
     if let Some(beginning) = &plan.beginning {
-        parts::ask_for_the_rest(&mut headers, beginning);
+        ask_for_the_rest(&mut headers, beginning);
     }
     let mut request = Request::new(Body::empty());
     *request.method_mut() = incoming.method.clone();
@@ -49,6 +49,15 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
         request.extensions_mut().insert(deadline);
     }
     Outgoing { request, asks_for_us }
+}
+
+/// Adds the fields that request the missing rest of a stored beginning, on condition that the bytes are unchanged.
+fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
+    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
+    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
+    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
+    request.insert(RANGE, range.expect("digits are visible ASCII"));
+    request.insert(IF_RANGE, tag);
 }
 
 /// The kind of server that answers a forwarded request.

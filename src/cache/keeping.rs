@@ -9,10 +9,10 @@ use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
+use super::flight::{FlightResult, Head, Lead};
 use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{FlightResult, Head, Lead};
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};

@@ -32,7 +32,9 @@
 //! | `guarded_store` | the store, whose trouble is never the client's |
 
 mod answer;
+mod blocking;
 mod builder;
+mod bypass;
 mod credential;
 mod engine;
 mod explain;
@@ -40,10 +42,12 @@ mod explanation;
 mod failures;
 mod fetching;
 pub(crate) mod fill;
+mod flight;
 mod forwarding;
 mod guarded_store;
 mod hit;
 mod incoming;
+mod invalidation;
 mod keeping;
 mod keys;
 mod lookup;
@@ -54,6 +58,7 @@ mod post;
 mod purging;
 mod ranges;
 mod refresh;
+mod refresh_queue;
 pub(crate) mod singleflight;
 mod soft_purges;
 mod step;
@@ -65,7 +70,7 @@ pub use builder::HttpCacheBuilder;
 pub use engine::HttpCache;
 pub use explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 pub(crate) use near::NearRules;
-pub use refresh::Background;
+pub use refresh_queue::Background;
 
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::engine::Inner;
+use super::flight::Head;
 use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
-use super::step::Head;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Ledger, Use};
@@ -21,16 +21,7 @@ use crate::message::stats::CacheStatus;
 use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
 use crate::store::StoredResponse;
 
-/// Adds the fields that request the missing rest of a stored beginning, on condition that the bytes are unchanged.
-pub(super) fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
-    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
-    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
-    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
-    request.insert(RANGE, range.expect("digits are visible ASCII"));
-    request.insert(IF_RANGE, tag);
-}
-
-/// Joins the response to [`ask_for_the_rest`] with the stored beginning; `None` if it is not the rest.
+/// Joins the response to a request for the rest with the stored beginning; `None` if it is not the rest.
 pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Received> {
     let fields = stored.headers();
     let known = Part::of(stored.status(), &fields)?;

@@ -8,9 +8,9 @@ use http::header::CONTENT_LENGTH;
 
 use super::answer::{decorate, response};
 use super::engine::{Inner, marked};
+use super::flight::{FlightResult, Head};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{Answer, FlightResult, Head};
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -24,6 +24,9 @@ use crate::policy::{Reuse, Variant, reuse};
 
 /// How long a follower waits for the head of a shared fetch before it fetches on its own.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The next step of a request, or its answer.
+pub(super) type Answer = Step<Result<Response<Body>>>;
 
 /// A request that waits. Dropping it leaves the fetch; a fetch without waiters is cancelled.
 pub(super) struct Pending {

@@ -5,9 +5,6 @@ use std::borrow::Cow;
 use log::debug;
 
 use super::engine::{HttpCache, Inner};
-use super::tombstones::Sequence;
-use crate::base::cancellation::Cancellation;
-use crate::message::nonblocking::{Job, Lane, Turn};
 use crate::message::purge::{Purge, Purged};
 use crate::message::url::CanonicalUrl;
 
@@ -51,27 +48,9 @@ impl Inner {
     }
 }
 
-impl Inner {
-    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone remains.
-    pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
-        let origin = CanonicalUrl::parse(url).map(|target| target.origin());
-        let name = str::from_utf8(name);
-        let (Ok(origin), Ok(name)) = (origin, name) else { return };
-        let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
-        let purge = self.keys.to_purge(&purge).into_owned();
-        let store = self.store.clone();
-        let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
-                store.sweep(&purge, tombstone);
-            }
-        });
-        drop(self.refreshes.spawn(job));
-    }
-}
-
 impl super::keys::Keys {
     /// Translates the purge of one URL into the purge of its key.
-    fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
+    pub(super) fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(CanonicalUrl::parse) {
             Some(Ok(target)) if self.are_chosen() => {
                 let of_key = Purge::of_key(self.public(&target).url());

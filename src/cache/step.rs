@@ -11,76 +11,34 @@
 //! The event loop and blocking callers share these decisions. The event loop parks a request that waits and gives jobs
 //! to its workers. A blocking caller ([`Inner::answer`]) waits on its own thread and runs the job there.
 
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use parking_lot::{Condvar, Mutex};
+use http::{Method, Request, Response};
 
 use super::engine::{HttpCache, Inner};
 use super::fetching::Exchange;
+use super::flight::{Flight, FlightResult, Lead};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use super::pending::Pending;
+use super::pending::{Answer, Pending};
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
-use crate::cache::fill::{Fill, prepared};
-use crate::cache::singleflight::{Leader, Role, Waiter};
+use crate::cache::fill::prepared;
+use crate::cache::singleflight::{Role, Waiter};
 use crate::message::body::{Body, Wake};
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
-use crate::message::nonblocking::{Job, Lane, Made, Refused, Slot, Step, Turn, Waiting, Wakes};
-use crate::message::pieces::Pieces;
+use crate::message::nonblocking::{Job, Lane, Made, Refused, Slot, Step, Turn, Wakes};
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Validity, Variant, may_serve_in_grace, may_serve_offline};
+use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
 use crate::store::{Key, StoredResponse, Variants};
 
 /// How often a request waits again because a result was of no use to it. After that it fetches on its own.
 pub(super) const TURNS: u8 = 3;
-
-pub(super) type Answer = Step<Result<Response<Body>>>;
-
-/// Identifies a shared fetch: the key and, if known, the variant.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Flight {
-    pub(super) key: Key,
-    pub(super) variant: Option<Variant>,
-}
-
-pub(super) type Lead = Leader<Flight, FlightResult>;
-
-/// The result that the leader of a shared fetch gives to its followers.
-#[derive(Clone)]
-pub(super) enum FlightResult {
-    /// A response whose body is in transit, and the sequence number of its fetch. Each follower that matches it reads it.
-    Fill(Arc<Head>, Weak<Fill>, Sequence),
-    /// A response was stored: look up again.
-    Stored,
-    /// The fetch failed.
-    Failed(Arc<Error>),
-    /// The origin answered with this short server error.
-    Failure(Arc<Head>, Pieces),
-    /// The origin answered with this server error: serve a stale response, if there is one.
-    ServerError(StatusCode),
-    /// The response cannot be shared: each follower fetches on its own.
-    Alone,
-    /// The leader has no result: one of the followers leads a new fetch.
-    GivenUp,
-}
-
-/// The head of a response whose body is in transit.
-pub(super) struct Head {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) validity: Validity,
-    pub(super) variant: Variant,
-    /// The URL, if the key does not contain it.
-    pub(super) url: Option<Box<str>>,
-}
 
 /// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
 pub(super) struct Found {
@@ -337,41 +295,6 @@ impl Inner {
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
         lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.moment())
     }
-
-    /// Answers a request on the caller's thread, which may block.
-    pub(super) fn answer(self: &Arc<Self>, incoming: &Arc<Incoming>) -> Result<Response<Body>> {
-        let parker = Parker::default();
-        let mut step = self.step(Arc::clone(incoming), TURNS, &|| parker.wake());
-        loop {
-            match step {
-                Step::Serve(answer) => return answer,
-                Step::Lost => {
-                    let error = Error::new(ErrorKind::Io, "the fetch of this URL panicked on another thread");
-                    return Err(error.with_url(&incoming.target));
-                }
-                Step::Wait(waiting) => {
-                    parker.park(waiting.until);
-                    step = (waiting.again)();
-                }
-                Step::Fetch(job, waiting) => {
-                    self.run(job, &waiting, incoming);
-                    step = (waiting.again)();
-                }
-            }
-        }
-    }
-
-    /// Runs a job on this thread. If this thread may leave before the job is done, another thread runs it.
-    fn run<R>(self: &Arc<Self>, job: Job, waiting: &Waiting<R>, incoming: &Incoming) {
-        if !waiting.is_soft {
-            return job.take(Turn::Caller);
-        }
-        if let Err(job) = self.refreshes.spawn(job) {
-            job.take(Turn::Refused(Refused::QueueFull));
-            // The next call of `maintain` fetches it.
-            self.refreshes.offer(incoming, self);
-        }
-    }
 }
 
 /// Prepares a response for a thread that never blocks. A blocking caller reads the body itself.
@@ -385,32 +308,5 @@ fn made(
     match response {
         Ok(response) if turn == Turn::Pool => prepared(response, method, ledger, cancellation),
         response => response.into(),
-    }
-}
-
-/// Blocks the thread of a caller until it is woken.
-#[derive(Default)]
-struct Parker {
-    state: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Parker {
-    fn wake(&self) -> Wake {
-        let state = Arc::clone(&self.state);
-        Arc::new(move || {
-            *state.0.lock() = true;
-            state.1.notify_one();
-        })
-    }
-
-    fn park(&self, until: Option<Instant>) {
-        let (is_woken, changed) = &*self.state;
-        let mut is_woken = is_woken.lock();
-        let is_asleep = |is_woken: &mut bool| !*is_woken;
-        match until {
-            Some(until) => drop(changed.wait_while_until(&mut is_woken, is_asleep, until)),
-            None => changed.wait_while(&mut is_woken, is_asleep),
-        }
-        *is_woken = false;
     }
 }

@@ -153,7 +153,7 @@ fn what_is_stale_is_validated_or_taken_so() {
         ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Accepted stale for another 4 s; after that"),
         ("max-age=10", "max-stale", Rule::RequestMaxStale, "for as long as it is stored"),
         ("max-age=10, stale-while-revalidate=60", "", Rule::StaleWhileRevalidate, "for another 55 s"),
-        ("max-age=10, stale-if-error=1", "", Rule::Stale, "it is not served stale"),
+        ("max-age=10, stale-if-error=1", "", Rule::Stale, "no stale response"),
         ("max-age=10, must-revalidate", "max-stale", Rule::Response(Flag::MustRevalidate), "an error"),
         ("max-age=60, no-cache", "", Rule::Response(Flag::NoByteStore), "an error"),
         ("max-age=10", "only-if-cached", Rule::Stale, "Without only-if-cached"),

@@ -16,6 +16,7 @@
 
 mod driver;
 mod failure;
+mod keeping;
 mod kept;
 mod prepare;
 mod reader;
@@ -25,6 +26,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use keeping::{Commit, Keeping};
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
-pub(crate) use transfer::{Commit, Fill, Keeping};
+pub(crate) use transfer::Fill;

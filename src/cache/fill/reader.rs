@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::driver::drive;
+use super::keeping::Keeping;
 use super::transfer::Fill;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 
 /// Reads a body from its beginning while it arrives.
@@ -14,6 +17,26 @@ pub(crate) struct FillReader {
     fill: Arc<Fill>,
     reader: u64,
     position: u64,
+}
+
+impl Fill {
+    /// Starts the transfer of a body that is to be stored; returns its first reader.
+    pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
+        let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
+        let fill = Self::new(body, limit, worth_finishing, Some(commit), ledger, cancellation);
+        FillReader::new(fill, 0)
+    }
+
+    /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
+    pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
+        FillReader::new(Self::new(body, 0, 0, None, ledger, cancellation), 0)
+    }
+
+    /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.
+    pub(crate) fn reader(self: &Arc<Self>) -> Option<FillReader> {
+        let reader = self.state.lock().admit()?;
+        Some(FillReader::new(Arc::clone(self), reader))
+    }
 }
 
 impl FillReader {

@@ -5,13 +5,16 @@ use std::mem;
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::keeping::Commit;
 use super::kept::Kept;
-use super::transfer::{Commit, PIECE};
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
 use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
+
+/// How much is read from the source at a time, in bytes.
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// How far a body that is not stored may run ahead of its slowest reader while no reader waits for more, in bytes.
 pub(super) const WINDOW: u64 = 256 * 1024;

@@ -29,39 +29,19 @@ use log::error;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
+use super::keeping::Commit;
 use super::kept::Kept;
-use super::reader::FillReader;
-use super::state::{Progress, Room, Source, State};
+use super::state::{PIECE, Progress, Room, Source, State};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, Use};
 use crate::message::body::{Body, FINISHING, Grown, Wake};
 use crate::message::digest::{Digest, RunningDigest};
-use crate::message::pieces::{Pieces, merged};
-
-/// How much is read from the source at a time, in bytes.
-pub(super) const PIECE: usize = 64 * 1024;
+use crate::message::pieces::merged;
 
 /// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
 /// reader may spend up to [`FINISHING`] on them.
 pub(super) const FINISHING_READS: usize = 2;
-
-/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does not
-/// become whole.
-pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
-
-/// How a body is kept, and what stores it.
-pub(crate) struct Keeping {
-    /// The longest body that is kept, in bytes. A longer body passes through.
-    pub(crate) limit: u64,
-    /// How many bytes may be missing when the last reader leaves for the body to still be fetched to its end.
-    pub(crate) worth_finishing: u64,
-    /// Counts the memory of the body.
-    pub(crate) ledger: Arc<Ledger>,
-    /// Cancelled when the last reader has left and the body is not worth finishing.
-    pub(crate) cancellation: Cancellation,
-    pub(crate) commit: Commit,
-}
 
 /// A body in transit.
 pub(crate) struct Fill {
@@ -76,25 +56,14 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Starts the transfer of a body that is to be stored; returns its first reader.
-    pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
-        Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation)
-    }
-
-    /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
-    pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
-        Self::with(body, 0, 0, None, ledger, cancellation)
-    }
-
-    fn with(
+    pub(super) fn new(
         mut body: Body,
         limit: u64,
         worth_finishing: u64,
         commit: Option<Commit>,
         ledger: Arc<Ledger>,
         cancellation: Cancellation,
-    ) -> FillReader {
+    ) -> Arc<Self> {
         let length = body.length();
         let beginning = body.take_beginning();
         // One byte more than announced, so that a source that sends too much is detected.
@@ -107,7 +76,7 @@ impl Fill {
             digest: commit.is_some().then(RunningDigest::new),
             beginning,
         };
-        let fill = Arc::new(Self {
+        Arc::new(Self {
             state: Mutex::new(State::new(source, commit)),
             changed: Condvar::new(),
             length,
@@ -115,14 +84,7 @@ impl Fill {
             worth_finishing,
             ledger,
             cancellation,
-        });
-        FillReader::new(fill, 0)
-    }
-
-    /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.
-    pub(crate) fn reader(self: &Arc<Self>) -> Option<FillReader> {
-        let reader = self.state.lock().admit()?;
-        Some(FillReader::new(Arc::clone(self), reader))
+        })
     }
 
     /// Returns the length of the whole body, if known.

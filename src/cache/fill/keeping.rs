@@ -1,0 +1,25 @@
+//! How a body in transit is kept, and what stores it.
+
+use std::sync::Arc;
+
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
+
+/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does not
+/// become whole.
+pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
+
+/// How a body is kept, and what stores it.
+pub(crate) struct Keeping {
+    /// The longest body that is kept, in bytes. A longer body passes through.
+    pub(crate) limit: u64,
+    /// How many bytes may be missing when the last reader leaves for the body to still be fetched to its end.
+    pub(crate) worth_finishing: u64,
+    /// Counts the memory of the body.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Cancelled when the last reader has left and the body is not worth finishing.
+    pub(crate) cancellation: Cancellation,
+    pub(crate) commit: Commit,
+}
