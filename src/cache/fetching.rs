@@ -13,7 +13,7 @@ use super::flight::{FlightResult, Lead};
 use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::parts;
+use super::partial;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
@@ -89,7 +89,7 @@ impl Inner {
                 return self.forward(incoming, &anew, leader, exchange);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
-                match parts::whole(received, beginning) {
+                match partial::whole(received, beginning) {
                     Some(whole) => self.checked_whole(whole, incoming)?,
                     None => return self.forward(incoming, &anew, leader, exchange),
                 }

@@ -233,7 +233,7 @@ impl Inner {
         }
     }
 
-    /// Returns the key under which [`Uncacheable`](super::uncacheable::Uncacheable) remembers a request. In shared mode,
+    /// Returns the key under which [`Uncacheable`](super::hit_for_miss::Uncacheable) remembers a request. In shared mode,
     /// requests with credentials have a separate key, because their responses predict nothing about requests without.
     pub(super) fn sharing_key<'a>(&self, incoming: &'a Incoming) -> Cow<'a, Key> {
         if self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION) {

@@ -1,17 +1,17 @@
 //! Requests on their way through the cache, against a scripted origin and a clock that is moved by hand.
 
-mod collapsed;
-mod invalidated;
-mod kept_apart;
-mod negotiated;
+mod collapsing;
+mod invalidation;
+mod negotiation;
 mod operator;
-mod parts;
-mod purged;
+mod partial;
+mod partitions;
+mod purging;
 mod stale;
 mod steps;
-mod stored;
+mod storing;
 mod users;
-mod validated;
+mod validation;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
