@@ -45,11 +45,11 @@ pub(crate) fn answer(
     {
         code = StatusCode::NOT_MODIFIED;
         (body, is_whole) = (Pieces::new(), false);
-        keep_for_not_modified(&mut headers);
+        remove_content_fields(&mut headers);
     } else {
         if conditions_apply
             && incoming.method == Method::GET
-            && let Some(part) = part(code, &body, &mut headers, incoming)
+            && let Some(part) = cut_range(code, &body, &mut headers, incoming)
         {
             (code, body) = part;
             is_whole = false;
@@ -59,7 +59,7 @@ pub(crate) fn answer(
             headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
         }
     }
-    decorate(&mut headers, stored.validity(), status, now);
+    add_cache_fields(&mut headers, stored.validity(), status, now);
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
     }
@@ -78,26 +78,30 @@ pub(crate) fn answer(
 
 /// Applies the client's own condition or range to the whole response that the origin sent, because the request to the
 /// origin had neither.
-pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: SystemTime) -> Response<Body> {
+pub(crate) fn apply_client_conditions(
+    response: Response<Body>,
+    incoming: &Incoming,
+    now: SystemTime,
+) -> Response<Body> {
     if response.status() != StatusCode::OK {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     if condition(&incoming.headers, &parts.headers, now) == Condition::NotModified {
         parts.status = StatusCode::NOT_MODIFIED;
-        keep_for_not_modified(&mut parts.headers);
+        remove_content_fields(&mut parts.headers);
         parts.headers.remove(&CONTENT_DIGEST);
         return Response::from_parts(parts, Body::empty());
     }
     let body = match body.as_pieces().filter(|_| incoming.method == Method::GET) {
-        Some(whole) => match part(parts.status, whole, &mut parts.headers, incoming) {
+        Some(whole) => match cut_range(parts.status, whole, &mut parts.headers, incoming) {
             Some((code, cut)) => {
                 parts.status = code;
                 Body::from(cut)
             }
             None => return Response::from_parts(parts, body),
         },
-        None => match one_part(&mut parts.headers, body, incoming) {
+        None => match cut_single_range(&mut parts.headers, body, incoming) {
             Ok(cut) => {
                 parts.status = StatusCode::PARTIAL_CONTENT;
                 cut
@@ -111,7 +115,7 @@ pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: Syste
 }
 
 /// Cuts the single requested range from a body in transit. Returns the body itself if the request has no such range.
-fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
+fn cut_single_range(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
         return Err(body);
@@ -122,16 +126,16 @@ fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<
     let (start, end) = (*start, *end);
     let text = ContentRange { start, end, complete: Some(length) }.text();
     headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
-    Ok(Body::from_reader(Skipping { body, left: start }.take(end - start), Some(end - start)))
+    Ok(Body::from_reader(SkipPrefix { body, left: start }.take(end - start), Some(end - start)))
 }
 
 /// Skips the beginning of a body.
-struct Skipping {
+struct SkipPrefix {
     body: Body,
     left: u64,
 }
 
-impl Read for Skipping {
+impl Read for SkipPrefix {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left > 0 {
             let mut beginning = self.body.by_ref().take(self.left);
@@ -142,7 +146,12 @@ impl Read for Skipping {
 }
 
 /// Adds the fields of a cached response: its age and its `Cache-Status`.
-pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
+pub(crate) fn add_cache_fields(
+    headers: &mut HeaderMap,
+    validity: &Validity,
+    status: CacheStatus<'_>,
+    now: Moment,
+) {
     headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));
@@ -159,14 +168,14 @@ pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Re
 }
 
 /// Removes the fields that describe a body, which a 304 does not have (RFC 9110 section 15.4.5).
-fn keep_for_not_modified(headers: &mut HeaderMap) {
+fn remove_content_fields(headers: &mut HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
         headers.remove(name);
     }
 }
 
 /// Returns the requested range within a stored part, if the part contains all of it.
-fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
+fn cut_partial(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
     let (from, to) = (at(start)?, at(end)?);
@@ -176,14 +185,14 @@ fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: 
 }
 
 /// Returns the requested `Range` of a stored body (RFC 9110 section 14.2); `None` for the whole body.
-fn part(
+fn cut_range(
     code: StatusCode,
     body: &Pieces,
     headers: &mut HeaderMap,
     incoming: &Incoming,
 ) -> Option<(StatusCode, Pieces)> {
     if let Some(stored) = Part::of(code, headers) {
-        return part_of_part(stored, body, headers, incoming).map(|part| (code, part));
+        return cut_partial(stored, body, headers, incoming).map(|part| (code, part));
     }
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return None };
@@ -205,7 +214,7 @@ fn part(
         }
         Slice::Unsatisfiable { content_range } => {
             // A 416 describes this range only. Validators and lifetimes of the whole do not apply to it.
-            keep_for_not_modified(headers);
+            remove_content_fields(headers);
             for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
                 headers.remove(name);
             }

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::engine::Inner;
 use super::incoming::Incoming;
-use super::step::TURNS;
+use super::step::MAX_WAITS;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::{Body, Wake};
 use crate::message::nonblocking::{Job, Refused, Step, Turn, Waiting};
@@ -17,7 +17,7 @@ impl Inner {
     /// Answers a request on the caller's thread, which may block.
     pub(super) fn answer(self: &Arc<Self>, incoming: &Arc<Incoming>) -> Result<Response<Body>> {
         let parker = Parker::default();
-        let mut step = self.step(Arc::clone(incoming), TURNS, &|| parker.wake());
+        let mut step = self.step(Arc::clone(incoming), MAX_WAITS, &|| parker.wake());
         loop {
             match step {
                 Step::Serve(answer) => return answer,

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{HttpCache, MadeOf};
+use super::engine::{CacheParts, HttpCache};
 use super::forwarding;
 use super::keys::KeyHook;
 use super::near::NearRules;
@@ -185,7 +185,7 @@ impl HttpCacheBuilder {
             let text = format!("invalid pseudonym {pseudonym:?}: use letters, digits and hyphens only");
             Error::new(ErrorKind::BadOption, text)
         })?;
-        Ok(HttpCache::new(MadeOf {
+        Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),

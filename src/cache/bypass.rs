@@ -4,7 +4,7 @@ use http::header::VIA;
 use http::{Method, Request, Response};
 
 use super::engine::{Inner, hand_on};
-use super::incoming::{Incoming, Passing};
+use super::incoming::{BypassRequest, Incoming};
 use super::tombstones::invalidated_groups;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
@@ -16,15 +16,15 @@ use crate::pool::protocol::Hop;
 impl Inner {
     /// Forwards a request past the store and invalidates the responses that it affects (RFC 9111 section 4.4). If `post`
     /// is present and the response may answer that POST again, stores the response under the key of `post`.
-    pub(super) fn pass(
+    pub(super) fn bypass(
         &self,
-        passing: Passing,
+        request: BypassRequest,
         body: Body,
         why: Forward,
         cancellation: Option<Cancellation>,
         post: Option<Incoming>,
     ) -> Result<Response<Body>> {
-        let Passing { method, target, mut headers, via, deadline, on_interim } = passing;
+        let BypassRequest { method, target, mut headers, via, deadline, on_interim } = request;
         let (method, target) = (&method, &target);
         let asked_with = headers.clone();
         if let Some(via) = via {
@@ -44,11 +44,12 @@ impl Inner {
         *request.headers_mut() = headers;
         // A response is not stored if an invalidation arrives during this request.
         let fetch = self.begin(&self.keys.of(target, &asked_with));
-        let received =
-            self.ask(request, target, why).inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
+        let received = self
+            .send_to_origin(request, target, why)
+            .inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         let tombstones = self.store.tombstones();
         let is_overtaken =
-            tombstones.cover_fields((fetch.key(), target), fetch.sequence(), &received.headers);
+            tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
             let own = self.keys.of(&target, &asked_with);

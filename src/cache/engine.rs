@@ -12,11 +12,11 @@ use log::debug;
 use super::answer::{answer, response};
 use super::credential::KeyedDigest;
 use super::failures::Failures;
-use super::flight::{Flight, FlightResult};
-use super::forwarding::{By, received_over};
+use super::flight::{FlightKey, FlightResult};
+use super::forwarding::{Upstream, received_over};
 use super::guarded_store::GuardedStore;
 use super::hit_for_miss::Uncacheable;
-use super::incoming::{Incoming, Passing};
+use super::incoming::{BypassRequest, Incoming};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
 use super::refresh_queue::{Background, Refreshes};
@@ -83,7 +83,7 @@ impl Drop for Drain {
 }
 
 /// The parts that the builder passes to [`HttpCache::new`].
-pub(super) struct MadeOf {
+pub(super) struct CacheParts {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
@@ -113,7 +113,7 @@ pub(super) struct Inner {
     pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
     pub(super) keys: Keys,
-    pub(super) flights: Flights<Flight, FlightResult>,
+    pub(super) flights: Flights<FlightKey, FlightResult>,
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
@@ -128,18 +128,29 @@ pub(super) struct Inner {
 }
 
 impl HttpCache {
-    pub(super) fn new(made_of: MadeOf) -> Self {
-        let MadeOf {
-            origin, store, clock, rules, stats, pseudonym, via, background, spawn, key, near, ..
-        } = made_of;
-        let (drain_on_drop, worth_finishing) = (made_of.drain_on_drop, made_of.worth_finishing);
+    pub(super) fn new(parts: CacheParts) -> Self {
+        let CacheParts {
+            origin,
+            store,
+            clock,
+            rules,
+            stats,
+            pseudonym,
+            via,
+            background,
+            spawn,
+            key,
+            near,
+            ..
+        } = parts;
+        let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let inner = Arc::new(Inner {
             origin,
-            store: GuardedStore::new(store, Arc::clone(&stats), made_of.max_body),
+            store: GuardedStore::new(store, Arc::clone(&stats), parts.max_body),
             ledger,
             clock,
             rules,
@@ -156,7 +167,7 @@ impl HttpCache {
             refreshes: Arc::new(Refreshes::new(background, spawn)),
             drain_on_drop,
             worth_finishing,
-            cache_post: made_of.cache_post,
+            cache_post: parts.cache_post,
             near,
         });
         let drain = Arc::new(Drain(Arc::clone(&inner)));
@@ -220,7 +231,7 @@ impl HttpCache {
             let text = "PURGE is not forwarded to origins: send it to a peer of the pool";
             return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
         }
-        let hop = inner.end_to_end(&method, &mut headers);
+        let hop = inner.strip_fields(&method, &mut headers);
         let said = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, inner.via.as_ref());
         let deadline = hop.until(said);
@@ -231,14 +242,14 @@ impl HttpCache {
             let why = if is_about_content { Forward::Bypass } else { Forward::Method };
             let token = parts.extensions.get::<Cancellation>().cloned();
             let is_cached_post = inner.is_cached_post(&method, &body);
-            let passing = Passing { method, target, headers, via, deadline, on_interim };
+            let request = BypassRequest { method, target, headers, via, deadline, on_interim };
             if is_cached_post {
-                return inner.answer_post(passing, body, hop, token);
+                return inner.answer_post(request, body, hop, token);
             }
-            return inner.pass(passing, body, why, token, None);
+            return inner.bypass(request, body, why, token, None);
         }
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
-        let incoming = incoming.until(deadline).telling(on_interim);
+        let incoming = incoming.with_deadline(deadline).with_interim(on_interim);
         let answered = inner.answer(&Arc::new(incoming))?;
         // The deadline limits how long this request reads, but not a fetch that other requests share.
         Ok(match deadline {
@@ -277,7 +288,7 @@ impl Inner {
 
     /// Removes the fields that end at this hop and those that must not reach an origin. Returns the options that the
     /// client sent for this hop.
-    pub(super) fn end_to_end(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
+    pub(super) fn strip_fields(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
         hop_by_hop::remove(headers);
         let hop = Hop::take(headers);
         remove_unsent(method, headers, &self.rules);
@@ -311,14 +322,14 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.named(status, incoming), self.clock.moment())
+        answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment())
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
         self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.named(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
+        self.with_identity(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
         response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
     }
 
@@ -336,17 +347,21 @@ impl Inner {
             // The response already has the owner's Cache-Status member.
             return response(code, headers, body);
         }
-        marked(hand_on(code, headers, body, self.named(status, incoming)), incoming)
+        mark_digest_wanted(hand_on(code, headers, body, self.with_identity(status, incoming)), incoming)
     }
 
     /// Adds the near-cache mark and, if keys are chosen, the key to a status.
-    pub(super) fn named<'a>(&self, status: CacheStatus<'a>, incoming: &'a Incoming) -> CacheStatus<'a> {
+    pub(super) fn with_identity<'a>(
+        &self,
+        status: CacheStatus<'a>,
+        incoming: &'a Incoming,
+    ) -> CacheStatus<'a> {
         let status = if self.near.is_some() { status.near() } else { status };
         if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
     }
 
-    pub(super) fn by(&self) -> By {
-        if self.near.is_some() { By::Owner } else { By::Origin }
+    pub(super) fn upstream(&self) -> Upstream {
+        if self.near.is_some() { Upstream::Owner } else { Upstream::Origin }
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
@@ -365,7 +380,7 @@ impl Inner {
 }
 
 /// Marks a response whose server must send a digest, because the client requested one.
-pub(super) fn marked(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
+pub(super) fn mark_digest_wanted(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
     if incoming.hop.wants_digest {
         response.extensions_mut().insert(WantsDigest);
     }

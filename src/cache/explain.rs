@@ -12,7 +12,7 @@ use http::{HeaderName, Method, Request};
 use super::answer::answer;
 use super::engine::{HttpCache, Inner};
 use super::explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
-use super::forwarding::{By, Outgoing, outgoing};
+use super::forwarding::{Outgoing, Upstream, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
 use crate::base::clock::Moment;
@@ -57,7 +57,7 @@ impl HttpCache {
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         let mut headers = request.headers().clone();
         let (method, via) = (request.method().clone(), inner.via.clone());
-        let hop = inner.end_to_end(&method, &mut headers);
+        let hop = inner.strip_fields(&method, &mut headers);
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let variants = inner.store.peek(&incoming.key).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
@@ -80,7 +80,7 @@ struct DryRun<'a> {
 
 impl<'a> DryRun<'a> {
     fn explanation(self) -> Explanation {
-        let (verdict, rule, outlook) = self.judge();
+        let (verdict, rule, outlook) = self.verdict();
         let selected = self.selected();
         let explained = |stored: &Arc<StoredResponse>| {
             let is_selected = selected.is_some_and(|selected| Arc::ptr_eq(selected, stored));
@@ -91,7 +91,7 @@ impl<'a> DryRun<'a> {
             is_partitioned: self.incoming.key.as_str() != self.incoming.key.url(),
             mode: self.inner.rules.mode,
             stored: self.variants.iter().map(explained).collect(),
-            not_stored: self.inner.unstored.of(&self.incoming.key).map(|last| NotStoredFetch {
+            not_stored: self.inner.unstored.get(&self.incoming.key).map(|last| NotStoredFetch {
                 status: last.status,
                 ago: self.now.wall().duration_since(last.at).unwrap_or_default(),
                 reason: last.why.name(),
@@ -103,7 +103,7 @@ impl<'a> DryRun<'a> {
         }
     }
 
-    fn judge(self) -> (Verdict, Rule, String) {
+    fn verdict(self) -> (Verdict, Rule, String) {
         if !matches!(self.incoming.method, Method::GET | Method::HEAD) {
             let outlook = "A GET or HEAD of this URL may be answered from the store.";
             return (Verdict::Forward(Forward::Method), Rule::Method, outlook.to_owned());
@@ -115,7 +115,7 @@ impl<'a> DryRun<'a> {
         match self.look_up() {
             Lookup::Serve(stored, outcome) => {
                 let status = answer(&stored, self.incoming, CacheStatus::new(outcome), self.now).status();
-                let outlook = self.until_when(stored.validity(), outcome);
+                let outlook = self.outlook_of_hit(stored.validity(), outcome);
                 (Verdict::Serve { outcome, status }, self.rule_of_reuse(&stored), outlook)
             }
             Lookup::Forward(plan) if self.incoming.directives.only_if_cached => {
@@ -124,7 +124,7 @@ impl<'a> DryRun<'a> {
             }
             Lookup::Forward(plan) => {
                 let rule = self.rule_of(plan.why);
-                (Verdict::Forward(plan.why), rule, self.what_follows(&plan, rule))
+                (Verdict::Forward(plan.why), rule, self.outlook_of_fetch(&plan, rule))
             }
         }
     }
@@ -165,7 +165,7 @@ impl<'a> DryRun<'a> {
     }
 
     /// Describes how long the store answers this request, and what follows.
-    fn until_when(self, validity: &Validity, outcome: Outcome) -> String {
+    fn outlook_of_hit(self, validity: &Validity, outcome: Outcome) -> String {
         let asked = &self.incoming.directives;
         let (age, staleness) = (validity.age(self.now), validity.staleness(self.now));
         let remaining = validity.remaining(self.now);
@@ -190,14 +190,14 @@ impl<'a> DryRun<'a> {
         let then = match (Self { now: later, ..self }).look_up() {
             Lookup::Serve(_, outcome) => format!("still served from the store ({outcome})"),
             Lookup::Forward(_) if asked.only_if_cached => "refused with 504, for only-if-cached".to_owned(),
-            Lookup::Forward(plan) => self.asked_how(&plan).to_owned(),
+            Lookup::Forward(plan) => self.describe_request(&plan).to_owned(),
         };
         format!("{how} for another {} s; after that it is {then}.", left.as_secs())
     }
 
     /// Describes the request to the origin, and how the client could avoid it.
-    fn what_follows(self, plan: &Plan, rule: Rule) -> String {
-        let asked_how = self.asked_how(plan);
+    fn outlook_of_fetch(self, plan: &Plan, rule: Rule) -> String {
+        let describe_request = self.describe_request(plan);
         match rule {
             Rule::NothingStored | Rule::NotSelected if self.incoming.directives.no_store => {
                 "The response is fetched but not stored, because the request has no-store.".to_owned()
@@ -213,7 +213,7 @@ impl<'a> DryRun<'a> {
                 names.sort_unstable();
                 names.dedup();
                 format!(
-                    "The response is {asked_how}; a request with the {} of a stored response selects it.",
+                    "The response is {describe_request}; a request with the {} of a stored response selects it.",
                     names.join(", ")
                 )
             }
@@ -232,7 +232,7 @@ impl<'a> DryRun<'a> {
                     Lookup::Forward(plan) => format!("also forwarded ({})", plan.why),
                 };
                 format!(
-                    "The response is {asked_how}; without Cache-Control or Pragma, the request is {without}."
+                    "The response is {describe_request}; without Cache-Control or Pragma, the request is {without}."
                 )
             }
             _ => {
@@ -250,15 +250,15 @@ impl<'a> DryRun<'a> {
                 } else {
                     "the client gets an error and no stale response"
                 };
-                format!("The response is {asked_how}; if the origin fails, {on_error}.")
+                format!("The response is {describe_request}; if the origin fails, {on_error}.")
             }
         }
     }
 
     /// Describes the request to the origin in words.
-    fn asked_how(self, plan: &Plan) -> &'static str {
-        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan, By::Origin, None);
-        match (asks_for_us, plan.selected.is_some()) {
+    fn describe_request(self, plan: &Plan) -> &'static str {
+        let Outgoing { request, has_our_validators } = outgoing(self.incoming, plan, Upstream::Origin, None);
+        match (has_our_validators, plan.selected.is_some()) {
             (false, _) => "fetched in full",
             (true, false) => "fetched, unless one of the stored entity tags still holds",
             (true, true) if request.headers().contains_key(IF_NONE_MATCH) => "validated with its entity tag",

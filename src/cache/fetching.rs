@@ -7,9 +7,9 @@ use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
-use super::answer::as_asked;
+use super::answer::apply_client_conditions;
 use super::engine::Inner;
-use super::flight::{FlightResult, Lead};
+use super::flight::{FlightLeader, FlightResult};
 use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
 use super::lookup::Plan;
@@ -41,22 +41,23 @@ impl Inner {
         self: &Arc<Self>,
         incoming: &Incoming,
         plan: &Plan,
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
         exchange: Exchange,
     ) -> Result<Response<Body>> {
         // A 304 must not confirm a response that was invalidated since the lookup, which would store it again.
         let is_valid = |stored: &Arc<StoredResponse>| self.store.is_valid(&incoming.key, stored);
         let without_store = Plan::without_store(plan.why);
         let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
-        let anew = plan.unconditional();
+        let whole_plan = plan.unconditional();
         let deadline = incoming.deadline.filter(|_| exchange.turn == Turn::Caller);
-        let Outgoing { mut request, asks_for_us } = outgoing(incoming, plan, self.by(), deadline);
+        let Outgoing { mut request, has_our_validators } =
+            outgoing(incoming, plan, self.upstream(), deadline);
         request.extensions_mut().insert(exchange.cancellation.clone());
-        let received = match self.ask(request, &incoming.target, plan.why) {
+        let received = match self.send_to_origin(request, &incoming.target, plan.why) {
             Ok(received) => received,
             Err(error) => {
                 if let Some(leader) = leader {
-                    self.land_failure(
+                    self.finish_failed(
                         incoming,
                         leader,
                         &error,
@@ -66,7 +67,7 @@ impl Inner {
                 return self.serve_on_error(incoming, plan, error);
             }
         };
-        if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
+        if received.status == StatusCode::NOT_MODIFIED && has_our_validators {
             let validators = plan.candidates.iter().map(|stored| Validators {
                 entity_tag: stored.field(&ETAG),
                 last_modified: stored.field(&LAST_MODIFIED),
@@ -77,7 +78,7 @@ impl Inner {
                 // The 304 confirms a response that is not stored: fetch the whole.
                 None => {
                     drop(received);
-                    self.forward(incoming, &anew, leader, exchange)
+                    self.forward(incoming, &whole_plan, leader, exchange)
                 }
             };
         }
@@ -86,12 +87,12 @@ impl Inner {
             // it may occupy the only connection to the origin.
             Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
                 drop(received);
-                return self.forward(incoming, &anew, leader, exchange);
+                return self.forward(incoming, &whole_plan, leader, exchange);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
                 match partial::whole(received, beginning) {
                     Some(whole) => self.checked_whole(whole, incoming)?,
-                    None => return self.forward(incoming, &anew, leader, exchange),
+                    None => return self.forward(incoming, &whole_plan, leader, exchange),
                 }
             }
             _ => received,
@@ -100,13 +101,13 @@ impl Inner {
             && let Some(stale) = self.stale_on_error(incoming, plan)
         {
             if let Some(leader) = leader {
-                leader.land(FlightResult::ServerError(received.status));
+                leader.finish(FlightResult::ServerError(received.status));
             }
             let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(received.status);
             return Ok(self.serve_with(&stale, incoming, status));
         }
         if incoming.is_head() {
-            self.learn_from_head(incoming, plan, &received, &exchange.fetch);
+            self.update_from_head(incoming, plan, &received, &exchange.fetch);
         }
         let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
         let fetch = (exchange.fetch, exchange.cancellation);
@@ -116,7 +117,11 @@ impl Inner {
             self.offer_refresh(incoming);
         }
         // The client's own condition was not sent to the origin, so it is applied here.
-        Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })
+        Ok(if has_our_validators {
+            apply_client_conditions(response, incoming, self.clock.now())
+        } else {
+            response
+        })
     }
 
     /// Whether the whole response should be fetched in the background, because this response to a range or a conditional
@@ -137,25 +142,25 @@ impl Inner {
             && is_small_enough()
             && !self.is_part_to_complete(incoming, received)
             && self.may_store(incoming, StatusCode::OK, &received.headers).is_ok()
-            && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
+            && !self.uncacheable.contains(&self.sharing_key(incoming), self.clock.now())
     }
 
     /// Gives the followers the result of a failed fetch.
-    fn land_failure(&self, incoming: &Incoming, leader: Lead, error: &Error, is_out_of_time: bool) {
+    fn finish_failed(&self, incoming: &Incoming, leader: FlightLeader, error: &Error, is_out_of_time: bool) {
         if self.near.is_some() {
             // A near cache does not share errors: each follower gets the owner's own error.
-            leader.land(FlightResult::Alone);
+            leader.finish(FlightResult::NotShared);
         } else if is_out_of_time || leader.cancellation().is_cancelled() || !is_shared(error.kind()) {
             // One of the followers leads the next fetch.
-            leader.leave_with(FlightResult::GivenUp);
+            leader.finish_and_release(FlightResult::GivenUp);
         } else {
             self.failures.remember(&incoming.key, &incoming.target, error, self.clock.now());
-            leader.leave_with(FlightResult::Failed(Arc::new(error.shared())));
+            leader.finish_and_release(FlightResult::Failed(Arc::new(error.shared())));
         }
     }
 
     /// Sends a request to the origin and checks its response.
-    pub(super) fn ask(
+    pub(super) fn send_to_origin(
         &self,
         request: Request<Body>,
         target: &CanonicalUrl,
@@ -184,13 +189,13 @@ impl Inner {
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
         let times = Times { request: asked, response: self.clock.moment() };
-        self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
+        self.checked(Received::new(response, times, self.via.as_ref(), self.upstream()), &method, target)
     }
 
     /// Adds a check that fails the body if it does not match the digests that the origin announced (RFC 9530).
     fn checked(&self, received: Received, method: &Method, target: &CanonicalUrl) -> Result<Received> {
         let expected = announced(method, received.status, &received.headers);
-        self.expecting(expected, received, target, || ())
+        self.with_expected_digests(expected, received, target, || ())
     }
 
     /// Like [`checked`](Self::checked), for a whole whose beginning was stored. A mismatch removes the stored beginning,
@@ -198,10 +203,10 @@ impl Inner {
     fn checked_whole(&self, whole: Received, incoming: &Incoming) -> Result<Received> {
         let expected = announced(&Method::GET, whole.status, &whole.headers);
         let (store, key) = (self.store.clone(), incoming.key.clone());
-        self.expecting(expected, whole, &incoming.target, move || store.remove(&key))
+        self.with_expected_digests(expected, whole, &incoming.target, move || store.remove(&key))
     }
 
-    fn expecting(
+    fn with_expected_digests(
         &self,
         expected: Vec<Expected>,
         received: Received,
@@ -231,7 +236,7 @@ impl Inner {
         plan: &Plan,
         error: Error,
     ) -> Result<Response<Body>> {
-        let stale = self.stale_on_error(incoming, plan).filter(|_| is_the_origins(error.kind()));
+        let stale = self.stale_on_error(incoming, plan).filter(|_| is_origin_failure(error.kind()));
         match stale {
             Some(stale) => {
                 let status = CacheStatus::new(Outcome::StaleOnError(plan.why));
@@ -254,7 +259,7 @@ impl Inner {
 }
 
 /// Whether the origin failed, and not the request.
-fn is_the_origins(kind: ErrorKind) -> bool {
+fn is_origin_failure(kind: ErrorKind) -> bool {
     !matches!(
         kind,
         ErrorKind::BadUrl
@@ -268,5 +273,5 @@ fn is_the_origins(kind: ErrorKind) -> bool {
 
 /// Whether followers get this error too. They do unless the fields of one request may have caused it.
 fn is_shared(kind: ErrorKind) -> bool {
-    is_the_origins(kind) || kind == ErrorKind::Forbidden
+    is_origin_failure(kind) || kind == ErrorKind::Forbidden
 }

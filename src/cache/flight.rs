@@ -14,13 +14,13 @@ use crate::store::Key;
 
 /// Identifies a shared fetch: the key and, if known, the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Flight {
+pub(super) struct FlightKey {
     pub(super) key: Key,
     pub(super) variant: Option<Variant>,
 }
 
 /// The leader of a shared fetch.
-pub(super) type Lead = Leader<Flight, FlightResult>;
+pub(super) type FlightLeader = Leader<FlightKey, FlightResult>;
 
 /// The result that the leader of a shared fetch gives to its followers.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) enum FlightResult {
     /// The origin answered with this server error: serve a stale response, if there is one.
     ServerError(StatusCode),
     /// The response cannot be shared: each follower fetches on its own.
-    Alone,
+    NotShared,
     /// The leader has no result: one of the followers leads a new fetch.
     GivenUp,
 }

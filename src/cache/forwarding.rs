@@ -18,17 +18,22 @@ use crate::store::StoredResponse;
 /// A request to the origin, and whether a 304 to it confirms a stored response.
 pub(crate) struct Outgoing {
     pub(crate) request: Request<Body>,
-    pub(crate) asks_for_us: bool,
+    pub(crate) has_our_validators: bool,
 }
 
 /// Builds the request for a plan, with validators of the stored responses if there are any.
-pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Option<Deadline>) -> Outgoing {
+pub(crate) fn outgoing(
+    incoming: &Incoming,
+    plan: &Plan,
+    upstream: Upstream,
+    deadline: Option<Deadline>,
+) -> Outgoing {
     let mut headers = incoming.headers.clone();
     if let Some(via) = &incoming.via {
         headers.append(VIA, via.clone());
     }
     // A HEAD has only the client's own condition. Its response freshens a stored response through its fields.
-    let asks_for_us = !incoming.is_head() && {
+    let has_our_validators = !incoming.is_head() && {
         let (entity_tags, last_modified) = (plan.entity_tags(), plan.last_modified());
         (!entity_tags.is_empty() || last_modified.is_some())
             && validators(&mut headers, &entity_tags, last_modified)
@@ -45,10 +50,11 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
     }
     if let Some(deadline) = deadline {
         // Other requests may share the body, so the deadline applies to the head only.
-        let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };
+        let deadline =
+            if upstream == Upstream::Owner { deadline.softly_for_head() } else { deadline.for_head() };
         request.extensions_mut().insert(deadline);
     }
-    Outgoing { request, asks_for_us }
+    Outgoing { request, has_our_validators }
 }
 
 /// Adds the fields that request the missing rest of a stored beginning, on condition that the bytes are unchanged.
@@ -62,7 +68,7 @@ fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
 
 /// The kind of server that answers a forwarded request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum Upstream {
     /// The origin, or a stand-in for it: its `Cache-Status` describes caches behind this one.
     Origin,
     /// The owner of the URL in the pool: its `Cache-Status` belongs to the response, also when that is reused.
@@ -78,12 +84,17 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn new(response: Response<Body>, times: Times, via: Option<&HeaderValue>, by: By) -> Self {
+    pub(crate) fn new(
+        response: Response<Body>,
+        times: Times,
+        via: Option<&HeaderValue>,
+        upstream: Upstream,
+    ) -> Self {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         hop_by_hop::remove(&mut headers);
         // An origin cannot set the field of this cache, nor report an error as a peer.
-        if by == By::Origin {
+        if upstream == Upstream::Origin {
             headers.remove(&X_FROM_CACHE);
         } else if parts.extensions.get::<FetchedDirectly>().is_some() {
             // The client fetched directly from the origin, so no owner wrote this field.
@@ -110,10 +121,10 @@ impl Received {
 
     /// Returns the fields to store. Fields of this transfer only are left out, as are fields that a qualified directive
     /// excludes (RFC 9111 section 3.1). `Age` is removed later, after it has been counted.
-    pub(crate) fn fields_to_store(&self, rules: &Rules, by: By) -> HeaderMap {
+    pub(crate) fn fields_to_store(&self, rules: &Rules, upstream: Upstream) -> HeaderMap {
         let mut headers = self.headers.clone();
         remove_unstored(&mut headers, rules);
-        if by == By::Origin {
+        if upstream == Upstream::Origin {
             headers.remove(&CACHE_STATUS);
         }
         headers.remove(CONTENT_LENGTH);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use log::warn;
 
 use super::soft_purges::SoftPurges;
-use super::tombstones::{Fetch, Place, Sequence, Tombstones};
+use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
@@ -62,22 +62,22 @@ impl GuardedStore {
 
     /// Whether a response that was found under a key is still valid.
     pub(crate) fn is_valid(&self, key: &Key, stored: &StoredResponse) -> bool {
-        !self.tombstones.cover(key.as_str(), stored)
+        !self.tombstones.covers(key.as_str(), stored)
     }
 
     fn valid(&self, key: &str, variants: Variants) -> Variants {
-        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
-            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        let variants = if variants.iter().any(|stored| self.tombstones.covers(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.covers(key, stored)).cloned().collect()
         } else {
             variants
         };
-        self.soft_purges.marked(key, variants, &self.tombstones)
+        self.soft_purges.mark_all(key, variants, &self.tombstones)
     }
 
     /// Whether later requests may share the fetch with this key, URL and number.
-    pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        let place = place.into();
-        !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
+    pub(crate) fn is_joinable<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let resource = resource.into();
+        !self.tombstones.covers_key(resource, sequence) && !self.soft_purges.covers_key(resource, sequence)
     }
 
     /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The response must
@@ -86,7 +86,7 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return false;
         }
-        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let stale = || self.soft_purges.mark(fetch.key().as_str(), response, &self.tombstones);
         let write = |response| self.answer("write", self.store.insert(fetch.key(), response));
         let marked = stale();
         let is_marked = marked.is_some();
@@ -126,7 +126,7 @@ impl GuardedStore {
             let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
             let purged = self.answer("purge", self.store.purge(&purge));
             if purged.is_some() {
-                self.soft_purges.sweep(sequence, &self.tombstones);
+                self.soft_purges.note_swept(sequence, &self.tombstones);
             }
             return purged.unwrap_or_else(Purged::uncounted);
         }
@@ -144,7 +144,7 @@ impl GuardedStore {
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
         let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
         if purged.is_some() {
-            self.tombstones.sweep(tombstone);
+            self.tombstones.note_swept(tombstone);
         }
         purged.unwrap_or_else(Purged::uncounted)
     }

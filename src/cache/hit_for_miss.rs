@@ -42,7 +42,7 @@ impl Uncacheable {
         drop(forgotten);
     }
 
-    pub(super) fn holds(&self, key: &Key, now: SystemTime) -> bool {
+    pub(super) fn contains(&self, key: &Key, now: SystemTime) -> bool {
         let is_recent = |since: &SystemTime| now.duration_since(*since).is_ok_and(|past| past < LIFETIME);
         self.keys.lock().get(key).is_some_and(is_recent)
     }
@@ -55,22 +55,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_forgotten_first() {
+    fn the_least_recently_used_key_is_forgotten_first() {
         let uncacheable = Uncacheable::default();
         let key = |number: usize| Key::new(&format!("http://h/{number}"));
         (0..CAPACITY).for_each(|number| uncacheable.remember(&key(number), UNIX_EPOCH));
-        assert!(uncacheable.holds(&key(0), UNIX_EPOCH));
+        assert!(uncacheable.contains(&key(0), UNIX_EPOCH));
         uncacheable.remember(&key(CAPACITY), UNIX_EPOCH);
-        assert!(uncacheable.holds(&key(0), UNIX_EPOCH) && !uncacheable.holds(&key(1), UNIX_EPOCH));
+        assert!(uncacheable.contains(&key(0), UNIX_EPOCH) && !uncacheable.contains(&key(1), UNIX_EPOCH));
         uncacheable.forget(&key(0));
-        assert!(!uncacheable.holds(&key(0), UNIX_EPOCH));
+        assert!(!uncacheable.contains(&key(0), UNIX_EPOCH));
     }
 
     #[test]
-    fn nothing_is_remembered_for_ever() {
+    fn keys_are_forgotten_after_the_lifetime() {
         let (uncacheable, key) = (Uncacheable::default(), Key::new("http://h/"));
         uncacheable.remember(&key, UNIX_EPOCH);
-        assert!(uncacheable.holds(&key, UNIX_EPOCH + LIFETIME - Duration::from_secs(1)));
-        assert!(!uncacheable.holds(&key, UNIX_EPOCH + LIFETIME));
+        assert!(uncacheable.contains(&key, UNIX_EPOCH + LIFETIME - Duration::from_secs(1)));
+        assert!(!uncacheable.contains(&key, UNIX_EPOCH + LIFETIME));
     }
 }

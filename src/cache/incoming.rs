@@ -40,7 +40,7 @@ pub(crate) struct Incoming {
 
 /// A request that is forwarded past the store, without its body.
 #[derive(Debug)]
-pub(crate) struct Passing {
+pub(crate) struct BypassRequest {
     pub(crate) method: Method,
     pub(crate) target: CanonicalUrl,
     pub(crate) headers: HeaderMap,
@@ -82,18 +82,18 @@ impl Incoming {
     }
 
     /// Sets the deadline.
-    pub(crate) fn until(self, deadline: Option<Deadline>) -> Self {
+    pub(crate) fn with_deadline(self, deadline: Option<Deadline>) -> Self {
         Self { deadline, ..self }
     }
 
     /// Sets the receiver of interim responses.
-    pub(crate) fn telling(self, on_interim: Option<OnInterim>) -> Self {
+    pub(crate) fn with_interim(self, on_interim: Option<OnInterim>) -> Self {
         Self { on_interim, ..self }
     }
 
-    pub(crate) fn into_passing(self) -> Passing {
+    pub(crate) fn into_bypass_request(self) -> BypassRequest {
         let Self { method, target, headers, via, deadline, on_interim, .. } = self;
-        Passing { method, target, headers, via, deadline, on_interim }
+        BypassRequest { method, target, headers, via, deadline, on_interim }
     }
 
     /// Whether the response was selected by all fields that select the response to this request.

@@ -12,7 +12,7 @@ use crate::policy::invalidated;
 use crate::store::Key;
 
 /// How many cache groups one response may invalidate.
-const MOST_GROUPS: usize = 32;
+const MAX_GROUPS: usize = 32;
 
 impl HttpCache {
     /// Invalidates the responses of a URL to requests without credentials. A fetch that is under way is not stored.
@@ -40,13 +40,13 @@ impl Inner {
     pub(super) fn invalidate(&self, key: &Key) {
         let tombstone = self.store.tombstones().add_key(key, self.clock.now());
         if self.store.try_remove(key) {
-            self.store.tombstones().sweep(tombstone);
+            self.store.tombstones().note_swept(tombstone);
         }
     }
 
     /// Invalidates the responses of the URL's origin that belong to these groups (RFC 9875 section 3).
     pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
-        for name in groups.iter().take(MOST_GROUPS) {
+        for name in groups.iter().take(MAX_GROUPS) {
             let tombstone = self.store.tombstones().add_group(url, name, self.clock.now());
             self.sweep_group(url, name, tombstone);
         }

@@ -9,7 +9,7 @@ use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
-use super::flight::{FlightResult, Head, Lead};
+use super::flight::{FlightLeader, FlightResult, Head};
 use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
@@ -32,9 +32,9 @@ use crate::store::{Key, StoredResponse};
 const SHARED_FAILURE: u64 = 64 << 10;
 
 /// A body that failed while it was read ahead.
-struct Failed(Option<Error>);
+struct FailedBody(Option<Error>);
 
-impl Read for Failed {
+impl Read for FailedBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         let error = self.0.take();
         Err(error.unwrap_or_else(|| Error::new(ErrorKind::IncompleteBody, "the body is incomplete")).into())
@@ -42,9 +42,9 @@ impl Read for Failed {
 }
 
 /// Holds a place among the readers of a body, without reading. Dropping it never waits.
-struct Kept(Option<Box<FillReader>>);
+struct HeldReader(Option<Box<FillReader>>);
 
-impl Drop for Kept {
+impl Drop for HeldReader {
     fn drop(&mut self) {
         if let Some(reader) = self.0.take() {
             reader.abandon();
@@ -61,7 +61,7 @@ impl Inner {
         at: usize,
         received: &Received,
         fetch: &Fetch,
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Response<Body> {
         let confirmed = &plan.candidates[at];
         let mut known = confirmed.headers();
@@ -69,7 +69,7 @@ impl Inner {
             // The owner's new Cache-Status replaces the old one, even if the new response has none.
             known.remove(&CACHE_STATUS);
         }
-        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
+        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.upstream()));
         // A 304 need not repeat which fields must not be stored.
         remove_unstored(&mut headers, &self.rules);
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
@@ -80,7 +80,7 @@ impl Inner {
             Ok(()) => {
                 let is_stored = self.store.insert(fetch, &freshened);
                 if let Some(leader) = leader {
-                    leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
+                    leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
                 }
             }
             Err(NotStored::RequestNoStore) => {}
@@ -94,7 +94,7 @@ impl Inner {
     }
 
     /// Applies the response to a HEAD to the stored response of GET (RFC 9111 section 4.3.5).
-    pub(super) fn learn_from_head(
+    pub(super) fn update_from_head(
         &self,
         incoming: &Incoming,
         plan: &Plan,
@@ -115,7 +115,8 @@ impl Inner {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
-                let mut headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                let mut headers =
+                    freshened(&headers, &received.fields_to_store(&self.rules, self.upstream()));
                 remove_unstored(&mut headers, &self.rules);
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
@@ -138,15 +139,15 @@ impl Inner {
         received: Received,
         status: CacheStatus<'_>,
         (fetch, cancellation): (Fetch, Cancellation),
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Response<Body> {
-        if let Err(why) = self.may_keep(incoming, &received) {
+        if let Err(why) = self.may_store_received(incoming, &received) {
             self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
             let received = match leader {
-                Some(leader) => self.land_unstored(incoming, leader, received, why),
+                Some(leader) => self.finish_unstored(incoming, leader, received, why),
                 None => received,
             };
             // The response contradicts the stored one, unless the origin fails temporarily, the request has no-store, or
@@ -170,7 +171,7 @@ impl Inner {
         self.uncacheable.forget(&self.sharing_key(incoming));
         self.unstored.forget(&incoming.key);
         self.failures.forget(&incoming.key, &incoming.target);
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
@@ -181,7 +182,7 @@ impl Inner {
         let digest = Digest::of_pieces(&whole);
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
-            leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
+            leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
         }
         let status = if is_stored { status.stored() } else { status };
         self.hand_on(incoming, code, headers, body, status)
@@ -189,10 +190,10 @@ impl Inner {
 
     /// Gives the followers the result of a fetch whose response is not stored. Followers share a short server error unless
     /// its fields prohibit that, so that each follower does not send its own request.
-    fn land_unstored(
+    fn finish_unstored(
         &self,
         incoming: &Incoming,
-        leader: Lead,
+        leader: FlightLeader,
         received: Received,
         why: NotStored,
     ) -> Received {
@@ -201,7 +202,7 @@ impl Inner {
             if why.is_of_response() {
                 self.uncacheable.remember(&self.sharing_key(incoming), self.clock.now());
             }
-            leader.land(FlightResult::Alone);
+            leader.finish(FlightResult::NotShared);
             return received;
         }
         let directives = response_directives(&received.headers, &self.rules);
@@ -214,20 +215,20 @@ impl Inner {
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
             // One of the followers leads the next fetch.
-            leader.leave_with(FlightResult::GivenUp);
+            leader.finish_and_release(FlightResult::GivenUp);
             return received;
         }
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status, headers, body, times } = received;
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
                 let head = Head::of(self, incoming, status, fields, times);
-                leader.leave_with(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
+                leader.finish_and_release(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
                 Received { status, headers, body: Body::from(bytes), times }
             }
             Err(error) => {
-                leader.leave_with(FlightResult::GivenUp);
-                let body = Body::from_reader(Failed(Some(error)), None);
+                leader.finish_and_release(FlightResult::GivenUp);
+                let body = Body::from_reader(FailedBody(Some(error)), None);
                 Received { status, headers, body, times }
             }
         }
@@ -275,7 +276,7 @@ impl Inner {
         (directives, rule)
     }
 
-    fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
+    fn may_store_received(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
         self.may_store(incoming, received.status, &received.headers)?;
         // Any status but 200 may answer the range only.
         if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
@@ -303,7 +304,7 @@ impl Inner {
         head: Head,
         body: Body,
         (fetch, cancellation): (Fetch, Cancellation),
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
@@ -322,10 +323,10 @@ impl Inner {
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
                     // The extra reader keeps the transfer running for followers after the leader's client has left.
-                    let landed = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
-                    leader.land_with(landed, Box::new(Kept(Some(Box::new(kept)))));
+                    let result = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
+                    leader.finish_keeping(result, Box::new(HeldReader(Some(Box::new(kept)))));
                 }
-                None => leader.land(FlightResult::Alone),
+                None => leader.finish(FlightResult::NotShared),
             }
         }
         reader.into_body()

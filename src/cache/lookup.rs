@@ -90,7 +90,7 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         return Lookup::Forward(Plan { candidates, ..Plan::without_store(why) });
     };
     if selected.status() == StatusCode::PARTIAL_CONTENT {
-        return lookup_in_part(selected, incoming, now);
+        return lookup_partial(selected, incoming, now);
     }
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
         Reuse::Fresh if is_due_early(selected.validity(), incoming.early_refresh, now) => {
@@ -122,11 +122,11 @@ pub(crate) fn selected<'a>(
         .clone()
         .find(|stored| stored.variant().is_by_any())
         .or_else(|| matching.next())
-        .or_else(|| answering.find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
+        .or_else(|| answering.find(|stored| has_wanted_language(stored, incoming, digest)))
 }
 
 /// Decides about a stored part. A fresh part answers a range within it; a part that begins at byte 0 can be completed.
-fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
+fn lookup_partial(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
     let headers = stored.headers();
     let part = Part::of(stored.status(), &headers);
     let outcome = match reuse(stored.validity(), &incoming.directives, now) {
@@ -150,7 +150,7 @@ fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment
     Lookup::Forward(Plan { beginning, ..Plan::without_store(Forward::Partial) })
 }
 
-fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
+fn has_wanted_language(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
     stored
         .field(&CONTENT_LANGUAGE)
         .is_some_and(|language| stored.variant().matches_in_language(&incoming.headers, language, digest))

@@ -25,10 +25,10 @@ impl NearRules {
     ///
     /// If the owner cannot be asked after that time, the response is served until the owner's `ttl` ends. It would have
     /// been fresh until then under a longer limit.
-    pub(super) fn limit(self, validity: &mut Validity, told: Duration, times: Times, rules: &Rules) {
+    pub(super) fn limit(self, validity: &mut Validity, ttl: Duration, times: Times, rules: &Rules) {
         // The `ttl` may be as old as the exchange was long.
         let delay = times.response.since(times.request);
-        let fresh = told.saturating_sub(delay);
+        let fresh = ttl.saturating_sub(delay);
         let unasked = fresh.min(self.longest);
         validity.lifetime = validity.initial_age.saturating_add(unasked);
         validity.stale_while_revalidate = Duration::ZERO;

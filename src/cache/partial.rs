@@ -53,7 +53,7 @@ impl Inner {
         status: CacheStatus<'_>,
         (fetch, cancellation): (Fetch, Cancellation),
     ) -> Response<Body> {
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));

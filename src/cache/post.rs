@@ -8,7 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::engine::Inner;
-use super::incoming::{Incoming, Passing};
+use super::incoming::{BypassRequest, Incoming};
 use super::keys::Keys;
 use super::lookup::Lookup;
 use crate::base::cancellation::Cancellation;
@@ -35,16 +35,16 @@ impl Inner {
     /// Answers with the response stored under the content while it is fresh, and forwards the request otherwise.
     pub(super) fn answer_post(
         &self,
-        passing: Passing,
+        request: BypassRequest,
         body: Body,
         hop: Hop,
         cancellation: Option<Cancellation>,
     ) -> Result<Response<Body>> {
         let content =
-            body.into_bytes_limited(self.cache_post).map_err(|error| error.with_url(&passing.target))?;
-        let key = self.keys.of_content(&passing.target, &passing.headers, &content);
-        let (target, headers) = (passing.target.clone(), passing.headers.clone());
-        let mut get = Incoming::new(Method::GET, target, headers, hop, passing.via.clone(), &self.keys);
+            body.into_bytes_limited(self.cache_post).map_err(|error| error.with_url(&request.target))?;
+        let key = self.keys.of_content(&request.target, &request.headers, &content);
+        let (target, headers) = (request.target.clone(), request.headers.clone());
+        let mut get = Incoming::new(Method::GET, target, headers, hop, request.via.clone(), &self.keys);
         get.key = key;
         if !get.is_for_origin() {
             match self.look_up(&get) {
@@ -55,7 +55,7 @@ impl Inner {
                 _ => {}
             }
         }
-        self.pass(passing, Body::from(content), Forward::Method, cancellation, Some(get))
+        self.bypass(request, Body::from(content), Forward::Method, cancellation, Some(get))
     }
 
     /// Whether a response to a POST may answer the same POST again: its fields or the operator specify its lifetime.
@@ -70,13 +70,13 @@ impl Keys {
     /// Returns the key of the responses to a request with this content.
     fn of_content(&self, target: &CanonicalUrl, headers: &HeaderMap, content: &[u8]) -> Key {
         let own = self.of(target, headers);
-        let mut told = own.as_str().as_bytes().to_vec();
+        let mut input = own.as_str().as_bytes().to_vec();
         for name in [CONTENT_TYPE, CONTENT_ENCODING] {
-            told.push(0);
-            told.extend_from_slice(&list::joined(headers, &name).unwrap_or_default());
+            input.push(0);
+            input.extend_from_slice(&list::joined(headers, &name).unwrap_or_default());
         }
-        told.push(0);
-        told.extend_from_slice(Digest::of(content).as_bytes());
-        Key::partitioned(own.url(), self.digest.digest(&told))
+        input.push(0);
+        input.extend_from_slice(Digest::of(content).as_bytes());
+        Key::partitioned(own.url(), self.digest.digest(&input))
     }
 }

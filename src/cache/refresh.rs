@@ -14,7 +14,7 @@ use log::debug;
 
 use super::engine::Inner;
 use super::fetching::Exchange;
-use super::flight::Flight;
+use super::flight::FlightKey;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::base::cancellation::Cancellation;
@@ -92,7 +92,7 @@ impl Inner {
         let variant =
             variants.first().map(|stored| stored.variant().by_same_fields(&incoming.headers, &self.digest));
         let fetch = self.begin(&incoming.key);
-        let flight = Flight { key: incoming.key.clone(), variant };
+        let flight = FlightKey { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         // A follower has nothing to do: another request fetches already.

@@ -30,7 +30,7 @@ pub enum Background {
 const CAPACITY: usize = 256;
 
 /// How many threads a cache without workers may have at a time.
-const MOST_THREADS: usize = 8;
+const MAX_THREADS: usize = 8;
 
 /// The first pause after a failed refresh.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many keys with a failed refresh are remembered.
-const MOST_PAUSES: usize = 1024;
+const MAX_PAUSES: usize = 1024;
 
 /// The refreshes that wait or run.
 pub(super) struct Refreshes {
@@ -120,7 +120,7 @@ impl Refreshes {
         if has_failed {
             let pause = before.map_or(FIRST_PAUSE, |(_, pause)| (2 * pause).min(LONGEST_PAUSE));
             state.paused.put(key.clone(), (now + pause, pause));
-            if state.paused.len() > MOST_PAUSES {
+            if state.paused.len() > MAX_PAUSES {
                 state.paused.pop_lru();
             }
         }
@@ -136,7 +136,7 @@ impl Refreshes {
     }
 }
 
-/// The threads of a cache without workers: one for each job, up to [`MOST_THREADS`].
+/// The threads of a cache without workers: one for each job, up to [`MAX_THREADS`].
 #[derive(Default)]
 struct Threads {
     running: Arc<AtomicUsize>,
@@ -153,7 +153,7 @@ impl Drop for Running {
 
 impl Spawn for Threads {
     fn spawn(&self, job: Job) -> Result<(), Job> {
-        let more = |running| (running < MOST_THREADS).then_some(running + 1);
+        let more = |running| (running < MAX_THREADS).then_some(running + 1);
         if self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Err(job);
         }

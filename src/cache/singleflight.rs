@@ -34,11 +34,11 @@ pub(crate) enum Role<K: Eq + Hash + Clone, T: Clone> {
 
 /// The state of a flight, for a waiter.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Landing<T> {
+pub(crate) enum FlightState<T> {
     /// The flight is under way.
     Pending,
     /// The leader finished with this result.
-    With(T),
+    Finished(T),
     /// The leader was dropped without a result.
     Abandoned,
 }
@@ -58,15 +58,15 @@ struct State<T> {
     keeper: Option<Keeper>,
 }
 
-/// A value that keeps the result of a flight alive: see [`Leader::land_with`].
+/// A value that keeps the result of a flight alive: see [`Leader::finish_keeping`].
 pub(crate) type Keeper = Box<dyn Send>;
 
 #[derive(Clone)]
 enum Phase<T> {
-    Flying,
+    Running,
     /// The flight has no waiters and cannot be joined.
     Cancelled,
-    Landed(T),
+    Finished(T),
     Abandoned,
 }
 
@@ -92,7 +92,7 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         {
             return Role::Follow(Waiter { flight: Arc::clone(flight) });
         }
-        let state = State { phase: Phase::Flying, waiters: 1, wakes: Vec::new(), keeper: None };
+        let state = State { phase: Phase::Running, waiters: 1, wakes: Vec::new(), keeper: None };
         let flight =
             Arc::new(Flight { sequence, cancellation: Cancellation::new(), state: Mutex::new(state) });
         let replaced = by_key.insert(key.clone(), Arc::clone(&flight));
@@ -107,8 +107,8 @@ impl<T: Clone> Flight<T> {
     fn enter(&self, wake: &Wake) -> bool {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Flying => state.wakes.push(Arc::clone(wake)),
-            Phase::Landed(_) => {}
+            Phase::Running => state.wakes.push(Arc::clone(wake)),
+            Phase::Finished(_) => {}
             Phase::Cancelled | Phase::Abandoned => return false,
         }
         state.waiters += 1;
@@ -118,7 +118,7 @@ impl<T: Clone> Flight<T> {
     /// Ends the flight. Only the first end counts: dropping a leader that has finished changes nothing.
     fn end(&self, end: Phase<T>) {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Flying | Phase::Cancelled) {
+        if !matches!(state.phase, Phase::Running | Phase::Cancelled) {
             drop(state);
             return drop(end);
         }
@@ -148,26 +148,26 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
     }
 
     /// Gives `result` to all followers, present ones and those that join before this leader is dropped.
-    pub(crate) fn land(&self, result: T) {
-        self.flight.end(Phase::Landed(result));
+    pub(crate) fn finish(&self, result: T) {
+        self.flight.end(Phase::Finished(result));
     }
 
-    /// Like [`land`](Self::land), and holds `keeper` until the last waiter has left or this leader is dropped.
-    pub(crate) fn land_with(&self, result: T, keeper: Keeper) {
+    /// Like [`finish`](Self::finish), and holds `keeper` until the last waiter has left or this leader is dropped.
+    pub(crate) fn finish_keeping(&self, result: T, keeper: Keeper) {
         let mut state = self.flight.state.lock();
         let unused = if state.waiters > 0 { state.keeper.replace(keeper) } else { Some(keeper) };
         drop(state);
-        self.land(result);
+        self.finish(result);
         drop(unused);
     }
 
     /// Gives `result` to the present followers, and lets the next request lead a new flight.
-    pub(crate) fn leave_with(self, result: T) {
-        self.leave(Phase::Landed(result));
+    pub(crate) fn finish_and_release(self, result: T) {
+        self.close(Phase::Finished(result));
     }
 
     /// Frees the key, and ends the flight if it has not ended.
-    fn leave(&self, end: Phase<T>) {
+    fn close(&self, end: Phase<T>) {
         let mut by_key = self.by_key.lock();
         // A new flight may have replaced this one.
         let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
@@ -181,7 +181,7 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
 
 impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
     fn drop(&mut self) {
-        self.leave(Phase::Abandoned);
+        self.close(Phase::Abandoned);
     }
 }
 
@@ -192,11 +192,11 @@ pub(crate) struct Waiter<T: Clone> {
 
 impl<T: Clone> Waiter<T> {
     /// Returns the state of the flight.
-    pub(crate) fn landing(&self) -> Landing<T> {
+    pub(crate) fn state(&self) -> FlightState<T> {
         match &self.flight.state.lock().phase {
-            Phase::Flying | Phase::Cancelled => Landing::Pending,
-            Phase::Landed(result) => Landing::With(result.clone()),
-            Phase::Abandoned => Landing::Abandoned,
+            Phase::Running | Phase::Cancelled => FlightState::Pending,
+            Phase::Finished(result) => FlightState::Finished(result.clone()),
+            Phase::Abandoned => FlightState::Abandoned,
         }
     }
 
@@ -210,7 +210,7 @@ impl<T: Clone> Drop for Waiter<T> {
     fn drop(&mut self) {
         let mut state = self.flight.state.lock();
         state.waiters -= 1;
-        let is_unwanted = state.waiters == 0 && matches!(state.phase, Phase::Flying);
+        let is_unwanted = state.waiters == 0 && matches!(state.phase, Phase::Running);
         if is_unwanted {
             state.phase = Phase::Cancelled;
         }

@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use parking_lot::RwLock;
 
-use super::tombstones::{Place, Sequence, Tombstones};
+use super::tombstones::{Resource, Sequence, Tombstones};
 use crate::message::purge::Purge;
 use crate::store::{StoredResponse, Variants, url_of};
 
 /// How many purges are listed. Beyond this number, the two oldest become one purge of everything.
-const MOST: usize = 64;
+const MAX_PURGES: usize = 64;
 
 /// The soft purges of a cache.
 #[derive(Default)]
@@ -35,10 +35,10 @@ impl SoftPurges {
     /// Lists a purge. Returns the purge with its sequence number and time, for the store.
     pub(super) fn add(&self, purge: &Purge, tombstones: &Tombstones, now: SystemTime) -> (Purge, Sequence) {
         let mut list = self.list.write();
-        let sequence = tombstones.number(now);
+        let sequence = tombstones.next_sequence(now);
         let purge = purge.clone().before(sequence).at(now);
         list.push(SoftPurge { purge: purge.clone(), sequence, is_swept: false });
-        if list.len() > MOST {
+        if list.len() > MAX_PURGES {
             list.remove(0);
             let oldest = &mut list[0];
             oldest.purge = Purge::all().soft().before(oldest.sequence).at(now);
@@ -49,7 +49,7 @@ impl SoftPurges {
     }
 
     /// Notes that the store has marked the responses that this purge covers.
-    pub(super) fn sweep(&self, sequence: Sequence, tombstones: &Tombstones) {
+    pub(super) fn note_swept(&self, sequence: Sequence, tombstones: &Tombstones) {
         let mut list = self.list.write();
         if let Some(swept) = list.iter_mut().find(|listed| listed.sequence == sequence) {
             swept.is_swept = true;
@@ -58,7 +58,7 @@ impl SoftPurges {
     }
 
     /// Returns the response marked as stale if a purge covers it; `None` if it stays as it is.
-    pub(super) fn stale(
+    pub(super) fn mark(
         &self,
         key: &str,
         response: &StoredResponse,
@@ -68,10 +68,10 @@ impl SoftPurges {
             return None;
         }
         let list = self.list.read();
-        let is_meant = |listed: &SoftPurge| listed.purge.is_about(url_of(key), response);
+        let is_covered = |listed: &SoftPurge| listed.purge.is_about(url_of(key), response);
         let stale =
-            list.iter().filter(|listed| is_meant(listed)).find_map(|listed| listed.purge.stale(response));
-        let may_retire = list.iter().any(|listed| can_go(listed, tombstones));
+            list.iter().filter(|listed| is_covered(listed)).find_map(|listed| listed.purge.stale(response));
+        let may_retire = list.iter().any(|listed| is_retirable(listed, tombstones));
         drop(list);
         if may_retire {
             retire(&mut self.list.write(), &self.newest, tombstones);
@@ -80,20 +80,20 @@ impl SoftPurges {
     }
 
     /// Marks all responses that a purge covers as stale.
-    pub(super) fn marked(&self, key: &str, variants: Variants, tombstones: &Tombstones) -> Variants {
+    pub(super) fn mark_all(&self, key: &str, variants: Variants, tombstones: &Tombstones) -> Variants {
         let newest = self.newest.load(Ordering::SeqCst);
         if variants.iter().all(|response| response.sequence() > newest) {
             return variants;
         }
         let as_taken = |response: &Arc<StoredResponse>| {
-            self.stale(key, response, tombstones).unwrap_or_else(|| Arc::clone(response))
+            self.mark(key, response, tombstones).unwrap_or_else(|| Arc::clone(response))
         };
         variants.iter().map(as_taken).collect()
     }
 
     /// Whether a fetch with this key and number began before a purge of its URL.
-    pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        let Place { key, url } = place.into();
+    pub(super) fn covers_key<'a>(&self, place: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let Resource { key, url } = place.into();
         let url_for = |purge: &Purge| if purge.is_about_keys() { url_of(key) } else { url };
         sequence <= self.newest.load(Ordering::SeqCst)
             && self.list.read().iter().any(|listed| {
@@ -104,7 +104,7 @@ impl SoftPurges {
     }
 }
 
-fn can_go(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
+fn is_retirable(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
     listed.is_swept && tombstones.oldest_fetch() > listed.sequence
 }
 
@@ -112,7 +112,7 @@ fn can_go(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
 /// since, and the retired purge no longer covers them.
 fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones) {
     let before = list.len();
-    list.retain(|listed| !can_go(listed, tombstones));
+    list.retain(|listed| !is_retirable(listed, tombstones));
     if list.len() < before {
         tombstones.note_retirement();
         newest.store(list.last().map_or(0, |listed| listed.sequence), Ordering::SeqCst);

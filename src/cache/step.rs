@@ -17,11 +17,11 @@ use http::{Method, Request, Response};
 
 use super::engine::{HttpCache, Inner};
 use super::fetching::Exchange;
-use super::flight::{Flight, FlightResult, Lead};
+use super::flight::{FlightKey, FlightLeader, FlightResult};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup};
-use super::pending::{Answer, Pending};
+use super::pending::{NextStep, Pending};
 use super::tombstones::{Fetch, Sequence};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -38,7 +38,7 @@ use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
 use crate::store::{Key, StoredResponse, Variants};
 
 /// How often a request waits again because a result was of no use to it. After that it fetches on its own.
-pub(super) const TURNS: u8 = 3;
+pub(super) const MAX_WAITS: u8 = 3;
 
 /// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
 pub(super) struct Found {
@@ -48,22 +48,31 @@ pub(super) struct Found {
 
 impl HttpCache {
     /// Returns the next step of a GET or HEAD without content. Never waits.
-    pub(crate) fn step(&self, target: CanonicalUrl, request: Request<()>, wakes: Wakes<'_>) -> Answer {
+    pub(crate) fn step(&self, target: CanonicalUrl, request: Request<()>, wakes: Wakes<'_>) -> NextStep {
         let (parts, ()) = request.into_parts();
         let mut headers = parts.headers;
-        let hop = self.inner.end_to_end(&parts.method, &mut headers);
+        let hop = self.inner.strip_fields(&parts.method, &mut headers);
         let via = received_over(parts.version, self.inner.via.as_ref());
         let said = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let on_interim = parts.extensions.get::<OnInterim>().cloned();
-        self.inner.step(Arc::new(incoming.until(hop.until(said)).telling(on_interim)), TURNS, wakes)
+        self.inner.step(
+            Arc::new(incoming.with_deadline(hop.until(said)).with_interim(on_interim)),
+            MAX_WAITS,
+            wakes,
+        )
     }
 }
 
 impl Inner {
-    /// Returns the next step of a request that may still wait `turns` times for other requests.
-    pub(super) fn step(self: &Arc<Self>, incoming: Arc<Incoming>, turns: u8, wakes: Wakes<'_>) -> Answer {
-        self.step_for(incoming, None, turns, wakes)
+    /// Returns the next step of a request that may still wait `waits_left` times for other requests.
+    pub(super) fn step(
+        self: &Arc<Self>,
+        incoming: Arc<Incoming>,
+        waits_left: u8,
+        wakes: Wakes<'_>,
+    ) -> NextStep {
+        self.step_for(incoming, None, waits_left, wakes)
     }
 
     /// Like [`step`](Self::step), for a request whose variant is known from the response of a flight that did not match.
@@ -71,14 +80,14 @@ impl Inner {
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
         variant: Option<Variant>,
-        turns: u8,
+        waits_left: u8,
         wakes: Wakes<'_>,
-    ) -> Answer {
+    ) -> NextStep {
         if incoming.is_for_origin() {
-            return self.pass_alone(&incoming, wakes());
+            return self.bypass_step(&incoming, wakes());
         }
-        if let Some(found) = self.find_at_once(&incoming.key) {
-            return self.decide(incoming, &found, variant, turns, wakes);
+        if let Some(found) = self.find_nonblocking(&incoming.key) {
+            return self.decide(incoming, &found, variant, waits_left, wakes);
         }
         // The store may block: a job does the lookup, and the decision follows.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
@@ -89,7 +98,7 @@ impl Inner {
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
-            Ok(found) => inner.decide(incoming, &found, variant, turns, &|| Arc::clone(&wake)),
+            Ok(found) => inner.decide(incoming, &found, variant, waits_left, &|| Arc::clone(&wake)),
             Err(refused) => {
                 Step::Serve(inner.refused(&incoming, &Plan::without_store(Forward::UriMiss), refused))
             }
@@ -103,9 +112,9 @@ impl Inner {
         incoming: Arc<Incoming>,
         found: &Found,
         variant: Option<Variant>,
-        turns: u8,
+        waits_left: u8,
         wakes: Wakes<'_>,
-    ) -> Answer {
+    ) -> NextStep {
         let now = self.clock.moment();
         let plan = match lookup(&found.variants, &incoming, &self.digest, now) {
             Lookup::Serve(stored, outcome) => {
@@ -121,12 +130,12 @@ impl Inner {
         // From here on the tombstones of all later invalidations are kept until the fetch ends.
         let is_valid = found.latest == self.store.tombstones().latest();
         let plan = if is_valid { plan } else { Plan::without_store(plan.why) };
-        let may_collapse = turns > 0
+        let may_collapse = waits_left > 0
             && incoming.may_collapse()
             && !plan.is_always_validated()
-            && !self.uncacheable.holds(&self.sharing_key(&incoming), now.wall());
+            && !self.uncacheable.contains(&self.sharing_key(&incoming), now.wall());
         if !may_collapse {
-            return self.fetch(incoming, plan, fetch, None, turns, wake);
+            return self.fetch(incoming, plan, fetch, None, waits_left, wake);
         }
         if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now.wall()) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
@@ -135,7 +144,7 @@ impl Inner {
         let by_stored =
             |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
-        let flight = Flight { key: incoming.key.clone(), variant };
+        let flight = FlightKey { key: incoming.key.clone(), variant };
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
@@ -143,10 +152,10 @@ impl Inner {
                     return Step::Serve(Ok(stale));
                 }
                 let plan = Arc::new(plan);
-                Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, turns, wake).again()
+                Pending::follower(Arc::clone(self), incoming, plan, fetch, waiter, waits_left, wake).check()
             }
             Role::Lead(leader, waiter) => {
-                self.fetch(incoming, plan, fetch, Some((leader, waiter)), turns, wake)
+                self.fetch(incoming, plan, fetch, Some((leader, waiter)), waits_left, wake)
             }
         }
     }
@@ -157,10 +166,10 @@ impl Inner {
         incoming: Arc<Incoming>,
         plan: Plan,
         fetch: Fetch,
-        lead: Option<(Lead, Waiter<FlightResult>)>,
-        turns: u8,
+        lead: Option<(FlightLeader, Waiter<FlightResult>)>,
+        waits_left: u8,
         wake: Wake,
-    ) -> Answer {
+    ) -> NextStep {
         let (slot, promise) = Slot::new(Arc::clone(&wake));
         let plan = Arc::new(plan);
         let (leader, waiter) = lead.unzip();
@@ -174,7 +183,7 @@ impl Inner {
                 if let Turn::Refused(refused) = turn {
                     if let Some(leader) = leader {
                         // The refusal concerns this request's client only: one of the followers leads the next fetch.
-                        leader.leave_with(FlightResult::GivenUp);
+                        leader.finish_and_release(FlightResult::GivenUp);
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused).into());
                 }
@@ -186,11 +195,12 @@ impl Inner {
                     }
                     response
                 });
-                promise.keep(made(response, &incoming.method, turn, &inner.ledger, &token));
+                promise.keep(prepare_for(response, &incoming.method, turn, &inner.ledger, &token));
             })
         };
-        let pending = Pending::own(Arc::clone(self), incoming, plan, slot, waiter, cancellation, turns, wake);
-        Step::Fetch(job, pending.waiting())
+        let pending =
+            Pending::own(Arc::clone(self), incoming, plan, slot, waiter, cancellation, waits_left, wake);
+        Step::Fetch(job, pending.into_waiting())
     }
 
     /// Fetches on a thread that may block.
@@ -198,14 +208,14 @@ impl Inner {
         self: &Arc<Self>,
         incoming: &Arc<Incoming>,
         plan: &Plan,
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
         exchange: Exchange,
     ) -> Result<Response<Body>> {
         let Some(leader) = leader else { return self.forward(incoming, plan, None, exchange) };
         // Another flight may have stored the response since this request's lookup.
         match self.look_up(incoming) {
             Lookup::Serve(stored, outcome) => {
-                leader.land(FlightResult::Stored);
+                leader.finish(FlightResult::Stored);
                 Ok(self.serve(&stored, incoming, outcome))
             }
             Lookup::Forward(plan) => self.forward(incoming, &plan, Some(leader), exchange),
@@ -213,7 +223,7 @@ impl Inner {
     }
 
     /// Sends a request to the origin past the store.
-    fn pass_alone(self: &Arc<Self>, incoming: &Arc<Incoming>, wake: Wake) -> Answer {
+    fn bypass_step(self: &Arc<Self>, incoming: &Arc<Incoming>, wake: Wake) -> NextStep {
         let cancellation = Cancellation::new();
         let (inner, token, incoming) = (Arc::clone(self), cancellation.clone(), Incoming::clone(incoming));
         let lane = Lane::Origin(incoming.target.origin());
@@ -222,14 +232,14 @@ impl Inner {
                 return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
-            let response = inner.pass(
-                incoming.into_passing(),
+            let response = inner.bypass(
+                incoming.into_bypass_request(),
                 Body::empty(),
                 Forward::Bypass,
                 Some(token.clone()),
                 None,
             );
-            made(response, &method, turn, &inner.ledger, &token)
+            prepare_for(response, &method, turn, &inner.ledger, &token)
         })
     }
 
@@ -286,7 +296,7 @@ impl Inner {
     }
 
     /// Like [`find`](Self::find), but returns `None` if the store would block.
-    pub(super) fn find_at_once(&self, key: &Key) -> Option<Found> {
+    pub(super) fn find_nonblocking(&self, key: &Key) -> Option<Found> {
         let latest = self.store.tombstones().latest();
         Some(Found { variants: self.store.at_once(key.as_str())?, latest })
     }
@@ -298,7 +308,7 @@ impl Inner {
 }
 
 /// Prepares a response for a thread that never blocks. A blocking caller reads the body itself.
-fn made(
+fn prepare_for(
     response: Result<Response<Body>>,
     method: &Method,
     turn: Turn,

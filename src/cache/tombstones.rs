@@ -26,13 +26,13 @@ use crate::store::{Key, StoredResponse, url_of};
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// How many tombstones are listed.
-const MOST: usize = 10_000;
+const MAX_TOMBSTONES: usize = 10_000;
 
 /// For how many origins "everything older is void" is remembered.
-const MOST_ORIGINS: usize = 1024;
+const MAX_ORIGINS: usize = 1024;
 
 /// How many tombstones may be for prefixes. Each lookup compares its URL with all of them.
-const MOST_PREFIXES: usize = 100;
+const MAX_PREFIXES: usize = 100;
 
 /// A number in the sequence of fetches and invalidations. Numbers grow with the system clock, so that the numbers of an
 /// earlier process are smaller.
@@ -48,8 +48,8 @@ pub(crate) struct Tombstones {
     retirements: AtomicU64,
     state: RwLock<State>,
     digest: RandomState,
-    most: usize,
-    most_prefixes: usize,
+    max_tombstones: usize,
+    max_prefixes: usize,
 }
 
 #[derive(Default)]
@@ -62,10 +62,10 @@ struct State {
     /// The newest tombstone for each digest of a URL, key or group.
     exact: HashMap<u64, Sequence>,
     prefixes: Vec<(Box<str>, Sequence)>,
-    /// For each origin, all responses up to this number are void: see [`State::forget_the_oldest`].
+    /// For each origin, all responses up to this number are void: see [`State::widen_oldest`].
     origins: HashMap<u64, Sequence>,
     /// The length of the list above which it is searched for tombstones to retire.
-    enough: usize,
+    search_threshold: usize,
     /// All responses up to this number are void.
     all: Sequence,
     /// No fetch up to this number may store its response.
@@ -74,13 +74,13 @@ struct State {
 
 struct Tombstone {
     sequence: Sequence,
-    what: What,
+    scope: Scope,
     /// Whether the store has removed the responses that this tombstone covers.
     is_swept: bool,
 }
 
 #[derive(Clone)]
-enum What {
+enum Scope {
     Exact(u64),
     /// The digests of the group and of its origin.
     Group(u64, u64),
@@ -90,25 +90,25 @@ enum What {
 
 /// A key, and the URL of the response that is stored or fetched under the key.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Resource<'a> {
     pub(super) key: &'a str,
     pub(super) url: &'a str,
 }
 
-impl<'a> From<&'a str> for Place<'a> {
+impl<'a> From<&'a str> for Resource<'a> {
     /// Takes the URL from the key.
     fn from(key: &'a str) -> Self {
         Self { key, url: url_of(key) }
     }
 }
 
-impl<'a> From<&'a Incoming> for Place<'a> {
+impl<'a> From<&'a Incoming> for Resource<'a> {
     fn from(incoming: &'a Incoming) -> Self {
         Self { key: incoming.key.as_str(), url: incoming.target.as_str() }
     }
 }
 
-impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Place<'a> {
+impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Resource<'a> {
     fn from((key, target): (&'a Key, &'a CanonicalUrl)) -> Self {
         Self { key: key.as_str(), url: target.as_str() }
     }
@@ -142,15 +142,15 @@ impl Drop for Fetch {
 
 impl Default for Tombstones {
     fn default() -> Self {
-        Self::with_most(MOST, MOST_PREFIXES)
+        Self::with_limits(MAX_TOMBSTONES, MAX_PREFIXES)
     }
 }
 
 impl Tombstones {
-    fn with_most(most: usize, most_prefixes: usize) -> Self {
+    fn with_limits(max_tombstones: usize, max_prefixes: usize) -> Self {
         let [newest, latest, retirements] = [const { AtomicU64::new(0) }; 3];
         let state = RwLock::default();
-        Self { newest, latest, retirements, state, digest: RandomState::new(), most, most_prefixes }
+        Self { newest, latest, retirements, state, digest: RandomState::new(), max_tombstones, max_prefixes }
     }
 
     /// Returns the number of the last invalidation. If it is the same before a lookup and after the start of a fetch, the
@@ -171,7 +171,7 @@ impl Tombstones {
     }
 
     /// Returns the next number of the sequence.
-    pub(super) fn number(&self, now: SystemTime) -> Sequence {
+    pub(super) fn next_sequence(&self, now: SystemTime) -> Sequence {
         self.state.write().next(now)
     }
 
@@ -191,30 +191,30 @@ impl Tombstones {
 
     /// Voids the responses under a key; returns the number of the tombstone.
     pub(super) fn add_key(&self, key: &Key, now: SystemTime) -> Sequence {
-        self.add(What::Exact(self.of_key(key.as_str())), now)
+        self.add(Scope::Exact(self.of_key(key.as_str())), now)
     }
 
     /// Voids the responses of the URL's origin in this group; returns the number of the tombstone.
     pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) -> Sequence {
-        self.add(What::Group(self.of_group(url, name), self.of_origin(url)), now)
+        self.add(Scope::Group(self.of_group(url, name), self.of_origin(url)), now)
     }
 
     /// Voids the responses that a purge selects; returns the number of the tombstone.
     pub(super) fn add_purge(&self, purge: &Purge, now: SystemTime) -> Sequence {
-        let what = match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name())
-        {
-            (Some(url), ..) => What::Exact(self.of_url(url)),
-            (_, Some(prefix), ..) => What::Prefix(prefix.into()),
-            (_, _, Some(origin), Some(name)) => {
-                What::Group(self.of_group(origin, name.as_bytes()), self.of_origin(origin))
-            }
-            _ => What::All,
-        };
-        self.add(what, now)
+        let scope =
+            match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name()) {
+                (Some(url), ..) => Scope::Exact(self.of_url(url)),
+                (_, Some(prefix), ..) => Scope::Prefix(prefix.into()),
+                (_, _, Some(origin), Some(name)) => {
+                    Scope::Group(self.of_group(origin, name.as_bytes()), self.of_origin(origin))
+                }
+                _ => Scope::All,
+            };
+        self.add(scope, now)
     }
 
     /// Notes that the store has removed the responses that this tombstone covers.
-    pub(super) fn sweep(&self, sequence: Sequence) {
+    pub(super) fn note_swept(&self, sequence: Sequence) {
         let mut state = self.state.write();
         if let Some(swept) = state.list.iter_mut().find(|tombstone| tombstone.sequence == sequence) {
             swept.is_swept = true;
@@ -223,24 +223,26 @@ impl Tombstones {
     }
 
     /// Whether a tombstone voids a stored response.
-    pub(super) fn cover(&self, key: &str, response: &StoredResponse) -> bool {
-        let place = Place { key, url: response.url().unwrap_or_else(|| url_of(key)) };
-        self.cover_fetched(place, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
+    pub(super) fn covers(&self, key: &str, response: &StoredResponse) -> bool {
+        let resource = Resource { key, url: response.url().unwrap_or_else(|| url_of(key)) };
+        self.covers_fetched(resource, response.sequence(), || {
+            cache_groups::names(response.values(&CACHE_GROUPS))
+        })
     }
 
     /// Whether a tombstone voids the response of the fetch with this number. Its fields give its groups.
-    pub(super) fn cover_fields<'a>(
+    pub(super) fn covers_fields<'a>(
         &self,
-        place: impl Into<Place<'a>>,
+        resource: impl Into<Resource<'a>>,
         sequence: Sequence,
         fields: &HeaderMap,
     ) -> bool {
-        self.cover_fetched(place.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
+        self.covers_fetched(resource.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
     }
 
     /// Whether later requests must not share the fetch with this key and number.
-    pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        self.cover_fetched(place.into(), sequence, Vec::new)
+    pub(super) fn covers_key<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        self.covers_fetched(resource.into(), sequence, Vec::new)
     }
 
     /// Whether the fetch with this number must not store its response, whatever that is.
@@ -248,9 +250,9 @@ impl Tombstones {
         sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
     }
 
-    fn cover_fetched(
+    fn covers_fetched(
         &self,
-        Place { key, url }: Place<'_>,
+        Resource { key, url }: Resource<'_>,
         sequence: Sequence,
         groups: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> bool {
@@ -268,21 +270,21 @@ impl Tombstones {
             || groups().iter().any(|name| is_later(self.of_group(url, name)))
     }
 
-    fn add(&self, what: What, now: SystemTime) -> Sequence {
+    fn add(&self, scope: Scope, now: SystemTime) -> Sequence {
         let mut state = self.state.write();
         let sequence = state.next(now);
-        match &what {
-            What::Exact(digest) | What::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
-            What::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
-            What::All => state.all = sequence,
+        match &scope {
+            Scope::Exact(digest) | Scope::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
+            Scope::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
+            Scope::All => state.all = sequence,
         }
-        state.list.push_back(Tombstone { sequence, what, is_swept: false });
-        if state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
+        state.list.push_back(Tombstone { sequence, scope, is_swept: false });
+        if state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
             self.retirements.fetch_add(1, Ordering::SeqCst);
-            state.remove_all_that_can_go();
+            state.remove_retirable();
         }
-        while state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
-            state.forget_the_oldest();
+        while state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
+            state.widen_oldest();
         }
         self.newest.store(sequence, Ordering::SeqCst);
         self.latest.store(sequence, Ordering::SeqCst);
@@ -293,11 +295,13 @@ impl Tombstones {
     /// Retires tombstones that can no longer cover any response.
     fn retire(&self, state: &mut State) {
         let first = state.list.front();
-        if !first.is_some_and(|tombstone| state.can_go(tombstone)) && state.list.len() <= state.enough {
+        if !first.is_some_and(|tombstone| state.is_retirable(tombstone))
+            && state.list.len() <= state.search_threshold
+        {
             return;
         }
         self.retirements.fetch_add(1, Ordering::SeqCst);
-        state.remove_all_that_can_go();
+        state.remove_retirable();
         let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
         let of_origins = state.origins.values().copied().max().unwrap_or(0);
         self.newest.store(newest.max(state.all).max(state.unstorable).max(of_origins), Ordering::SeqCst);
@@ -328,7 +332,7 @@ impl State {
     }
 
     /// Whether a tombstone can no longer cover any response, or a later one covers the same.
-    fn can_go(&self, tombstone: &Tombstone) -> bool {
+    fn is_retirable(&self, tombstone: &Tombstone) -> bool {
         let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
         is_done || !self.is_the_latest(tombstone)
     }
@@ -339,48 +343,48 @@ impl State {
 
     /// Whether no later tombstone covers the same.
     fn is_the_latest(&self, tombstone: &Tombstone) -> bool {
-        match &tombstone.what {
-            What::Exact(digest) | What::Group(digest, _) => {
+        match &tombstone.scope {
+            Scope::Exact(digest) | Scope::Group(digest, _) => {
                 self.exact.get(digest) == Some(&tombstone.sequence)
             }
-            What::Prefix(_) | What::All => true,
+            Scope::Prefix(_) | Scope::All => true,
         }
     }
 
-    /// Removes retired tombstones. Doubling `enough` amortises the cost of the search.
-    fn remove_all_that_can_go(&mut self) {
+    /// Removes retired tombstones. Doubling `search_threshold` amortises the cost of the search.
+    fn remove_retirable(&mut self) {
         let list = std::mem::take(&mut self.list);
         for tombstone in list {
-            if self.can_go(&tombstone) {
+            if self.is_retirable(&tombstone) {
                 self.remove(&tombstone);
             } else {
                 self.list.push_back(tombstone);
             }
         }
-        self.enough = (2 * self.list.len()).max(64);
+        self.search_threshold = (2 * self.list.len()).max(64);
     }
 
     fn remove(&mut self, tombstone: &Tombstone) {
-        match &tombstone.what {
-            What::Exact(digest) | What::Group(digest, _) if self.is_the_latest(tombstone) => {
+        match &tombstone.scope {
+            Scope::Exact(digest) | Scope::Group(digest, _) if self.is_the_latest(tombstone) => {
                 self.exact.remove(digest);
             }
-            What::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
-            What::All if self.all == tombstone.sequence => self.all = 0,
-            What::Exact(_) | What::Group(..) | What::All => {}
+            Scope::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
+            Scope::All if self.all == tombstone.sequence => self.all = 0,
+            Scope::Exact(_) | Scope::Group(..) | Scope::All => {}
         }
     }
 
     /// Replaces the oldest tombstone by a wider one that takes no room in the list. A group is widened to its origin only, so
     /// that one origin cannot void the responses of others.
-    fn forget_the_oldest(&mut self) {
+    fn widen_oldest(&mut self) {
         let Some(oldest) = self.list.pop_front() else { return };
         self.remove(&oldest);
         self.unstorable = self.unstorable.max(oldest.sequence);
-        match oldest.what {
+        match oldest.scope {
             _ if oldest.is_swept => {}
-            What::Group(_, origin)
-                if self.origins.len() < MOST_ORIGINS || self.origins.contains_key(&origin) =>
+            Scope::Group(_, origin)
+                if self.origins.len() < MAX_ORIGINS || self.origins.contains_key(&origin) =>
             {
                 self.origins.insert(origin, oldest.sequence);
             }

@@ -43,7 +43,7 @@ impl Unstored {
         drop(forgotten);
     }
 
-    pub(super) fn of(&self, key: &Key) -> Option<LastFetch> {
+    pub(super) fn get(&self, key: &Key) -> Option<LastFetch> {
         self.0.lock().peek(key).copied()
     }
 }
@@ -55,14 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_ones_are_remembered() {
+    fn only_the_most_recent_keys_are_remembered() {
         let unstored = Unstored::default();
         let key = |number: usize| Key::new(&format!("http://h/{number}"));
         for number in 0..=CAPACITY {
             unstored.remember(&key(number), NotStored::NoStore, StatusCode::OK, UNIX_EPOCH);
         }
-        assert!(unstored.of(&key(0)).is_none() && unstored.of(&key(1)).is_some());
+        assert!(unstored.get(&key(0)).is_none() && unstored.get(&key(1)).is_some());
         unstored.forget(&key(1));
-        assert!(unstored.of(&key(1)).is_none());
+        assert!(unstored.get(&key(1)).is_none());
     }
 }

@@ -11,7 +11,7 @@ fn target(url: &str) -> CanonicalUrl {
 }
 
 #[test]
-fn a_failed_connection_is_its_origins_and_a_failed_response_its_keys() {
+fn a_failed_connection_counts_for_the_origin_and_a_failed_response_for_the_key() {
     let (a, b) = (target("http://h/a"), target("http://h/b"));
     let key = |target: &CanonicalUrl| Key::new(target.as_str());
     let failed = |kind| Error::new(kind, "failed");
@@ -31,7 +31,7 @@ fn a_failed_connection_is_its_origins_and_a_failed_response_its_keys() {
 }
 
 #[test]
-fn what_the_request_brought_about_is_not_remembered() {
+fn failures_caused_by_the_request_are_not_remembered() {
     let failures = Failures::default();
     let a = target("http://h/a");
     for kind in [ErrorKind::BadRequest, ErrorKind::Forbidden, ErrorKind::OriginBusy, ErrorKind::Loop] {

@@ -16,17 +16,17 @@ pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     }
     state.is_driven = true;
     drop(state);
-    let driving = Driving { fill: Arc::clone(fill), has_run: false };
-    Some(Box::new(move || driving.run()))
+    let guard = DriverGuard { fill: Arc::clone(fill), has_run: false };
+    Some(Box::new(move || guard.run()))
 }
 
 /// Marks the fill as driven until it is dropped.
-struct Driving {
+struct DriverGuard {
     fill: Arc<Fill>,
     has_run: bool,
 }
 
-impl Driving {
+impl DriverGuard {
     /// Reads from the source until its end, as long as the body has readers or little of it is missing. If the body is a
     /// window ahead of its slowest reader and no reader waits, the driver returns and a later reader starts another one. So
     /// slow readers do not occupy a thread.
@@ -55,7 +55,7 @@ impl Driving {
     }
 }
 
-impl Drop for Driving {
+impl Drop for DriverGuard {
     fn drop(&mut self) {
         let mut state = self.fill.state.lock();
         state.is_driven = false;

@@ -41,7 +41,7 @@ impl Kept {
     }
 
     /// Drops the pieces before a position.
-    pub(super) fn forget_before(&mut self, position: u64) {
+    pub(super) fn drop_before(&mut self, position: u64) {
         while self.pieces.front().is_some_and(|(at, bytes)| at + bytes.len() as u64 <= position) {
             self.pieces.pop_front();
         }
@@ -72,18 +72,18 @@ mod tests {
             [Some(&b"abc"[..]), Some(b"bc"), Some(b"c"), Some(b"d"), Some(b"ef"), Some(b"f"), None];
         assert_eq!(found, expected);
         assert_eq!(kept.pieces(), "abcdef");
-        kept.forget_before(3);
+        kept.drop_before(3);
         assert_eq!((kept.start(), rest(&kept, 2), rest(&kept, 3)), (Some(3), None, Some(&b"d"[..])));
     }
 
     #[test]
-    fn a_longer_piece_takes_the_place_of_the_last() {
+    fn a_longer_piece_replaces_the_last() {
         let mut kept = Kept::default();
         kept.push(0, Bytes::from_static(b"abc"));
         kept.push(3, Bytes::from_static(b"d"));
         kept.push(3, Bytes::from_static(b"def"));
         assert_eq!((kept.pieces().iter().count(), rest(&kept, 4)), (2, Some(&b"ef"[..])));
-        kept.forget_before(6);
+        kept.drop_before(6);
         kept.push(3, Bytes::from_static(b"defg"));
         assert_eq!(rest(&kept, 6), Some(&b"g"[..]));
     }

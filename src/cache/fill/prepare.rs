@@ -55,9 +55,9 @@ pub(crate) fn prepared(
     }
     let response = Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
     match driver {
-        None if is_short => whole(response).into(),
+        None if is_short => collected(response).into(),
         driver => {
-            let collecting = is_short.then_some(Collecting { until, whole, abandon });
+            let collecting = is_short.then_some(Collecting { until, whole: collected, abandon });
             Made { result: response, driver, collecting }
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn prepared(
 
 /// Joins the response with its complete body, and adds the digest if the client requested one. If the body has not ended,
 /// returns the response unchanged.
-fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
+fn collected(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response?.into_parts();
     let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
     let (mut stream, length) = match body.into_growing() {
@@ -75,7 +75,7 @@ fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Erro
     if !stream.wait_for_end(Instant::now()) {
         return Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
     }
-    let pieces = ready(&mut *stream)?;
+    let pieces = read_ready(&mut *stream)?;
     if wants_digest && !pieces.is_empty() {
         protocol::announce_digest(&mut parts.headers, Digest::of_pieces(&pieces));
     }
@@ -100,7 +100,7 @@ fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Bo
 }
 
 /// Returns all bytes of a stream that has ended.
-fn ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
+fn read_ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let wake: Wake = Arc::new(|| ());
     let mut pieces = Vec::new();
     loop {

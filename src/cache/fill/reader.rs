@@ -65,7 +65,7 @@ impl Read for FillReader {
 
 impl Growing for FillReader {
     fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
-        let grown = self.fill.read_at_once(self.reader, self.position, most, wake)?;
+        let grown = self.fill.read_nonblocking(self.reader, self.position, most, wake)?;
         if let Grown::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;
         }
@@ -86,12 +86,12 @@ impl Growing for FillReader {
     }
 
     fn abandon(self: Box<Self>) {
-        self.fill.leave(self.reader, false);
+        self.fill.remove_reader(self.reader, false);
     }
 }
 
 impl Drop for FillReader {
     fn drop(&mut self) {
-        self.fill.leave(self.reader, true);
+        self.fill.remove_reader(self.reader, true);
     }
 }

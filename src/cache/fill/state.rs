@@ -108,28 +108,28 @@ impl State {
     }
 
     /// Gives up storing the body. Returns the unused commit.
-    pub(super) fn keep_no_more(&mut self) -> Option<Commit> {
+    pub(super) fn stop_keeping(&mut self) -> Option<Commit> {
         self.keeps_all = false;
-        self.forget_read();
+        self.drop_read();
         self.commit.take()
     }
 
     /// Notes the position of a reader.
-    pub(super) fn moved(&mut self, reader: u64, at: u64) {
+    pub(super) fn note_position(&mut self, reader: u64, at: u64) {
         if let Some(position) = self.readers.iter_mut().find(|position| position.reader == reader) {
             position.at = at;
         }
-        self.forget_read();
+        self.drop_read();
     }
 
     /// Drops the bytes that every reader has read, unless the body is stored.
-    pub(super) fn forget_read(&mut self) {
+    pub(super) fn drop_read(&mut self) {
         if !self.keeps_all {
-            self.kept.forget_before(self.slowest());
+            self.kept.drop_before(self.slowest_position());
         }
     }
 
-    pub(super) fn wake_later(&mut self, reader: u64, wake: &Wake) {
+    pub(super) fn register_wake(&mut self, reader: u64, wake: &Wake) {
         if let Some(position) = self.readers.iter_mut().find(|position| position.reader == reader) {
             position.wake = Some(Arc::clone(wake));
         }
@@ -142,30 +142,30 @@ impl State {
 
     /// Removes the slowest readers, if another reader has read everything and waits for more. Returns the wake-up calls of
     /// the removed readers.
-    pub(super) fn cut_slowest(&mut self) -> Option<Vec<Wake>> {
-        let slowest = self.slowest();
-        if slowest == self.received || !self.is_waited_for() {
+    pub(super) fn disconnect_slowest(&mut self) -> Option<Vec<Wake>> {
+        let slowest = self.slowest_position();
+        if slowest == self.received || !self.has_waiting_reader() {
             return None;
         }
         let (cut, others) = mem::take(&mut self.readers).into_iter().partition(|reader| reader.at == slowest);
         self.readers = others;
-        self.forget_read();
+        self.drop_read();
         let cut: Vec<Position> = cut;
         Some(cut.into_iter().filter_map(|position| position.wake).collect())
     }
 
     /// Whether some reader has read everything that has arrived.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(super) fn has_waiting_reader(&self) -> bool {
         self.readers.iter().any(|position| position.at == self.received)
     }
 
-    pub(super) fn slowest(&self) -> u64 {
+    pub(super) fn slowest_position(&self) -> u64 {
         self.readers.iter().map(|position| position.at).min().unwrap_or(self.received)
     }
 
     /// Returns how the memory is accounted for once this many bytes have arrived.
     pub(super) fn room_for(&self, received: u64) -> Room {
-        let ahead = received - self.slowest();
+        let ahead = received - self.slowest_position();
         if ahead < WINDOW + PIECE as u64 {
             Room::Window
         } else if ahead < WINDOW + BACKLOG {
@@ -177,7 +177,7 @@ impl State {
 
     /// Whether the source is not read until the readers have caught up.
     pub(super) fn is_far_ahead(&self) -> bool {
-        !self.keeps_all && self.received - self.slowest() >= WINDOW && !self.is_waited_for()
+        !self.keeps_all && self.received - self.slowest_position() >= WINDOW && !self.has_waiting_reader()
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -103,7 +103,7 @@ impl Fill {
             if let Some((bytes, skip)) = state.kept.at(position) {
                 let count = out.len().min(bytes.len() - skip);
                 out[..count].copy_from_slice(&bytes[skip..skip + count]);
-                state.moved(reader, position + count as u64);
+                state.note_position(reader, position + count as u64);
                 return Ok(count);
             }
             match &state.progress {
@@ -116,7 +116,7 @@ impl Fill {
     }
 
     /// Reads for a reader that never blocks: at most `most` bytes that are in memory, in one piece.
-    pub(super) fn read_at_once(
+    pub(super) fn read_nonblocking(
         &self,
         reader: u64,
         position: u64,
@@ -127,14 +127,14 @@ impl Fill {
         state.check_admitted(reader)?;
         if let Some((bytes, skip)) = state.kept.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
-            state.moved(reader, position + bytes.len() as u64);
+            state.note_position(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         match &state.progress {
             Progress::Ended(Ok(())) => Ok(Grown::End),
             Progress::Ended(Err(failure)) => Err(failure.to_error()),
             Progress::Idle(_) | Progress::Busy => {
-                state.wake_later(reader, wake);
+                state.register_wake(reader, wake);
                 Ok(Grown::Pending)
             }
         }
@@ -156,7 +156,7 @@ impl Fill {
     }
 
     /// Wakes all readers after a change.
-    pub(super) fn tell(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let wakes = state.take_wakes();
         drop(state);
         self.changed.notify_all();
@@ -167,7 +167,7 @@ impl Fill {
 
     /// Removes a reader. If no driver reads the body, the last reader that `may_finish` reads the rest if little is missing.
     /// Any other body without readers is given up, and its transfer is cancelled.
-    pub(super) fn leave(&self, reader: u64, may_finish: bool) {
+    pub(super) fn remove_reader(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
         let deadline = Instant::now() + FINISHING;
@@ -184,7 +184,7 @@ impl Fill {
             reads += 1;
         }
         state.readers.retain(|position| position.reader != reader);
-        state.forget_read();
+        state.drop_read();
         if !state.is_driven {
             return self.give_up_unread(state);
         }
@@ -193,7 +193,7 @@ impl Fill {
         state.is_cancelled |= is_unread && !is_left_to_driver;
         // The driver may still run for a while, but no reader may join a cancelled transfer.
         let unused = if state.is_cancelled { state.commit.take() } else { None };
-        self.tell_cancelled(state);
+        self.wake_and_cancel(state);
         drop(unused);
     }
 
@@ -208,14 +208,14 @@ impl Fill {
                 state.commit.take(),
             )
         });
-        self.tell_cancelled(state);
+        self.wake_and_cancel(state);
         drop(unused);
     }
 
     /// Wakes all readers, and cancels the transfer at the origin if the fill is cancelled.
-    fn tell_cancelled(&self, state: MutexGuard<'_, State>) {
+    fn wake_and_cancel(&self, state: MutexGuard<'_, State>) {
         let is_cancelled = state.is_cancelled;
-        self.tell(state);
+        self.wake_readers(state);
         if is_cancelled {
             self.cancellation.cancel();
         }
@@ -237,13 +237,13 @@ impl Fill {
             unreachable!("only an idle source is read");
         };
         MutexGuard::unlocked(state, || {
-            let mut turn = Turn { fill: self, next: None };
-            turn.next = Some(self.step(source));
+            let mut guard = ReadGuard { fill: self, next: None };
+            guard.next = Some(self.read_piece(source));
         });
     }
 
     /// Reads from the source once and returns the new progress.
-    fn step(&self, mut source: Box<Source>) -> Progress {
+    fn read_piece(&self, mut source: Box<Source>) -> Progress {
         let count = loop {
             match source.body.read(&mut source.buffer) {
                 Ok(count) => break count,
@@ -266,7 +266,7 @@ impl Fill {
         let piece = merged(last.as_ref(), read).unwrap_or_else(|| read.into());
         drop(last);
         let at = received - piece.len() as u64;
-        let piece = self.enter(piece, received);
+        let piece = self.account(piece, received);
 
         let mut state = self.state.lock();
         state.is_whole = count == 0 || self.length == Some(received);
@@ -291,13 +291,13 @@ impl Fill {
         }
         state.received = received;
         state.kept.push(at, piece);
-        state.forget_read();
+        state.drop_read();
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
     /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body is not
     /// stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
-    fn enter(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
+    fn account(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
             if received <= self.limit {
@@ -306,7 +306,7 @@ impl Fill {
                     Err(refused) => piece = refused,
                 }
             }
-            let uncommitted = self.state.lock().keep_no_more();
+            let uncommitted = self.state.lock().stop_keeping();
             drop(uncommitted);
         }
         loop {
@@ -319,7 +319,7 @@ impl Fill {
                 },
                 Room::None => {}
             }
-            let cut = self.state.lock().cut_slowest();
+            let cut = self.state.lock().disconnect_slowest();
             let Some(wakes) = cut else { return self.ledger.share(Use::Windows, piece) };
             self.changed.notify_all();
             wakes.into_iter().for_each(|wake| wake());
@@ -341,12 +341,12 @@ impl Fill {
 }
 
 /// One read from the source. However it ends, even by a panic, the other readers continue.
-struct Turn<'a> {
+struct ReadGuard<'a> {
     fill: &'a Fill,
     next: Option<Progress>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         let next = self.next.take().unwrap_or_else(|| {
             Progress::Ended(Err(Failure::new(ErrorKind::Io, "reading the body panicked")))
@@ -355,7 +355,7 @@ impl Drop for Turn<'_> {
         let has_ended = matches!(next, Progress::Ended(_));
         let unused = if has_ended { state.commit.take() } else { None };
         state.progress = next;
-        self.fill.tell(state);
+        self.fill.wake_readers(state);
         drop(unused);
     }
 }

@@ -1,6 +1,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{AGE, CACHE_CONTROL};
+use http::{HeaderMap, StatusCode};
 
 use super::*;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
@@ -10,7 +11,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn limited(control: &str, told: u64, longest: u64) -> Validity {
+fn limited(control: &str, ttl: u64, longest: u64) -> Validity {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, control.parse().unwrap());
     headers.insert(AGE, 30.into());
@@ -19,7 +20,7 @@ fn limited(control: &str, told: u64, longest: u64) -> Validity {
     let mut validity = validity(StatusCode::OK, &headers, &directives, times, &rules);
     NearRules { longest: Duration::from_secs(longest) }.limit(
         &mut validity,
-        Duration::from_secs(told),
+        Duration::from_secs(ttl),
         times,
         &rules,
     );
@@ -33,8 +34,8 @@ fn rules() -> Rules {
 /// Each row: the origin's Cache-Control, the owner's `ttl`, and the longest time without asking; then until when the
 /// response is fresh, and until when it is served if the owner cannot be asked.
 #[test]
-fn freshness_is_what_the_owner_told() {
-    for (control, told, longest, fresh_until, served_until) in [
+fn freshness_follows_the_owners_ttl() {
+    for (control, ttl, longest, fresh_until, served_until) in [
         // The exchange took a second.
         ("max-age=600", 20, 60, 119, 119),
         // The owner stores the response for less, or for more, time than the fields specify.
@@ -48,23 +49,27 @@ fn freshness_is_what_the_owner_told() {
         ("max-age=600, stale-while-revalidate=7", 20, 60, 119, 119),
         ("max-age=600", 1, 60, 100, 100),
     ] {
-        let validity = limited(control, told, longest);
+        let validity = limited(control, ttl, longest);
         let is_fresh = |seconds: u64| validity.is_fresh(at(seconds));
-        assert!(is_fresh(fresh_until - 1) || fresh_until == 100, "{control} {told} {longest}");
-        assert!(!is_fresh(fresh_until), "{control} {told} {longest}");
+        assert!(is_fresh(fresh_until - 1) || fresh_until == 100, "{control} {ttl} {longest}");
+        assert!(!is_fresh(fresh_until), "{control} {ttl} {longest}");
         let is_served = |seconds| {
             let (asked, rules) = (RequestDirectives::default(), rules());
             is_fresh(seconds) || may_serve_on_error(StatusCode::OK, &validity, &asked, &rules, at(seconds))
         };
-        assert!(is_served(served_until), "{control} {told} {longest}");
-        assert!(!is_served(served_until + 1), "{control} {told} {longest}");
+        assert!(is_served(served_until), "{control} {ttl} {longest}");
+        assert!(!is_served(served_until + 1), "{control} {ttl} {longest}");
         assert!(validity.stale_while_revalidate.is_zero());
-        assert_eq!(validity.age(at(100)), Duration::from_secs(31), "the owner's age, and the way");
+        assert_eq!(
+            validity.age(at(100)),
+            Duration::from_secs(31),
+            "the owner's age plus the duration of the exchange"
+        );
     }
 }
 
 #[test]
-fn what_is_not_to_be_used_without_asking_is_not() {
+fn no_cache_prohibits_use_without_validation() {
     let validity = limited("max-age=600, no-cache", 50, 10);
     assert!(validity.no_cache);
     let asked = RequestDirectives::default();

@@ -32,7 +32,7 @@ fn several_parts_are_one_multipart_body() {
 }
 
 #[test]
-fn several_parts_of_many_pieces_are_a_list_of_them() {
+fn ranges_of_many_pieces_share_all_pieces() {
     let pieces: Pieces = (0..1_000).map(|_| Bytes::from_static(&[b'x'; 1_000])).collect();
     let Slice::Several { body, .. } = super::slice(b"bytes=0-399999,600000-", &pieces, None) else {
         panic!("several parts")
@@ -41,7 +41,7 @@ fn several_parts_of_many_pieces_are_a_list_of_them() {
 }
 
 #[test]
-fn what_does_not_exist_is_said_to() {
+fn an_unsatisfiable_range_is_reported() {
     let Slice::Unsatisfiable { content_range } = slice(b"bytes=10-", &WHOLE, None) else { panic!("416") };
     assert_eq!(content_range, "bytes */10");
     assert!(matches!(slice(b"lines=1-2", &WHOLE, None), Slice::Whole));

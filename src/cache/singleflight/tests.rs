@@ -29,20 +29,20 @@ fn follow<T: Clone>(flights: &Flights<u32, T>, wake: &Wake) -> Waiter<T> {
 }
 
 #[test]
-fn followers_get_what_the_leader_lands_however_late_they_join() {
+fn followers_get_the_result_however_late_they_join() {
     let flights = Flights::new();
     let (leader, own) = lead(&flights);
     let (wake, woken) = wake();
     let early = follow(&flights, &wake);
     assert!(leader.has_followers());
-    assert_eq!(early.landing(), Landing::Pending);
-    leader.land("done");
+    assert_eq!(early.state(), FlightState::Pending);
+    leader.finish("done");
     assert_eq!(woken.load(Ordering::Relaxed), 1);
     let late = follow(&flights, &wake);
     for waiter in [own, early, late] {
-        assert_eq!(waiter.landing(), Landing::With("done"));
+        assert_eq!(waiter.state(), FlightState::Finished("done"));
     }
-    leader.land("again");
+    leader.finish("again");
     drop(leader);
     assert_eq!(woken.load(Ordering::Relaxed), 1);
     drop(lead(&flights));
@@ -59,12 +59,12 @@ fn a_leader_that_panics_releases_its_followers() {
         panic!("the work failed");
     });
     assert!(panicked.join().is_err());
-    assert_eq!((follower.landing(), woken.load(Ordering::Relaxed)), (Landing::Abandoned, 1));
+    assert_eq!((follower.state(), woken.load(Ordering::Relaxed)), (FlightState::Abandoned, 1));
     drop(lead(&flights));
 }
 
 #[test]
-fn a_flight_that_nobody_waits_for_is_cancelled_and_not_joined() {
+fn a_flight_without_waiters_is_cancelled_and_not_joined() {
     let flights: Flights<u32, ()> = Flights::new();
     let (leader, own) = lead(&flights);
     let follower = follow(&flights, &wake().0);
@@ -79,7 +79,7 @@ fn a_flight_that_nobody_waits_for_is_cancelled_and_not_joined() {
 }
 
 #[test]
-fn one_that_is_left_running_or_has_landed_is_not_cancelled() {
+fn a_flight_left_running_or_finished_is_not_cancelled() {
     let flights = Flights::new();
     let (leader, own) = lead(&flights);
     own.leave_running();
@@ -87,27 +87,27 @@ fn one_that_is_left_running_or_has_landed_is_not_cancelled() {
     assert!(!leader.cancellation().is_cancelled());
     drop(leader);
     let (leader, own) = lead(&flights);
-    leader.land(());
+    leader.finish(());
     drop(own);
     assert!(!leader.cancellation().is_cancelled());
 }
 
 #[test]
-fn one_that_is_of_another_time_is_not_joined() {
+fn a_flight_with_an_unacceptable_sequence_is_not_joined() {
     let flights = Flights::new();
     let (old, _own) = lead(&flights);
     let Role::Lead(new, _waiter) = flights.join(1, 5, |sequence| sequence > 3, &wake().0) else {
         panic!("the flight is not joinable")
     };
-    old.land("old");
+    old.finish("old");
     drop(old);
     let follower = follow(&flights, &wake().0);
-    new.land("new");
-    assert_eq!(follower.landing(), Landing::With("new"));
+    new.finish("new");
+    assert_eq!(follower.state(), FlightState::Finished("new"));
 }
 
 #[test]
-fn what_keeps_a_result_goes_with_the_last_one_who_waits_or_with_the_leader() {
+fn a_keeper_is_dropped_with_the_last_waiter_or_the_leader() {
     struct Held(Arc<AtomicUsize>);
     impl Drop for Held {
         fn drop(&mut self) {
@@ -119,7 +119,7 @@ fn what_keeps_a_result_goes_with_the_last_one_who_waits_or_with_the_leader() {
         let (leader, own) = lead(&flights);
         let follower = follow(&flights, &wake().0);
         drop(own);
-        leader.land_with((), Box::new(Held(Arc::clone(&gone))));
+        leader.finish_keeping((), Box::new(Held(Arc::clone(&gone))));
         assert_eq!(gone.load(Ordering::Relaxed), 0);
         if is_left_running {
             follower.leave_running();

@@ -36,18 +36,18 @@ fn stored(sequence: Sequence) -> StoredResponse {
 }
 
 #[test]
-fn a_purge_is_compared_until_the_store_has_marked_all_and_no_older_fetch_is_under_way() {
+fn a_purge_stays_listed_until_swept_and_no_older_fetch_is_under_way() {
     let (soft, tombstones) = (SoftPurges::default(), Arc::new(Tombstones::default()));
     let fetch = tombstones.begin(&Key::new(URL), at(1));
     let stored = stored(fetch.sequence());
-    let is_stale = || soft.stale(URL, &stored, &tombstones).is_some();
+    let is_stale = || soft.mark(URL, &stored, &tombstones).is_some();
     assert!(!is_stale());
     let (purge, sequence) = soft.add(&Purge::prefix("http://h/").unwrap().soft(), &tombstones, at(2));
-    assert!(purge.is_soft() && is_stale() && soft.cover_key(URL, fetch.sequence()));
+    assert!(purge.is_soft() && is_stale() && soft.covers_key(URL, fetch.sequence()));
     let later = tombstones.begin(&Key::new(URL), at(3));
-    assert!(!soft.cover_key(URL, later.sequence()));
-    assert!(!soft.cover_key("http://other/", fetch.sequence()));
-    soft.sweep(sequence, &tombstones);
+    assert!(!soft.covers_key(URL, later.sequence()));
+    assert!(!soft.covers_key("http://other/", fetch.sequence()));
+    soft.note_swept(sequence, &tombstones);
     assert!(is_stale(), "an older fetch is under way");
     drop(fetch);
     let before = tombstones.retirements();
@@ -57,12 +57,12 @@ fn a_purge_is_compared_until_the_store_has_marked_all_and_no_older_fetch_is_unde
 }
 
 #[test]
-fn past_the_bound_everything_older_is_stale() {
+fn beyond_the_limit_everything_older_is_stale() {
     let (soft, tombstones) = (SoftPurges::default(), Tombstones::default());
     let old = stored(1);
-    for number in 0..=MOST {
+    for number in 0..=MAX_PURGES {
         soft.add(&Purge::url(&format!("http://other/{number}")).unwrap().soft(), &tombstones, at(1));
     }
-    assert_eq!(soft.list.read().len(), MOST);
-    assert!(soft.stale(URL, &old, &tombstones).is_some());
+    assert_eq!(soft.list.read().len(), MAX_PURGES);
+    assert!(soft.mark(URL, &old, &tombstones).is_some());
 }

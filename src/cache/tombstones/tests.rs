@@ -17,7 +17,7 @@ fn purge(tombstones: &Tombstones, purge: &Purge) -> Sequence {
 }
 
 #[test]
-fn what_was_asked_before_an_invalidation_is_void_and_what_is_asked_later_is_not() {
+fn an_invalidation_voids_older_fetches_only() {
     let all = Purge::all();
     let prefix = Purge::prefix("http://example.com/").unwrap();
     let url = Purge::url(URL).unwrap();
@@ -31,27 +31,27 @@ fn what_was_asked_before_an_invalidation_is_void_and_what_is_asked_later_is_not(
         let after = tombstones.begin(&Key::new(URL), at(0));
         let own = Key::partitioned(URL, 7);
         for key in [URL, own.as_str()] {
-            assert_eq!(tombstones.cover_key(key, before.sequence()), covers_key, "{what}");
-            assert!(tombstones.cover_fields(key, before.sequence(), &groups("\"a\"")), "{what}");
-            assert!(!tombstones.cover_fields(key, after.sequence(), &groups("\"a\"")), "{what}");
+            assert_eq!(tombstones.covers_key(key, before.sequence()), covers_key, "{what}");
+            assert!(tombstones.covers_fields(key, before.sequence(), &groups("\"a\"")), "{what}");
+            assert!(!tombstones.covers_fields(key, after.sequence(), &groups("\"a\"")), "{what}");
         }
-        let other = tombstones.cover_key("http://example.com/b", before.sequence());
+        let other = tombstones.covers_key("http://example.com/b", before.sequence());
         assert_eq!(other, covers_other, "{what}");
     }
 }
 
 #[test]
-fn one_key_of_a_url_can_be_invalidated_alone() {
+fn a_single_key_of_a_url_can_be_invalidated() {
     let tombstones = Arc::new(Tombstones::default());
     let own = Key::partitioned(URL, 7);
     let before = tombstones.begin(&own, at(0));
     tombstones.add_key(&own, at(0));
-    assert!(tombstones.cover_key(own.as_str(), before.sequence()));
-    assert!(!tombstones.cover_key(URL, before.sequence()));
+    assert!(tombstones.covers_key(own.as_str(), before.sequence()));
+    assert!(!tombstones.covers_key(URL, before.sequence()));
 }
 
 #[test]
-fn a_group_is_one_of_an_origin() {
+fn groups_are_scoped_to_their_origin() {
     let tombstones = Tombstones::default();
     tombstones.add_group(URL, b"b", at(5));
     for (url, fields, expected) in [
@@ -62,7 +62,7 @@ fn a_group_is_one_of_an_origin() {
         (URL, "\"B\"", false),
         (URL, "b", false),
     ] {
-        assert_eq!(tombstones.cover_fields(url, 1, &groups(fields)), expected, "{url} {fields}");
+        assert_eq!(tombstones.covers_fields(url, 1, &groups(fields)), expected, "{url} {fields}");
     }
 }
 
@@ -72,47 +72,47 @@ fn a_tombstone_is_retired_when_it_is_swept_and_no_older_fetch_is_under_way() {
     let fetch = tombstones.begin(&Key::new(URL), at(0));
     let sequence = purge(&tombstones, &Purge::prefix("http://example.com/").unwrap());
     let other = tombstones.add_key(&Key::new("http://other/"), at(0));
-    tombstones.sweep(sequence);
-    tombstones.sweep(other);
-    assert!(tombstones.cover_key(URL, fetch.sequence()));
+    tombstones.note_swept(sequence);
+    tombstones.note_swept(other);
+    assert!(tombstones.covers_key(URL, fetch.sequence()));
     let before = fetch.sequence();
     drop(fetch);
-    assert!(!tombstones.cover_key(URL, before));
+    assert!(!tombstones.covers_key(URL, before));
     let state = tombstones.state.read();
     assert!(state.list.is_empty() && state.exact.is_empty() && state.prefixes.is_empty());
     assert_eq!(tombstones.newest.load(Ordering::SeqCst), 0);
 }
 
 #[test]
-fn past_the_bound_the_oldest_covers_everything_older() {
-    let tombstones = Arc::new(Tombstones::with_most(2, 1));
+fn beyond_the_limit_the_oldest_covers_everything_older() {
+    let tombstones = Arc::new(Tombstones::with_limits(2, 1));
     let fetch = tombstones.begin(&Key::new(URL), at(0));
     let first = purge(&tombstones, &Purge::url("http://a/").unwrap());
     for number in 0..3 {
         let swept = tombstones.add_key(&Key::new(&format!("http://b/{number}")), at(0));
-        tombstones.sweep(swept);
+        tombstones.note_swept(swept);
     }
-    assert!(tombstones.cover_key("http://c/", first - 1), "nobody swept the first one");
-    assert!(!tombstones.cover_key("http://c/", first + 1));
+    assert!(tombstones.covers_key("http://c/", first - 1), "the first tombstone was never swept");
+    assert!(!tombstones.covers_key("http://c/", first + 1));
     assert!(tombstones.is_unstorable(fetch.sequence()) && tombstones.is_unstorable(first + 1));
     assert!(!tombstones.is_unstorable(tombstones.begin(&Key::new(URL), at(0)).sequence()));
 }
 
 #[test]
-fn groups_of_one_origin_void_nothing_of_another() {
-    let tombstones = Arc::new(Tombstones::with_most(4, 1));
+fn groups_of_one_origin_do_not_void_another_origin() {
+    let tombstones = Arc::new(Tombstones::with_limits(4, 1));
     let fetch = tombstones.begin(&Key::new(URL), at(0));
     for number in 0..20 {
         tombstones.add_group("http://noisy/", number.to_string().as_bytes(), at(0));
     }
-    assert!(tombstones.cover_key("http://noisy/x", fetch.sequence()));
-    assert!(!tombstones.cover_key(URL, fetch.sequence()));
+    assert!(tombstones.covers_key("http://noisy/x", fetch.sequence()));
+    assert!(!tombstones.covers_key(URL, fetch.sequence()));
     for _ in 0..20 {
         tombstones.add_group("http://same/", b"name", at(0));
     }
     assert!(
-        !tombstones.cover_key("http://same/x", fetch.sequence()),
-        "it takes one place, and is in no other group"
+        !tombstones.covers_key("http://same/x", fetch.sequence()),
+        "the group has one tombstone and covers no other group"
     );
 }
 
