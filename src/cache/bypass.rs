@@ -3,8 +3,9 @@
 use http::header::VIA;
 use http::{Method, Request, Response};
 
-use super::engine::{Inner, hand_on};
+use super::engine::Inner;
 use super::incoming::{BypassRequest, Incoming};
+use super::serving::hand_on;
 use super::tombstones::invalidated_groups;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use log::debug;
 
-use super::answer::{answer, response};
 use super::credential::KeyedDigest;
 use super::failures::Failures;
 use super::flight::{FlightKey, FlightResult};
@@ -35,11 +33,11 @@ use crate::message::interim::OnInterim;
 use crate::message::limited_body::limited;
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::{CacheStatus, Forward, Outcome, Stats};
+use crate::message::stats::{Forward, Outcome, Stats};
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Rules, is_due_early, remove_unsent};
-use crate::pool::protocol::{self, Hop, WantsDigest};
-use crate::store::{Key, Store, StoredResponse};
+use crate::policy::{Rules, remove_unsent};
+use crate::pool::protocol::{self, Hop};
+use crate::store::{Key, Store};
 
 /// An HTTP cache (RFC 9111) in front of another [`RoundTrip`].
 ///
@@ -300,66 +298,6 @@ impl Inner {
         self.store.tombstones().begin(key, self.clock.now())
     }
 
-    pub(super) fn serve(
-        self: &Arc<Self>,
-        stored: &StoredResponse,
-        incoming: &Arc<Incoming>,
-        outcome: Outcome,
-    ) -> Response<Body> {
-        let percent = self.rules.early_refresh;
-        let is_due = || percent > 0 && is_due_early(stored.validity(), percent, self.clock.now());
-        let is_refreshed = outcome == Outcome::StaleWhileRevalidate || (outcome == Outcome::Hit && is_due());
-        if is_refreshed && !incoming.is_refresh {
-            self.offer_refresh(incoming);
-        }
-        self.serve_with(stored, incoming, CacheStatus::new(outcome))
-    }
-
-    pub(super) fn serve_with(
-        &self,
-        stored: &StoredResponse,
-        incoming: &Incoming,
-        status: CacheStatus<'_>,
-    ) -> Response<Body> {
-        self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment())
-    }
-
-    pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {
-        self.note(Outcome::OnlyIfCached, &incoming.target, incoming.is_refresh);
-        let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.with_identity(CacheStatus::new(Outcome::OnlyIfCached), incoming).append_to(&mut headers);
-        response(StatusCode::GATEWAY_TIMEOUT, headers, Body::empty())
-    }
-
-    /// Returns a response of the origin to the client.
-    pub(super) fn hand_on(
-        &self,
-        incoming: &Incoming,
-        code: StatusCode,
-        headers: HeaderMap,
-        body: Body,
-        status: CacheStatus<'_>,
-    ) -> Response<Body> {
-        self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        if self.near.is_some() {
-            // The response already has the owner's Cache-Status member.
-            return response(code, headers, body);
-        }
-        mark_digest_wanted(hand_on(code, headers, body, self.with_identity(status, incoming)), incoming)
-    }
-
-    /// Adds the near-cache mark and, if keys are chosen, the key to a status.
-    pub(super) fn with_identity<'a>(
-        &self,
-        status: CacheStatus<'a>,
-        incoming: &'a Incoming,
-    ) -> CacheStatus<'a> {
-        let status = if self.near.is_some() { status.near() } else { status };
-        if self.keys.are_chosen() { status.key(incoming.key.url()) } else { status }
-    }
-
     pub(super) fn upstream(&self) -> Upstream {
         if self.near.is_some() { Upstream::Owner } else { Upstream::Origin }
     }
@@ -377,25 +315,6 @@ impl Inner {
             debug!("{outcome} {}", redacted(target.as_str()));
         }
     }
-}
-
-/// Marks a response whose server must send a digest, because the client requested one.
-pub(super) fn mark_digest_wanted(mut response: Response<Body>, incoming: &Incoming) -> Response<Body> {
-    if incoming.hop.wants_digest {
-        response.extensions_mut().insert(WantsDigest);
-    }
-    response
-}
-
-/// Builds a response with its `Cache-Status`.
-pub(super) fn hand_on(
-    code: StatusCode,
-    mut headers: HeaderMap,
-    body: Body,
-    status: CacheStatus<'_>,
-) -> Response<Body> {
-    status.append_to(&mut headers);
-    response(code, headers, body)
 }
 
 impl fmt::Debug for HttpCache {

@@ -7,10 +7,11 @@ use http::Response;
 use http::header::CONTENT_LENGTH;
 
 use super::answer::{add_cache_fields, response};
-use super::engine::{Inner, mark_digest_wanted};
+use super::engine::Inner;
 use super::flight::{FlightResult, Head};
 use super::incoming::Incoming;
 use super::lookup::Plan;
+use super::serving::mark_digest_wanted;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};

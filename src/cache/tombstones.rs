@@ -7,17 +7,18 @@
 //! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way. The
 //! list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use parking_lot::RwLock;
 
 use super::incoming::Incoming;
+pub(crate) use super::tombstone_list::Sequence;
+use super::tombstone_list::{Scope, Tombstone, TombstoneList};
 use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
@@ -28,15 +29,8 @@ static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-gro
 /// How many tombstones are listed.
 const MAX_TOMBSTONES: usize = 10_000;
 
-/// For how many origins "everything older is void" is remembered.
-const MAX_ORIGINS: usize = 1024;
-
 /// How many tombstones may be for prefixes. Each lookup compares its URL with all of them.
 const MAX_PREFIXES: usize = 100;
-
-/// A number in the sequence of fetches and invalidations. Numbers grow with the system clock, so that the numbers of an
-/// earlier process are smaller.
-pub(crate) type Sequence = u64;
 
 /// The tombstones of a cache.
 pub(crate) struct Tombstones {
@@ -46,46 +40,10 @@ pub(crate) struct Tombstones {
     latest: AtomicU64,
     /// How often tombstones were retired.
     retirements: AtomicU64,
-    state: RwLock<State>,
+    state: RwLock<TombstoneList>,
     digest: RandomState,
     max_tombstones: usize,
     max_prefixes: usize,
-}
-
-#[derive(Default)]
-struct State {
-    last: Sequence,
-    /// The fetches that are under way.
-    fetches: BTreeSet<Sequence>,
-    /// The tombstones, oldest first.
-    list: VecDeque<Tombstone>,
-    /// The newest tombstone for each digest of a URL, key or group.
-    exact: HashMap<u64, Sequence>,
-    prefixes: Vec<(Box<str>, Sequence)>,
-    /// For each origin, all responses up to this number are void: see [`State::widen_oldest`].
-    origins: HashMap<u64, Sequence>,
-    /// The length of the list above which it is searched for tombstones to retire.
-    search_threshold: usize,
-    /// All responses up to this number are void.
-    all: Sequence,
-    /// No fetch up to this number may store its response.
-    unstorable: Sequence,
-}
-
-struct Tombstone {
-    sequence: Sequence,
-    scope: Scope,
-    /// Whether the store has removed the responses that this tombstone covers.
-    is_swept: bool,
-}
-
-#[derive(Clone)]
-enum Scope {
-    Exact(u64),
-    /// The digests of the group and of its origin.
-    Group(u64, u64),
-    Prefix(Box<str>),
-    All,
 }
 
 /// A key, and the URL of the response that is stored or fetched under the key.
@@ -293,7 +251,7 @@ impl Tombstones {
     }
 
     /// Retires tombstones that can no longer cover any response.
-    fn retire(&self, state: &mut State) {
+    fn retire(&self, state: &mut TombstoneList) {
         let first = state.list.front();
         if !first.is_some_and(|tombstone| state.is_retirable(tombstone))
             && state.list.len() <= state.search_threshold
@@ -321,75 +279,6 @@ impl Tombstones {
 
     fn of_group(&self, url: &str, name: &[u8]) -> u64 {
         self.digest.hash_one((2_u8, origin(url), name))
-    }
-}
-
-impl State {
-    fn next(&mut self, now: SystemTime) -> Sequence {
-        let micros = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        self.last = (self.last + 1).max(u64::try_from(micros).unwrap_or(0));
-        self.last
-    }
-
-    /// Whether a tombstone can no longer cover any response, or a later one covers the same.
-    fn is_retirable(&self, tombstone: &Tombstone) -> bool {
-        let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
-        is_done || !self.is_the_latest(tombstone)
-    }
-
-    fn oldest_fetch(&self) -> Sequence {
-        self.fetches.first().copied().unwrap_or(Sequence::MAX)
-    }
-
-    /// Whether no later tombstone covers the same.
-    fn is_the_latest(&self, tombstone: &Tombstone) -> bool {
-        match &tombstone.scope {
-            Scope::Exact(digest) | Scope::Group(digest, _) => {
-                self.exact.get(digest) == Some(&tombstone.sequence)
-            }
-            Scope::Prefix(_) | Scope::All => true,
-        }
-    }
-
-    /// Removes retired tombstones. Doubling `search_threshold` amortises the cost of the search.
-    fn remove_retirable(&mut self) {
-        let list = std::mem::take(&mut self.list);
-        for tombstone in list {
-            if self.is_retirable(&tombstone) {
-                self.remove(&tombstone);
-            } else {
-                self.list.push_back(tombstone);
-            }
-        }
-        self.search_threshold = (2 * self.list.len()).max(64);
-    }
-
-    fn remove(&mut self, tombstone: &Tombstone) {
-        match &tombstone.scope {
-            Scope::Exact(digest) | Scope::Group(digest, _) if self.is_the_latest(tombstone) => {
-                self.exact.remove(digest);
-            }
-            Scope::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
-            Scope::All if self.all == tombstone.sequence => self.all = 0,
-            Scope::Exact(_) | Scope::Group(..) | Scope::All => {}
-        }
-    }
-
-    /// Replaces the oldest tombstone by a wider one that takes no room in the list. A group is widened to its origin only, so
-    /// that one origin cannot void the responses of others.
-    fn widen_oldest(&mut self) {
-        let Some(oldest) = self.list.pop_front() else { return };
-        self.remove(&oldest);
-        self.unstorable = self.unstorable.max(oldest.sequence);
-        match oldest.scope {
-            _ if oldest.is_swept => {}
-            Scope::Group(_, origin)
-                if self.origins.len() < MAX_ORIGINS || self.origins.contains_key(&origin) =>
-            {
-                self.origins.insert(origin, oldest.sequence);
-            }
-            _ => self.all = self.all.max(oldest.sequence),
-        }
     }
 }
 
