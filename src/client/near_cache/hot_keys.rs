@@ -180,7 +180,9 @@ impl HotKeys {
 
 /// Both halves of the product in one word.
 fn folded(word: u64, factor: u64) -> u64 {
-    let (low, high) = word.carrying_mul_add(factor, 0, 0);
+    let product = u128::from(word) * u128::from(factor);
+    #[expect(clippy::cast_possible_truncation, reason = "each half is one word")]
+    let (low, high) = (product as u64, (product >> 64) as u64);
     low ^ high
 }
 
