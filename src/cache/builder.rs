@@ -39,7 +39,7 @@ pub struct HttpCacheBuilder {
     cache_post: u64,
 }
 
-/// Reading this many bytes costs less than a new connection to the origin.
+/// Fetching a rest of this size costs less than a new connection to the origin.
 const WORTH_FINISHING: u64 = 256 << 10;
 
 impl HttpCache {
@@ -90,8 +90,8 @@ impl HttpCacheBuilder {
         Arc::clone(self.stats.get_or_insert_default())
     }
 
-    /// Sets the name of this cache in `Via` (RFC 9110 section 7.6.3). The name identifies requests that loop back to this
-    /// cache. It must be a token. Default: `forwardcache-` and 64 random bits, which no other cache has.
+    /// Sets the name of this cache in `Via` (RFC 9110 section 7.6.3). The name identifies requests that loop back to
+    /// this cache. It must be a token. Default: `forwardcache-` and 64 random bits, which no other cache has.
     pub fn pseudonym(mut self, pseudonym: impl Into<String>) -> Self {
         self.pseudonym = Some(pseudonym.into());
         self
@@ -116,8 +116,8 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// Sets how many bytes may be missing of a body when its last reader leaves for the cache to still fetch and store the
-    /// rest. Zero stores only bodies that a reader reads to the end. Default: 256 KiB.
+    /// Sets the largest missing rest of a body, in bytes, that is still fetched and stored after the last reader has
+    /// left. Zero stores only bodies that a reader reads to the end. Default: 256 KiB.
     pub fn worth_finishing(mut self, bytes: u64) -> Self {
         self.worth_finishing = Some(bytes);
         self
@@ -129,13 +129,13 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// Stores responses to POST requests whose content has at most `max_content` bytes, under the URL and the digest of
-    /// that content. This serves interfaces that are queried by POST, such as GraphQL. Default: 0, which stores no
+    /// Stores responses to POST requests whose content has at most `max_content` bytes, under the URL and the digest
+    /// of that content. This serves interfaces that are queried by POST, such as GraphQL. Default: 0, which stores no
     /// response to a POST.
     ///
     /// A response is stored only if it is successful and either specifies its freshness lifetime or has a
-    /// [`LifetimeRule`](crate::LifetimeRule) that specifies one. The response answers the same POST while it is fresh. The
-    /// cache never repeats a POST, shares it between requests, or sends it in the background.
+    /// [`LifetimeRule`](crate::LifetimeRule) that specifies one. The response answers the same POST while it is
+    /// fresh. The cache never repeats a POST, shares it between requests, or sends it in the background.
     ///
     /// The option has no effect unless [`Rules::unknown_fields`] is
     /// [`UnknownFields::Forward`](crate::UnknownFields::Forward).
@@ -152,8 +152,8 @@ impl HttpCacheBuilder {
     }
 
     /// Sets the function that maps a URL to the key of its stored responses. Two URLs with the same key share their
-    /// responses. A request to the origin still has the URL itself. The function runs on every request, must be cheap, and
-    /// must not block. Default: the key is the URL.
+    /// responses. A request to the origin still has the URL itself. The function runs on every request, must be
+    /// cheap, and must not block. Default: the key is the URL.
     ///
     /// ```
     /// use forwardcache::{HttpCache, CanonicalUrl};

@@ -5,7 +5,7 @@ use http::{Method, Request, Response};
 
 use super::engine::Inner;
 use super::incoming::{BypassRequest, Incoming};
-use super::serving::hand_on;
+use super::serving::with_status;
 use super::tombstones::invalidated_groups;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
@@ -15,8 +15,8 @@ use crate::policy::{UnknownFields, invalidated, is_answer_to_get};
 use crate::pool::protocol::Hop;
 
 impl Inner {
-    /// Forwards a request past the store and invalidates the responses that it affects (RFC 9111 section 4.4). If `post`
-    /// is present and the response may answer that POST again, stores the response under the key of `post`.
+    /// Forwards a request past the store and invalidates the responses that it affects (RFC 9111 section 4.4). If
+    /// `post` is present and the response may answer that POST again, stores the response under the key of `post`.
     pub(super) fn bypass(
         &self,
         request: BypassRequest,
@@ -78,6 +78,6 @@ impl Inner {
             return Ok(self.keep(&get, None, received, status, fetch, None));
         }
         self.note(status.outcome(), target, false);
-        Ok(hand_on(received.status, received.headers, received.body, status))
+        Ok(with_status(received.status, received.headers, received.body, status))
     }
 }

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::policy::CredentialDigest;
 
-/// A keyed digest of 128 bits: two SipHashes with random keys that never leave this process. Equal credentials have equal
-/// digests, and a digest reveals nothing else. After a restart all digests differ, so a persistent store no longer finds
-/// the responses of a credential.
+/// A keyed digest of 128 bits: two SipHashes with random keys that never leave this process. Equal credentials have
+/// equal digests, and a digest reveals nothing else. After a restart all digests differ, so a persistent store no
+/// longer finds the responses of a credential.
 #[derive(Clone, Default)]
 pub(crate) struct KeyedDigest {
     high: RandomState,

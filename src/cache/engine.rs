@@ -45,8 +45,8 @@ use crate::store::{Key, Store};
 /// response to an unsafe method invalidates the stored responses of its URLs (RFC 9111 section 4.4) and of the groups
 /// listed in its `Cache-Group-Invalidation` (RFC 9875). Concurrent requests for the same URL share one fetch.
 ///
-/// Every response has a `Cache-Status` field (RFC 9211) that reports its outcome, see [`Outcome::of`]. A response from
-/// the store also has `Age` and `X-From-Cache: 1`.
+/// Every response has a `Cache-Status` field (RFC 9211) that reports its outcome, see [`Outcome::of`]. A response
+/// from the store also has `Age` and `X-From-Cache: 1`.
 ///
 /// ```
 /// use forwardcache::{Body, HttpCache, Outcome, RoundTrip, RoundTripFn};
@@ -99,6 +99,7 @@ pub(super) struct CacheParts {
     pub(super) cache_post: u64,
 }
 
+/// The state that all handles on a cache share.
 pub(super) struct Inner {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
@@ -172,8 +173,8 @@ impl HttpCache {
         Self { inner, _drain: drain }
     }
 
-    /// Refreshes stale responses until no refresh waits or the budget is spent; returns the number of refreshes. A refresh
-    /// that has begun is finished, even if the origin exceeds the budget.
+    /// Refreshes stale responses until no refresh waits or the budget is spent; returns the number of refreshes. A
+    /// refresh that has begun is finished, even if the origin exceeds the budget.
     ///
     /// With [`Background::CallerRuns`], refreshes run only in this method.
     pub fn maintain(&self, budget: Duration) -> usize {
@@ -182,9 +183,9 @@ impl HttpCache {
 
     /// Switches offline mode on or off. Default: off.
     ///
-    /// An offline cache sends no requests to origins. It answers with stored responses, fresh or stale, unless a response
-    /// prohibits that. Without a usable stored response, GET and HEAD get status 504, and other methods fail with
-    /// [`ErrorKind::Unreachable`].
+    /// An offline cache sends no requests to origins. It answers with stored responses, fresh or stale, unless a
+    /// response prohibits that. Without a usable stored response, GET and HEAD get status 504, and other methods fail
+    /// with [`ErrorKind::Unreachable`].
     pub fn set_offline(&self, is_offline: bool) {
         self.inner.is_offline.store(is_offline, Ordering::Relaxed);
     }

@@ -27,8 +27,8 @@ impl HttpCache {
     /// Reports how the cache would answer a request without a body at this moment, and why.
     ///
     /// The call sends nothing to the origin, stores and counts nothing, and waits for nothing. A lookup in a
-    /// [`MemoryStore`](crate::MemoryStore) does not count as a use of the response. Fetches that are under way, which the
-    /// request could share, are not considered.
+    /// [`MemoryStore`](crate::MemoryStore) does not count as a use of the response. Fetches that are under way, which
+    /// the request could share, are not considered.
     ///
     /// ```
     /// use forwardcache::{Body, HttpCache, MemoryStore, Outcome, RoundTrip, RoundTripFn, Verdict};
@@ -50,8 +50,8 @@ impl HttpCache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] if the URL is not an absolute `http` or `https` URL, and [`ErrorKind::Io`] if the store cannot
-    /// be read.
+    /// [`ErrorKind::BadUrl`] if the URL is not an absolute `http` or `https` URL, and [`ErrorKind::Io`] if the store
+    /// cannot be read.
     pub fn explain(&self, request: &Request<()>) -> Result<Explanation> {
         let inner = &self.inner;
         let target = CanonicalUrl::parse(&request.uri().to_string())?;

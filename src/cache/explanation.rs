@@ -23,8 +23,8 @@ pub struct Explanation {
     pub mode: Mode,
     /// The responses that are stored for the URL in that partition, newest first.
     pub stored: Vec<ExplainedResponse>,
-    /// The last response that was fetched for the URL in that partition, if it was not stored. The last 1,024 such URLs are
-    /// remembered.
+    /// The last response that was fetched for the URL in that partition, if it was not stored. The last 1,024 such
+    /// URLs are remembered.
     pub not_stored: Option<NotStoredFetch>,
     /// How the request would be answered.
     pub verdict: Verdict,
@@ -56,8 +56,8 @@ pub enum Verdict {
     Serve {
         /// Whether the response is fresh, or stale and still allowed.
         outcome: Outcome,
-        /// The status of the answer: the stored status, or the status that follows from the request's own condition or
-        /// range.
+        /// The status of the answer: the stored status, or the status that follows from the request's own condition
+        /// or range.
         status: StatusCode,
     },
     /// The request would be sent to the origin, for this reason.

@@ -29,8 +29,8 @@ use crate::store::StoredResponse;
 pub(super) struct Exchange {
     /// The number of the fetch in the sequence of fetches and invalidations.
     pub(super) fetch: Fetch,
-    /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because other
-    /// requests may share any other fetch.
+    /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because
+    /// other requests may share any other fetch.
     pub(super) turn: Turn,
     pub(super) cancellation: Cancellation,
 }
@@ -124,8 +124,8 @@ impl Inner {
         })
     }
 
-    /// Whether the whole response should be fetched in the background, because this response to a range or a conditional
-    /// request shows that the whole could be stored.
+    /// Whether the whole response should be fetched in the background, because this response to a range or a
+    /// conditional request shows that the whole could be stored.
     fn is_worth_filling(&self, incoming: &Incoming, received: &Received) -> bool {
         let Rules { fill_on_conditional, fill_on_range, .. } = self.rules;
         let is_asked_for = match received.status {
@@ -198,8 +198,8 @@ impl Inner {
         self.with_expected_digests(expected, received, target, || ())
     }
 
-    /// Like [`checked`](Self::checked), for a whole whose beginning was stored. A mismatch removes the stored beginning,
-    /// because it would spoil the next response too.
+    /// Like [`checked`](Self::checked), for a whole whose beginning was stored. A mismatch removes the stored
+    /// beginning, because it would spoil the next response too.
     fn checked_whole(&self, whole: Received, incoming: &Incoming) -> Result<Received> {
         let expected = announced(&Method::GET, whole.status, &whole.headers);
         let (store, key) = (self.store.clone(), incoming.key.clone());

@@ -25,7 +25,8 @@ pub(super) type FlightLeader = Leader<FlightKey, FlightResult>;
 /// The result that the leader of a shared fetch gives to its followers.
 #[derive(Clone)]
 pub(super) enum FlightResult {
-    /// A response whose body is in transit, and the sequence number of its fetch. Each follower that matches it reads it.
+    /// A response whose body is in transit, and the sequence number of its fetch. Each follower that matches it reads
+    /// it.
     Fill(Arc<Head>, Weak<Fill>, Sequence),
     /// A response was stored: look up again.
     Stored,

@@ -119,8 +119,8 @@ impl Received {
         Self { status, headers, body, times }
     }
 
-    /// Returns the fields to store. Fields of this transfer only are left out, as are fields that a qualified directive
-    /// excludes (RFC 9111 section 3.1). `Age` is removed later, after it has been counted.
+    /// Returns the fields to store. Fields of this transfer only are left out, as are fields that a qualified
+    /// directive excludes (RFC 9111 section 3.1). `Age` is removed later, after it has been counted.
     pub(crate) fn fields_to_store(&self, rules: &Rules, upstream: Upstream) -> HeaderMap {
         let mut headers = self.headers.clone();
         remove_unstored(&mut headers, rules);

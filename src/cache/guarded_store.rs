@@ -12,8 +12,8 @@ use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
 use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
 
-/// A store whose errors are counted and logged. A failed read finds nothing, and a failed write stores nothing. Responses
-/// that were invalidated after they were stored count as not stored.
+/// A store whose errors are counted and logged. A failed read finds nothing, and a failed write stores nothing.
+/// Responses that were invalidated after they were stored count as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
@@ -80,8 +80,8 @@ impl GuardedStore {
         !self.tombstones.covers_key(resource, sequence) && !self.soft_purges.covers_key(resource, sequence)
     }
 
-    /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The response must
-    /// have the sequence number of the fetch.
+    /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The
+    /// response must have the sequence number of the fetch.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         if !self.may_insert(fetch, response) {
             return false;
@@ -119,8 +119,8 @@ impl GuardedStore {
         self.answer("remove", self.store.remove(key).map(|_| true))
     }
 
-    /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to remove,
-    /// count as not stored from then on.
+    /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
+    /// remove, count as not stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         if purge.is_soft() {
             let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);

@@ -15,11 +15,11 @@ use crate::pool::protocol::{self, Hop};
 use crate::store::StoredResponse;
 
 impl HttpCache {
-    /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole. Appends
-    /// the field lines that depend on the time to `lines`.
+    /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole.
+    /// Appends the field lines that depend on the time to `lines`.
     ///
-    /// A URL that is not in canonical form is not found. If the client sent no `Forwardcache` field, it sees the response
-    /// under another host, so responses with host-bound fields are not returned.
+    /// A URL that is not in canonical form is not found. If the client sent no `Forwardcache` field, it sees the
+    /// response under another host, so responses with host-bound fields are not returned.
     pub(crate) fn hit(
         &self,
         url: &str,

@@ -1,8 +1,8 @@
 //! Keys whose last response could not be shared, so that later requests do not wait for a shared fetch.
 //!
 //! A follower of a fetch gains nothing if the response is not storable. For a while, later requests for such a key go
-//! to the origin in parallel (Varnish calls this hit-for-miss). Only the response itself counts: a failure, or a field
-//! of the request, does not predict the next response.
+//! to the origin in parallel (Varnish calls this hit-for-miss). Only the response itself counts: a failure, or a
+//! field of the request, does not predict the next response.
 
 use std::time::{Duration, SystemTime};
 

@@ -96,7 +96,7 @@ impl Incoming {
         BypassRequest { method, target, headers, via, deadline, on_interim }
     }
 
-    /// Whether the response was selected by all fields that select the response to this request.
+    /// Whether the variant includes all fields that select the response to this request.
     pub(crate) fn is_answered_by(&self, variant: &Variant) -> bool {
         self.selecting.iter().all(|name| variant.is_by(name))
     }
@@ -105,14 +105,14 @@ impl Incoming {
         self.method == Method::HEAD
     }
 
-    /// Whether only the origin can answer: the condition of the request concerns the origin's state (RFC 9110 sections
-    /// 13.1.1 and 13.1.4).
+    /// Whether only the origin can answer: the condition of the request concerns the origin's state (RFC 9110
+    /// sections 13.1.1 and 13.1.4).
     pub(crate) fn is_for_origin(&self) -> bool {
         self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
     }
 
-    /// Whether the request may share a fetch with others: a GET for the whole, whose directives accept a response that another
-    /// request caused.
+    /// Whether the request may share a fetch with others: a GET for the whole, whose directives accept a response
+    /// that another request caused.
     pub(crate) fn may_collapse(&self) -> bool {
         let whole = ![RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
             .iter()

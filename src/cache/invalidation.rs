@@ -52,7 +52,8 @@ impl Inner {
         }
     }
 
-    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone remains.
+    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone
+    /// remains.
     pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
         let origin = CanonicalUrl::parse(url).map(|target| target.origin());
         let name = str::from_utf8(name);

@@ -130,8 +130,8 @@ impl Inner {
         }
     }
 
-    /// Returns a response to the client and, if that is allowed, stores it once it is whole. The token cancels a transfer
-    /// that no client reads any more.
+    /// Returns a response to the client and, if that is allowed, stores it once it is whole. The token cancels a
+    /// transfer that no client reads any more.
     pub(super) fn keep(
         &self,
         incoming: &Incoming,
@@ -150,8 +150,9 @@ impl Inner {
                 Some(leader) => self.finish_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // The response contradicts the stored one, unless the origin fails temporarily, the request has no-store, or
-            // the response answers only a range or a condition.
+            // The response contradicts the stored one, with exceptions: a server error contradicts only a stored
+            // server error, and a response to a range, a condition or no-store, or about the client (429),
+            // contradicts nothing.
             let is_failure = |status: StatusCode| status.is_server_error();
             let contradicts = (!is_failure(received.status)
                 || selected.is_some_and(|stored| is_failure(stored.status())))
@@ -166,7 +167,7 @@ impl Inner {
                 self.store.remove(&incoming.key);
             }
             let Received { status: code, headers, body, .. } = received;
-            return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
+            return self.forward_response(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&self.sharing_key(incoming));
         self.unstored.forget(&incoming.key);
@@ -177,7 +178,7 @@ impl Inner {
         let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, (fetch, cancellation), leader);
-            return self.hand_on(incoming, code, headers, body, status.stored());
+            return self.forward_response(incoming, code, headers, body, status.stored());
         };
         let digest = Digest::of_pieces(&whole);
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
@@ -185,11 +186,11 @@ impl Inner {
             leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
         }
         let status = if is_stored { status.stored() } else { status };
-        self.hand_on(incoming, code, headers, body, status)
+        self.forward_response(incoming, code, headers, body, status)
     }
 
-    /// Gives the followers the result of a fetch whose response is not stored. Followers share a short server error unless
-    /// its fields prohibit that, so that each follower does not send its own request.
+    /// Gives the followers the result of a fetch whose response is not stored. Followers share a short server error
+    /// unless its fields prohibit that, so that each follower does not send its own request.
     fn finish_unstored(
         &self,
         incoming: &Incoming,
@@ -234,8 +235,9 @@ impl Inner {
         }
     }
 
-    /// Returns the key under which [`Uncacheable`](super::hit_for_miss::Uncacheable) remembers a request. In shared mode,
-    /// requests with credentials have a separate key, because their responses predict nothing about requests without.
+    /// Returns the key under which [`Uncacheable`](super::hit_for_miss::Uncacheable) remembers a request. In shared
+    /// mode, requests with credentials have a separate key, because their responses predict nothing about requests
+    /// without.
     pub(super) fn sharing_key<'a>(&self, incoming: &'a Incoming) -> Cow<'a, Key> {
         if self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION) {
             Cow::Owned(Key::partitioned(incoming.key.url(), 0))
@@ -297,8 +299,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Starts a fill that all followers read and that stores the body when it is whole. The leader's flight ends then, or
-    /// when the transfer fails.
+    /// Starts a fill that all followers read and that stores the body when it is whole. The leader's flight ends
+    /// then, or when the transfer fails.
     fn fill(
         &self,
         head: Head,

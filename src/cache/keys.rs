@@ -31,8 +31,9 @@ impl Keys {
 
     /// Returns the key of the responses to a request with these fields.
     ///
-    /// In private mode each `Authorization` has a partition, which is a private cache for that user. In shared mode the key
-    /// is the same for all, and RFC 9111 section 3.5 decides which responses to a request with a credential are shared.
+    /// In private mode each `Authorization` has a partition, which is a private cache for that user. In shared mode
+    /// the key is the same for all, and RFC 9111 section 3.5 decides which responses to a request with a credential
+    /// are shared.
     pub(crate) fn of(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Key {
         let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.rules.is_shared());
         match credential {

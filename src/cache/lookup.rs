@@ -28,8 +28,9 @@ pub(crate) struct Plan {
     pub(crate) why: Forward,
     /// The stored response that the request selects, which may be served if the origin fails.
     pub(crate) selected: Option<Arc<StoredResponse>>,
-    /// The stored responses that a 304 could confirm: the selected response. If the request selects no response, these
-    /// are all responses with a strong entity tag (RFC 9111 section 4.1), because several encodings may share a weak tag.
+    /// The stored responses that a 304 could confirm: the selected response. If the request selects no response,
+    /// these are all responses with a strong entity tag (RFC 9111 section 4.1), because several encodings may share a
+    /// weak tag.
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
     /// A stored part that begins at byte 0 of the requested body; only the rest has to be fetched.
     pub(crate) beginning: Option<Arc<StoredResponse>>,
@@ -45,8 +46,8 @@ impl Plan {
         self.selected.iter().chain(&self.candidates).chain(&self.beginning)
     }
 
-    /// Whether every request must validate the stored response. A request then gains nothing by waiting for the fetch of
-    /// another request.
+    /// Whether every request must validate the stored response. A request then gains nothing by waiting for the fetch
+    /// of another request.
     pub(crate) fn is_always_validated(&self) -> bool {
         let validity = self.selected.as_ref().map(|stored| stored.validity());
         validity.is_some_and(|validity| validity.no_cache || validity.lifetime.is_zero())
@@ -59,7 +60,8 @@ impl Plan {
             .collect()
     }
 
-    /// Returns the date for `If-Modified-Since`: that of the selected response. Several candidates have no common date.
+    /// Returns the date for `If-Modified-Since`: that of the selected response. Several candidates have no common
+    /// date.
     pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
         let selected = self.selected.as_ref().filter(|_| !self.candidates.is_empty());
         HeaderValue::from_bytes(selected?.field(&LAST_MODIFIED)?).ok()
@@ -75,8 +77,8 @@ impl Plan {
 pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDigest, now: Moment) -> Lookup {
     let Some(selected) = selected(variants, incoming, digest) else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        // A tag must be strong, because several encodings may share a weak tag; some origins even give one strong tag to
-        // several encodings. A response for one user must not be offered for another user.
+        // A tag must be strong, because several encodings may share a weak tag; some origins even give one strong tag
+        // to several encodings. A response for one user must not be offered for another user.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
             // A response that was selected by an unknown field may depend on that field in its header fields,
             // whatever its entity tag is.
@@ -125,7 +127,8 @@ pub(crate) fn selected<'a>(
         .or_else(|| answering.find(|stored| has_wanted_language(stored, incoming, digest)))
 }
 
-/// Decides about a stored part. A fresh part answers a range within it; a part that begins at byte 0 can be completed.
+/// Decides about a stored part. A fresh part answers a range within it; a part that begins at byte 0 can be
+/// completed.
 fn lookup_partial(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
     let headers = stored.headers();
     let part = Part::of(stored.status(), &headers);

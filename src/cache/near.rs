@@ -21,10 +21,11 @@ pub(crate) struct NearRules {
 }
 
 impl NearRules {
-    /// Limits the freshness of a response to the `ttl` of the owner, and to the longest time without asking the owner.
+    /// Limits the freshness of a response to the `ttl` of the owner, and to the longest time without asking the
+    /// owner.
     ///
-    /// If the owner cannot be asked after that time, the response is served until the owner's `ttl` ends. It would have
-    /// been fresh until then under a longer limit.
+    /// If the owner cannot be asked after that time, the response is served until the owner's `ttl` ends. It would
+    /// have been fresh until then under a longer limit.
     pub(super) fn limit(self, validity: &mut Validity, ttl: Duration, times: Times, rules: &Rules) {
         // The `ttl` may be as old as the exchange was long.
         let delay = times.response.since(times.request);

@@ -64,7 +64,7 @@ impl Inner {
             }
         };
         let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
-        self.hand_on(incoming, code, headers, body, status.stored())
+        self.forward_response(incoming, code, headers, body, status.stored())
     }
 
     /// Whether a response is a part that is stored and that a later part can complete.

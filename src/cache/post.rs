@@ -1,8 +1,8 @@
-//! POST requests whose responses are stored under the request content: queries that are too long for a URL, as GraphQL and
-//! search interfaces send them.
+//! POST requests whose responses are stored under the request content: queries that are too long for a URL, as
+//! GraphQL and search interfaces send them.
 //!
-//! The cache never repeats, shares or refreshes a POST. It answers from the store while the stored response is fresh, and
-//! forwards the request otherwise. A forwarded POST invalidates as usual.
+//! The cache never repeats, shares or refreshes a POST. It answers from the store while the stored response is fresh,
+//! and forwards the request otherwise. A forwarded POST invalidates as usual.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};

@@ -10,16 +10,17 @@ use crate::message::url::CanonicalUrl;
 
 impl HttpCache {
     /// Removes the responses that the purge selects and returns how many were removed. Purging a URL removes all its
-    /// variants and all credential partitions. After the return, no selected response is served, and no response that was
-    /// requested from the origin before is stored or shared. A client that already reads a body reads it to its end.
+    /// variants and all credential partitions. After the return, no selected response is served, and no response that
+    /// was requested from the origin before is stored or shared. A client that already reads a body reads it to its
+    /// end.
     ///
     /// A [soft](Purge::soft) purge removes nothing: the selected responses become stale, and are counted as removed.
     ///
-    /// If [keys are chosen](super::HttpCacheBuilder::key), purging one URL removes all responses under the key of that
-    /// URL. A prefix or a group selects responses by the URLs for which they were fetched.
+    /// If [keys are chosen](super::HttpCacheBuilder::key), purging one URL removes all responses under the key of
+    /// that URL. A prefix or a group selects responses by the URLs for which they were fetched.
     ///
-    /// A store that cannot list its responses gives no count, see [`Purged::is_counted`]. Responses older than the purge
-    /// then count as not stored for the lifetime of this cache.
+    /// A store that cannot list its responses gives no count, see [`Purged::is_counted`]. Responses older than the
+    /// purge then count as not stored for the lifetime of this cache.
     ///
     /// ```
     /// use forwardcache::{Body, HttpCache, MemoryStore, Purge, RoundTrip, RoundTripFn};

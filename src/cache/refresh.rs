@@ -1,8 +1,8 @@
 //! Refreshes in the background (RFC 5861 section 3).
 //!
-//! A stale response that may be served during its refresh is served immediately, and its refresh is queued. The threads of
-//! the cache or the caller of [`maintain`](super::HttpCache::maintain) run the queue. After a failed refresh, the same key is
-//! not refreshed for a pause, which doubles with each failure.
+//! A stale response that may be served during its refresh is served immediately, and its refresh is queued. The
+//! threads of the cache or the caller of [`maintain`](super::HttpCache::maintain) run the queue. After a failed
+//! refresh, the same key is not refreshed for a pause, which doubles with each failure.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -25,7 +25,8 @@ use crate::message::nonblocking::{Job, Lane, Turn};
 use crate::message::stats::{Forward, Outcome};
 use crate::store::Key;
 
-/// Turns a client's request into the refresh: a GET for the whole, without the client's own directives and conditions.
+/// Turns a client's request into the refresh: a GET for the whole, without the client's own directives and
+/// conditions.
 fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
     let mut headers = incoming.headers.clone();
     for name in [CACHE_CONTROL, PRAGMA, RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {

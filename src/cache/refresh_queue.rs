@@ -19,7 +19,8 @@ use crate::store::Key;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Background {
-    /// Threads of the cache, at most eight. Each ends after its refresh. A [`Peer`](crate::Peer) uses its workers instead.
+    /// Threads of the cache, at most eight. Each ends after its refresh. A [`Peer`](crate::Peer) uses its workers
+    /// instead.
     #[default]
     Thread,
     /// The thread that calls [`maintain`](super::HttpCache::maintain). The cache starts no thread.

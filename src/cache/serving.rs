@@ -49,7 +49,7 @@ impl Inner {
     }
 
     /// Returns a response of the origin to the client.
-    pub(super) fn hand_on(
+    pub(super) fn forward_response(
         &self,
         incoming: &Incoming,
         code: StatusCode,
@@ -62,7 +62,7 @@ impl Inner {
             // The response already has the owner's Cache-Status member.
             return response(code, headers, body);
         }
-        mark_digest_wanted(hand_on(code, headers, body, self.with_identity(status, incoming)), incoming)
+        mark_digest_wanted(with_status(code, headers, body, self.with_identity(status, incoming)), incoming)
     }
 
     /// Adds the near-cache mark and, if keys are chosen, the key to a status.
@@ -85,7 +85,7 @@ pub(super) fn mark_digest_wanted(mut response: Response<Body>, incoming: &Incomi
 }
 
 /// Builds a response with its `Cache-Status`.
-pub(super) fn hand_on(
+pub(super) fn with_status(
     code: StatusCode,
     mut headers: HeaderMap,
     body: Body,

@@ -1,4 +1,5 @@
-//! Singleflight: concurrent requests for the same thing share one piece of work. One request leads, the others follow.
+//! Singleflight: concurrent requests for the same thing share one piece of work. One request leads, the others
+//! follow.
 //!
 //! ```text
 //! join(key) ── no leader ────▶ Lead(Leader, Waiter)    the leader must finish; dropping it releases the followers
@@ -75,9 +76,9 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         Self { by_key: Arc::default() }
     }
 
-    /// Joins the flight of this key if `is_joinable` accepts its sequence number; otherwise leads a new flight with the number
-    /// `sequence`. A finished flight can be joined until its leader is dropped. `wake` is called when a flight that is under
-    /// way ends. Never waits; `is_joinable` is called under a lock.
+    /// Joins the flight of this key if `is_joinable` accepts its sequence number; otherwise leads a new flight with
+    /// the number `sequence`. A finished flight can be joined until its leader is dropped. `wake` is called when a
+    /// flight that is under way ends. Never waits; `is_joinable` is called under a lock.
     pub(crate) fn join(
         &self,
         key: K,

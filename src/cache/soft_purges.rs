@@ -1,7 +1,8 @@
-//! Soft purges: responses that were stored before one are stale. They are kept for validation and for a failing origin.
+//! Soft purges: responses that were stored before one are stale. They are kept for validation and for a failing
+//! origin.
 //!
-//! A purge stays listed until the store has marked all responses that it covers and no older fetch is under way. Until
-//! then, each response that is looked up or stored is compared with the purge.
+//! A purge stays listed until the store has marked all responses that it covers and no older fetch is under way.
+//! Until then, each response that is looked up or stored is compared with the purge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,8 +93,8 @@ impl SoftPurges {
     }
 
     /// Whether a fetch with this key and number began before a purge of its URL.
-    pub(super) fn covers_key<'a>(&self, place: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
-        let Resource { key, url } = place.into();
+    pub(super) fn covers_key<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let Resource { key, url } = resource.into();
         let url_for = |purge: &Purge| if purge.is_about_keys() { url_of(key) } else { url };
         sequence <= self.newest.load(Ordering::SeqCst)
             && self.list.read().iter().any(|listed| {

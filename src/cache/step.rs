@@ -8,8 +8,8 @@
 //!                                                                           Wait           Fetch, then wait
 //! ```
 //!
-//! The event loop and blocking callers share these decisions. The event loop parks a request that waits and gives jobs
-//! to its workers. A blocking caller ([`Inner::answer`]) waits on its own thread and runs the job there.
+//! The event loop and blocking callers share these decisions. The event loop parks a request that waits and gives
+//! jobs to its workers. A blocking caller ([`Inner::answer`]) waits on its own thread and runs the job there.
 
 use std::sync::Arc;
 
@@ -75,7 +75,8 @@ impl Inner {
         self.step_for(incoming, None, waits_left, wakes)
     }
 
-    /// Like [`step`](Self::step), for a request whose variant is known from the response of a flight that did not match.
+    /// Like [`step`](Self::step), for a request whose variant is known from the response of a flight that did not
+    /// match.
     pub(super) fn step_for(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
@@ -105,8 +106,8 @@ impl Inner {
         })
     }
 
-    /// Decides with the stored responses. `variant` is the variant of this request by the `Vary` fields of a flight that did
-    /// not match it.
+    /// Decides with the stored responses. `variant` is the variant of this request by the `Vary` fields of a flight
+    /// that did not match it.
     pub(super) fn decide(
         self: &Arc<Self>,
         incoming: Arc<Incoming>,
@@ -243,8 +244,8 @@ impl Inner {
         })
     }
 
-    /// Answers a request whose job was refused: with a stale response if one is allowed, otherwise with an error. For a request
-    /// with a soft deadline the outcome is the same as if that deadline had passed.
+    /// Answers a request whose job was refused: with a stale response if one is allowed, otherwise with an error. For
+    /// a request with a soft deadline the outcome is the same as if that deadline had passed.
     pub(super) fn refused(
         &self,
         incoming: &Incoming,

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// For how many origins "everything older is void" is remembered.
 const MAX_ORIGINS: usize = 1024;
 
-/// A number in the sequence of fetches and invalidations. Numbers grow with the system clock, so that the numbers of an
-/// earlier process are smaller.
+/// A number in the sequence of fetches and invalidations. Numbers grow with the system clock, so that the numbers of
+/// an earlier process are smaller.
 pub(crate) type Sequence = u64;
 
 /// The tombstones in order, with indexes, and the fetches that are under way.
@@ -100,8 +100,8 @@ impl TombstoneList {
         }
     }
 
-    /// Replaces the oldest tombstone by a wider one that takes no room in the list. A group is widened to its origin only, so
-    /// that one origin cannot void the responses of others.
+    /// Replaces the oldest tombstone by a wider one that takes no room in the list. A group is widened to its origin
+    /// only, so that one origin cannot void the responses of others.
     pub(super) fn widen_oldest(&mut self) {
         let Some(oldest) = self.list.pop_front() else { return };
         self.remove(&oldest);

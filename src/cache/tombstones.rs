@@ -1,11 +1,11 @@
 //! Tombstones: one ordered list of all invalidations, by purges and by responses.
 //!
-//! Fetches and invalidations share one sequence of numbers. A stored response has the number of its fetch, and is void
-//! if a later tombstone covers it. The cache checks this at each lookup and again before it stores a response.
+//! Fetches and invalidations share one sequence of numbers. A stored response has the number of its fetch, and is
+//! void if a later tombstone covers it. The cache checks this at each lookup and again before it stores a response.
 //! Therefore a response that was requested before an invalidation is neither served nor stored after it.
 //!
-//! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way. The
-//! list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
+//! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way.
+//! The list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -111,14 +111,14 @@ impl Tombstones {
         Self { newest, latest, retirements, state, digest: RandomState::new(), max_tombstones, max_prefixes }
     }
 
-    /// Returns the number of the last invalidation. If it is the same before a lookup and after the start of a fetch, the
-    /// result of the lookup is still valid.
+    /// Returns the number of the last invalidation. If it is the same before a lookup and after the start of a fetch,
+    /// the result of the lookup is still valid.
     pub(super) fn latest(&self) -> Sequence {
         self.latest.load(Ordering::SeqCst)
     }
 
-    /// Returns how often tombstones were retired. A response that was read from the store before a retirement and is judged
-    /// after it must be read again: the store may have removed it since, and no tombstone covers it any more.
+    /// Returns how often tombstones were retired. A response that was read from the store before a retirement and is
+    /// judged after it must be read again: the store may have removed it since, and no tombstone covers it any more.
     pub(super) fn retirements(&self) -> u64 {
         self.retirements.load(Ordering::SeqCst)
     }

@@ -7,8 +7,8 @@ use super::state::Progress;
 use super::transfer::Fill;
 use crate::message::body::{Driver, FINISHING};
 
-/// Returns the work of reading this body to its end; `None` if it is taken already or the body has ended. If the work is
-/// dropped before it is done, the next caller can take it.
+/// Returns the work of reading this body to its end; `None` if it is taken already or the body has ended. If the work
+/// is dropped before it is done, the next caller can take it.
 pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     let mut state = fill.state.lock();
     if state.is_driven || state.has_ended() {
@@ -27,9 +27,9 @@ struct DriverGuard {
 }
 
 impl DriverGuard {
-    /// Reads from the source until its end, as long as the body has readers or little of it is missing. If the body is a
-    /// window ahead of its slowest reader and no reader waits, the driver returns and a later reader starts another one. So
-    /// slow readers do not occupy a thread.
+    /// Reads from the source until its end, as long as the body has readers or little of it is missing. If the body
+    /// is a window ahead of its slowest reader and no reader waits, the driver returns and a later reader starts
+    /// another one. So slow readers do not occupy a thread.
     fn run(mut self) {
         self.has_run = true;
         let fill = &self.fill;

@@ -7,15 +7,15 @@ use crate::base::ledger::Ledger;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 
-/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does not
-/// become whole.
+/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does
+/// not become whole.
 pub(crate) type Commit = Box<dyn FnOnce(Pieces, Digest) + Send>;
 
 /// How a body is kept, and what stores it.
 pub(crate) struct Keeping {
     /// The longest body that is kept, in bytes. A longer body passes through.
     pub(crate) limit: u64,
-    /// How many bytes may be missing when the last reader leaves for the body to still be fetched to its end.
+    /// The largest missing rest, in bytes, that is still fetched after the last reader has left.
     pub(crate) worth_finishing: u64,
     /// Counts the memory of the body.
     pub(crate) ledger: Arc<Ledger>,

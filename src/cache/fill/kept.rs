@@ -32,7 +32,8 @@ impl Kept {
         }
     }
 
-    /// Returns the piece that contains a position, and the offset in that piece; `None` if the position is not in memory.
+    /// Returns the piece that contains a position, and the offset in that piece; `None` if the position is not in
+    /// memory.
     pub(super) fn at(&self, position: u64) -> Option<(&Bytes, usize)> {
         let index = self.pieces.partition_point(|(at, _)| *at <= position).checked_sub(1)?;
         let (at, bytes) = &self.pieces[index];

@@ -1,7 +1,7 @@
 //! Bodies in transit: one source, any number of readers, and the store at the end.
 //!
-//! A fill has no dedicated thread. A reader that may block reads from the source itself, on behalf of all readers. If all
-//! readers are non-blocking, a worker runs a driver, which reads from the source for them.
+//! A fill has no dedicated thread. A reader that may block reads from the source itself, on behalf of all readers. If
+//! all readers are non-blocking, a worker runs a driver, which reads from the source for them.
 //!
 //! | file | subject |
 //! |---|---|

@@ -16,8 +16,8 @@ use crate::message::nonblocking::{Collecting, Made};
 use crate::message::pieces::Pieces;
 use crate::pool::protocol::{self, WantsDigest};
 
-/// The longest body that is collected before its response is sent, in bytes. The head and the body then go out together,
-/// and a truncated body becomes an error response.
+/// The longest body that is collected before its response is sent, in bytes. The head and the body then go out
+/// together, and a truncated body becomes an error response.
 const COLLECTED: u64 = 64 << 10;
 
 /// How long the head may wait for its body.
@@ -25,8 +25,9 @@ const COLLECTING: Duration = Duration::from_millis(100);
 
 /// Returns the response with a body that can be read without blocking, and the work of reading the body.
 ///
-/// A short body is collected for at most 100 ms, however long one read of the source takes. A body that is incomplete by
-/// then streams from its beginning. If the body fails before, the result is an error, because no byte has been sent.
+/// A short body is collected for at most 100 ms, however long one read of the source takes. A body that is incomplete
+/// by then streams from its beginning. If the body fails before, the result is an error, because no byte has been
+/// sent.
 pub(crate) fn prepared(
     response: Response<Body>,
     method: &Method,
@@ -63,8 +64,8 @@ pub(crate) fn prepared(
     }
 }
 
-/// Joins the response with its complete body, and adds the digest if the client requested one. If the body has not ended,
-/// returns the response unchanged.
+/// Joins the response with its complete body, and adds the digest if the client requested one. If the body has not
+/// ended, returns the response unchanged.
 fn collected(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response?.into_parts();
     let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();

@@ -22,6 +22,7 @@ pub(super) const WINDOW: u64 = 256 * 1024;
 /// How far beyond the window it may run while another reader waits for more, in bytes.
 pub(super) const BACKLOG: u64 = 16 * 1024 * 1024;
 
+/// The state of a fill, which its lock protects.
 pub(super) struct State {
     pub(super) progress: Progress,
     pub(super) kept: Kept,
@@ -48,12 +49,17 @@ pub(super) struct Position {
     wake: Option<Wake>,
 }
 
+/// The progress of a transfer.
 pub(super) enum Progress {
+    /// No thread reads from the source.
     Idle(Box<Source>),
+    /// A thread reads from the source.
     Busy,
+    /// The body is whole or has failed.
     Ended(Result<(), Failure>),
 }
 
+/// The source of a body, and what its reader needs.
 pub(super) struct Source {
     pub(super) body: Body,
     pub(super) buffer: Box<[u8]>,
@@ -140,8 +146,8 @@ impl State {
         self.readers.iter_mut().filter_map(|position| position.wake.take()).collect()
     }
 
-    /// Removes the slowest readers, if another reader has read everything and waits for more. Returns the wake-up calls of
-    /// the removed readers.
+    /// Removes the slowest readers, if another reader has read everything and waits for more. Returns the wake-up
+    /// calls of the removed readers.
     pub(super) fn disconnect_slowest(&mut self) -> Option<Vec<Wake>> {
         let slowest = self.slowest_position();
         if slowest == self.received || !self.has_waiting_reader() {

@@ -7,14 +7,14 @@
 //!         more to come   └── failed, or panicked ─▶ Ended(Failed)   nothing committed
 //! ```
 //!
-//! A body of known length is whole when that many bytes have arrived; one of unknown length when its end is proven. It is
-//! stored before its last piece is handed out, so that a client which has read to the end and requests it again gets a
-//! hit. Readers get all earlier pieces as they arrive.
+//! A body of known length is whole when that many bytes have arrived; one of unknown length when its end is proven.
+//! It is stored before its last piece is handed out, so that a client which has read to the end and requests it again
+//! gets a hit. Readers get all earlier pieces as they arrive.
 //!
-//! A body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has read are
-//! then dropped. While some reader waits for more, the source is read, and the bytes that slower readers still need stay
-//! in memory up to a bound. Beyond the bound, or if the ledger is full, the slowest readers are cut off. If no reader
-//! waits for more, the source is read one window ahead at most.
+//! A body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has
+//! read are then dropped. While some reader waits for more, the source is read, and the bytes that slower readers
+//! still need stay in memory up to a bound. Beyond the bound, or if the ledger is full, the slowest readers are cut
+//! off. If no reader waits for more, the source is read one window ahead at most.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -140,8 +140,8 @@ impl Fill {
         }
     }
 
-    /// Reads from the source until the body ends or the time has passed; returns whether it has ended. A body that is not
-    /// stored is read one window ahead at most.
+    /// Reads from the source until the body ends or the time has passed; returns whether it has ended. A body that is
+    /// not stored is read one window ahead at most.
     pub(super) fn wait_for_end(&self, until: Instant) -> bool {
         let mut state = self.state.lock();
         loop {
@@ -165,8 +165,8 @@ impl Fill {
         }
     }
 
-    /// Removes a reader. If no driver reads the body, the last reader that `may_finish` reads the rest if little is missing.
-    /// Any other body without readers is given up, and its transfer is cancelled.
+    /// Removes a reader. If no driver reads the body, the last reader that `may_finish` reads the rest if little is
+    /// missing. Any other body without readers is given up, and its transfer is cancelled.
     pub(super) fn remove_reader(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
@@ -295,8 +295,8 @@ impl Fill {
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
-    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body is not
-    /// stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
+    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body is
+    /// not stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
     fn account(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
