@@ -27,7 +27,7 @@ impl Inner {
     ) -> Result<Response<Body>> {
         let BypassRequest { method, target, mut headers, via, deadline, on_interim } = request;
         let (method, target) = (&method, &target);
-        let asked_with = headers.clone();
+        let original_headers = headers.clone();
         if let Some(via) = via {
             headers.append(VIA, via);
         }
@@ -44,7 +44,7 @@ impl Inner {
         *request.uri_mut() = target.uri();
         *request.headers_mut() = headers;
         // A response is not stored if an invalidation arrives during this request.
-        let fetch = self.begin(&self.keys.of(target, &asked_with));
+        let fetch = self.begin(&self.keys.of(target, &original_headers));
         let received = self
             .send_to_origin(request, target, why)
             .inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
@@ -53,7 +53,7 @@ impl Inner {
             tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
-            let own = self.keys.of(&target, &asked_with);
+            let own = self.keys.of(&target, &original_headers);
             if own != public {
                 self.invalidate(&own);
             }
@@ -72,7 +72,8 @@ impl Inner {
         }
         if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
-            let get = Incoming::new(Method::GET, target.clone(), asked_with, Hop::default(), via, &self.keys);
+            let get =
+                Incoming::new(Method::GET, target.clone(), original_headers, Hop::default(), via, &self.keys);
             // This fetch begins after the invalidation above, which therefore does not cover it.
             let fetch = (self.begin(&get.key), cancellation);
             return Ok(self.keep(&get, None, received, status, fetch, None));

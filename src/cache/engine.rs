@@ -231,9 +231,9 @@ impl HttpCache {
             return Err(Error::new(ErrorKind::BadRequest, text).with_url(&target));
         }
         let hop = inner.strip_fields(&method, &mut headers);
-        let said = Deadline::of(&parts.extensions);
+        let requested = Deadline::of(&parts.extensions);
         let via = received_over(parts.version, inner.via.as_ref());
-        let deadline = hop.until(said);
+        let deadline = hop.until(requested);
         let on_interim = parts.extensions.get::<OnInterim>().cloned();
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
         // A request body would have to be part of the key.

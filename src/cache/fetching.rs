@@ -72,8 +72,8 @@ impl Inner {
                 entity_tag: stored.field(&ETAG),
                 last_modified: stored.field(&LAST_MODIFIED),
             });
-            let ours: Vec<_> = validators.collect();
-            return match confirmed(&ours, plan.selected.is_some(), &received.headers) {
+            let candidates: Vec<_> = validators.collect();
+            return match confirmed(&candidates, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader)),
                 // The 304 confirms a response that is not stored: fetch the whole.
                 None => {
@@ -170,7 +170,7 @@ impl Inner {
             let text = "this cache is offline and cannot send a request to the origin";
             return Err(Error::new(ErrorKind::Unreachable, text).with_url(target));
         }
-        let (asked, method) = (self.clock.moment(), request.method().clone());
+        let (request_time, method) = (self.clock.moment(), request.method().clone());
         let has_condition =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
         let answer = self.origin.round_trip(request);
@@ -188,7 +188,7 @@ impl Inner {
             let text = "the origin sent 304 in response to a request without a condition";
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
-        let times = Times { request: asked, response: self.clock.moment() };
+        let times = Times { request: request_time, response: self.clock.moment() };
         self.checked(Received::new(response, times, self.via.as_ref(), self.upstream()), &method, target)
     }
 
@@ -217,7 +217,7 @@ impl Inner {
             return Ok(received);
         }
         let (stats, shown) = (Arc::clone(&self.stats), redacted(target.as_str()));
-        let told = move || {
+        let report_mismatch = move || {
             stats.count_digest_mismatch();
             warn!(
                 "{} {shown} the body does not match the digest that the origin announced",
@@ -225,7 +225,8 @@ impl Inner {
             );
             on_mismatch();
         };
-        let body = checked(received.body, expected, told).map_err(|error| error.with_url(target))?;
+        let body =
+            checked(received.body, expected, report_mismatch).map_err(|error| error.with_url(target))?;
         Ok(Received { body, ..received })
     }
 

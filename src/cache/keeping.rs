@@ -106,12 +106,12 @@ impl Inner {
             return;
         };
         let headers = stored.headers();
-        let says = if received.status == stored.status() {
+        let verdict = if received.status == stored.status() {
             head_says(&headers, stored.body_length(), &received.headers)
         } else {
             HeadSays::Changed
         };
-        match says {
+        match verdict {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
@@ -347,7 +347,10 @@ impl Inner {
 fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> HeaderMap {
     let directives = [received, confirmed].map(|headers| response_directives(headers, rules));
     let is_own = |name: &HeaderName| {
-        directives.iter().flat_map(|said| said.unstored_fields(rules)).any(|unstored| unstored == name)
+        directives
+            .iter()
+            .flat_map(|directives| directives.unstored_fields(rules))
+            .any(|unstored| unstored == name)
     };
     let own = received.iter().filter(|(name, _)| is_own(name));
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -367,8 +370,8 @@ impl Head {
         let chance = if inner.rules.jitter > 0 { RandomState::new().hash_one(()) } else { 0 };
         apply_rules(&mut validity, &directives, rule, &inner.rules, chance);
         if let Some(near) = inner.near {
-            let told = time_to_live(&headers).unwrap_or_default();
-            near.limit(&mut validity, told, times, &inner.rules);
+            let ttl = time_to_live(&headers).unwrap_or_default();
+            near.limit(&mut validity, ttl, times, &inner.rules);
         }
         headers.remove(AGE);
         let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);

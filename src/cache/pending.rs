@@ -211,12 +211,16 @@ impl Pending {
                 }
             }
             FlightResult::Failure(head, bytes) => {
-                let is_theirs = incoming.is_answered_by(&head.variant)
+                let is_for_this_request = incoming.is_answered_by(&head.variant)
                     && head.variant.matches(&incoming.headers, &inner.digest);
                 if let Some(stale) = inner.stale_on_error(incoming, plan) {
                     return Step::Serve(Ok(self.stale(&stale, head.status)));
                 }
-                if is_theirs { Step::Serve(Ok(self.share_whole(&head, bytes))) } else { self.decide_again() }
+                if is_for_this_request {
+                    Step::Serve(Ok(self.share_whole(&head, bytes)))
+                } else {
+                    self.decide_again()
+                }
             }
             FlightResult::ServerError(code) => match inner.stale_on_error(incoming, plan) {
                 Some(stale) => Step::Serve(Ok(self.stale(&stale, code))),

@@ -44,6 +44,7 @@ pub(crate) enum FlightState<T> {
     Abandoned,
 }
 
+/// One flight: the work of its leader, and its waiters.
 struct Flight<T> {
     /// The number of the flight, which `is_joinable` examines: see [`Flights::join`].
     sequence: u64,
@@ -89,7 +90,7 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         let mut by_key = self.by_key.lock();
         if let Some(flight) = by_key.get(&key)
             && is_joinable(flight.sequence)
-            && flight.enter(wake)
+            && flight.add_waiter(wake)
         {
             return Role::Follow(Waiter { flight: Arc::clone(flight) });
         }
@@ -105,7 +106,8 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
 }
 
 impl<T: Clone> Flight<T> {
-    fn enter(&self, wake: &Wake) -> bool {
+    /// Adds a waiter. Returns false if the flight cannot be joined.
+    fn add_waiter(&self, wake: &Wake) -> bool {
         let mut state = self.state.lock();
         match state.phase {
             Phase::Running => state.wakes.push(Arc::clone(wake)),

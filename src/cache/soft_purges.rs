@@ -86,10 +86,10 @@ impl SoftPurges {
         if variants.iter().all(|response| response.sequence() > newest) {
             return variants;
         }
-        let as_taken = |response: &Arc<StoredResponse>| {
+        let mark_or_keep = |response: &Arc<StoredResponse>| {
             self.mark(key, response, tombstones).unwrap_or_else(|| Arc::clone(response))
         };
-        variants.iter().map(as_taken).collect()
+        variants.iter().map(mark_or_keep).collect()
     }
 
     /// Whether a fetch with this key and number began before a purge of its URL.

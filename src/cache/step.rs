@@ -53,11 +53,11 @@ impl HttpCache {
         let mut headers = parts.headers;
         let hop = self.inner.strip_fields(&parts.method, &mut headers);
         let via = received_over(parts.version, self.inner.via.as_ref());
-        let said = Deadline::of(&parts.extensions);
+        let requested = Deadline::of(&parts.extensions);
         let incoming = Incoming::new(parts.method, target, headers, hop, via, &self.inner.keys);
         let on_interim = parts.extensions.get::<OnInterim>().cloned();
         self.inner.step(
-            Arc::new(incoming.with_deadline(hop.until(said)).with_interim(on_interim)),
+            Arc::new(incoming.with_deadline(hop.until(requested)).with_interim(on_interim)),
             MAX_WAITS,
             wakes,
         )
@@ -123,8 +123,8 @@ impl Inner {
             }
             Lookup::Forward(plan) => plan,
         };
-        if let Some(answer) = self.without_origin(&incoming, &plan) {
-            return Step::Serve(Ok(answer));
+        if let Some(response) = self.without_origin(&incoming, &plan) {
+            return Step::Serve(Ok(response));
         }
         let wake = wakes();
         let fetch = self.begin(&incoming.key);

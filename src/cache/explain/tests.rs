@@ -219,7 +219,7 @@ fn nothing_stored_is_a_miss_in_each_partition() {
     assert_eq!(explanation.verdict, hit(200));
     let explanation = scene.explain(&[("cache-control", "no-store")]);
     assert_eq!(explanation.verdict, Verdict::Forward(Forward::UriMiss));
-    assert!(explanation.outlook.contains("not kept"));
+    assert!(explanation.outlook.contains("not stored"));
     let explanation = scene.explain(&[("cache-control", "only-if-cached")]);
     assert_eq!(explanation.verdict, Verdict::Refuse(Forward::UriMiss));
 }

@@ -44,6 +44,7 @@ impl FillReader {
         Self { fill, reader, position: 0 }
     }
 
+    /// Returns the fill that this reader reads.
     pub(crate) fn fill(&self) -> &Arc<Fill> {
         &self.fill
     }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!            read                       whole
-//! Idle ──────────────▶ Busy ─────────────────────▶ Ended(Whole)     committed, then told
+//! Idle ──────────────▶ Busy ─────────────────────▶ Ended(Ok)        stored, then readers are woken
 //!   ◀──────────────────┘ │
-//!         more to come   └── failed, or panicked ─▶ Ended(Failed)   nothing committed
+//!         more to come   └── failed, or panicked ─▶ Ended(Err)        not stored
 //! ```
 //!
 //! A body of known length is whole when that many bytes have arrived; one of unknown length when its end is proven.
