@@ -1,8 +1,8 @@
 //! The pages of `docs/`, with their examples tested.
 //!
-//! Start with [`architecture`] to change the code, and with [`operation`] to run peers.
+//! Read [`architecture`] first to change the code, and [`operation`] first to run peers.
 
-/// Includes a page, and leads its links to the other pages here instead of to their files.
+/// Includes a page and redirects its links to other pages to their modules here.
 macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = "[architecture]: crate::guide::architecture"]

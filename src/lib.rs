@@ -1,15 +1,15 @@
-//! A distributed, private, forward HTTP cache for programs that block.
+//! A distributed, private, forward HTTP cache for blocking programs.
 //!
-//! A pool of peers shares one cache. Each URL has one owner, found by consistent hashing; the owner fetches
-//! it once from its origin, keeps it for as long as RFC 9111 allows, and answers everybody else. HTTPS is
-//! cached too, because a peer fetches on the client's behalf. There is no async runtime: everything blocks,
-//! on a fixed number of threads.
+//! A pool of peers shares one cache. Consistent hashing assigns each URL to one owner. The owner fetches the URL from
+//! its origin once, stores the response for as long as RFC 9111 allows, and serves it to all other clients and peers.
+//! HTTPS is cached too, because peers fetch on behalf of clients. There is no async runtime: calls block, on a
+//! bounded number of threads.
 //!
-//! * [`Client`] asks a pool. [`agent()`] gives its cache to programs that use ureq.
-//! * [`Peer`] is a member of the pool: a client that owns a share and answers for it, in any server by
-//!   [`Peer::handler`] or by the bundled front with [`Peer::serve`].
-//! * [`Membership`] keeps a pool as a list says that is kept elsewhere: a file, a name, a registry.
-//! * [`HttpCache`] is the cache alone, over whatever answers requests: a [`RoundTrip`].
+//! * [`Client`] sends requests to a pool. [`agent()`] makes the cache available to programs that use ureq.
+//! * [`Peer`] is a member of the pool: it owns a share of the URLs and serves them, in any server through
+//!   [`Peer::handler`] or in the bundled server through [`Peer::serve`].
+//! * [`Membership`] keeps the list of peers up to date from a file, a DNS name or a registry.
+//! * [`HttpCache`] is only the cache, in front of any [`RoundTrip`].
 //!
 //! ```no_run
 //! let client = forwardcache::Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
@@ -20,31 +20,31 @@
 //!
 //! # Features
 //!
-//! Features only add.
+//! Features are additive.
 //!
-//! | feature | default | what it adds |
+//! | feature | default | content |
 //! |---|---|---|
-//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores and the rules, [`Server`] |
-//! | `tiny_http` | no | a second front, on the crate of that name |
+//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores, the caching rules, [`Server`] |
+//! | `tiny_http` | no | a second server, based on the crate tiny_http |
 //! | `cli` | no | the command `forwardcache` |
 //!
-//! Without any it is a client that links no server and no store.
+//! Without features the crate is a client and contains neither a server nor a store.
 //!
 //! # Logging
 //!
-//! By the `log` crate: `warn` for trouble that a client did or did not notice (a store or an origin that
-//! fails), `info` for a front's start and end and for who joins or leaves a pool, `debug` for the outcome of
-//! every request. Userinfo, query and fragment of a URL are never logged, nor is any credential.
+//! The crate logs through the `log` crate. `warn` reports failures, such as those of a store or an origin, even if
+//! clients did not notice them. `info` reports the start and end of a server and changes of the pool. `debug` reports
+//! the outcome of every request. The userinfo, query and fragment of URLs are never logged, nor are credentials.
 //!
 //! # Memory
 //!
-//! A stored response takes its head as it goes over the wire, its body, and some 500 bytes; the default store
-//! counts all of it. Reading from it copies no body.
+//! A stored response takes the size of its encoded head, its body, and some 500 bytes. The default store counts all
+//! of it. Serving a body from the default store does not copy it.
 #![cfg_attr(
     all(any(doc, doctest), feature = "peer"),
     doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
 )]
-// A client alone uses a part of what it is built of.
+// A build with only the client uses a part of the shared modules.
 #![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
 
 mod base;
@@ -122,11 +122,11 @@ pub use store::{
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
 
-// Documentation only: no other build compiles it.
+// Only documentation builds compile the guide.
 #[cfg(all(any(doc, doctest), feature = "peer"))]
 pub mod guide;
 
-/// The README, whose examples are run with the tests.
+/// The README, whose examples run as doctests.
 #[cfg(all(doctest, feature = "peer"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,5 +1,5 @@
-//! The command `forwardcache`: typed words, resolved settings, one thin subcommand each. It uses only the
-//! library's public face.
+//! The command `forwardcache`. It parses arguments, resolves settings and runs one subcommand, and uses only the public
+//! API of the library.
 
 mod cli;
 

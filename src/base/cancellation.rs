@@ -1,18 +1,18 @@
-//! Ending work from outside: a token that the one who works looks at, and that runs hooks when it is cancelled.
+//! Cancellation of fetches: a token that the fetching thread checks, and that runs hooks when it is cancelled.
 
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Ends a fetch from outside.
+/// A token that cancels a fetch from another thread.
 ///
-/// A request that a cache sends may carry one in its extensions. [`Origin`](crate::Origin) shuts the connection of a
-/// cancelled exchange, so that a read that waits for the origin ends at once. A [`RoundTrip`](crate::RoundTrip) of
-/// your own can do the same with [`on_cancel`](Self::on_cancel), or look at
-/// [`is_cancelled`](Self::is_cancelled) between two steps; it may also ignore the token.
+/// A request that the cache sends may carry a token in its extensions. [`Origin`](crate::Origin) shuts down the
+/// connection of a cancelled exchange, so a blocked read returns at once. Your own [`RoundTrip`](crate::RoundTrip) can
+/// do the same with [`on_cancel`](Self::on_cancel), can check [`is_cancelled`](Self::is_cancelled) between two steps,
+/// or can ignore the token.
 ///
-/// Clones share one state. A token is cancelled once, and never becomes live again.
+/// Clones share one state. A cancelled token stays cancelled.
 ///
 /// ```
 /// use forwardcache::Cancellation;
@@ -37,7 +37,7 @@ struct State {
     hooks: Vec<(u64, Hook)>,
 }
 
-/// Keeps a hook registered; dropping it removes the hook.
+/// A guard that keeps a hook registered. Dropping the guard removes the hook.
 #[must_use = "dropping the guard removes the hook"]
 pub struct CancelHook {
     state: Arc<Mutex<State>>,
@@ -45,7 +45,7 @@ pub struct CancelHook {
 }
 
 impl Cancellation {
-    /// A token that is not cancelled.
+    /// Creates a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -62,19 +62,19 @@ impl Cancellation {
         }
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.state.lock().is_cancelled
     }
 
-    /// Whether it is a clone of the other one.
+    /// Returns whether both tokens are clones of one token.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.state, &other.state)
     }
 
-    /// Runs `hook` when the token is cancelled, on the thread that cancels it: the hook must be quick and must not
-    /// block. It runs at once when the token is cancelled already. Dropping the guard removes it.
+    /// Registers `hook`, which the cancelling thread runs: the hook must be quick and must not block. If the token is
+    /// already cancelled, the hook runs at once on this thread. Dropping the returned guard removes the hook.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelHook {
         let mut state = self.state.lock();
         let number = state.next;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hooks_run_once_and_removed_ones_never() {
+    fn hooks_run_once_and_removed_hooks_never_run() {
         let count = Arc::new(AtomicUsize::new(0));
         let hook = |by: usize| {
             let count = Arc::clone(&count);

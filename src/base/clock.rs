@@ -1,7 +1,7 @@
-//! Where time comes from.
+//! Time sources.
 //!
-//! Rules never read a clock: they are given a time. Only the edge (the caching engine) owns a
-//! [`Clock`] and asks it once a request, so that a test moves time by hand instead of sleeping.
+//! Policy functions never read a clock: their callers pass the time. Only the edge (the caching engine) owns a
+//! [`Clock`] and reads it once for each request, so tests can move time by hand instead of sleeping.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -11,18 +11,20 @@ use parking_lot::Mutex;
 
 /// A source of time.
 ///
-/// It is called on every request: it must be cheap and must not block.
+/// The cache reads it on every request, so it must be cheap and must not block.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The present time. It may go backwards, as the system's clock may; every rule that uses it saturates.
+    /// Returns the current wall-clock time. It may go backwards, as the system's clock may; all arithmetic saturates.
     fn now(&self) -> SystemTime;
 
-    /// How much time has passed since some moment in the life of this process, by a clock that nobody sets. `None`, as
-    /// by default: there is no such clock, and what is stored seems fresh again if the other one is set back.
+    /// Returns the time since a fixed moment in this process's life, from a monotonic clock.
+    ///
+    /// The default is `None`: no monotonic clock. Stored responses then appear fresh again if the wall clock is set
+    /// back.
     fn steady(&self) -> Option<Duration> {
         None
     }
 
-    /// What both clocks show now.
+    /// Returns the current time of both clocks.
     fn moment(&self) -> Moment {
         Moment::new(self.now(), self.steady())
     }
@@ -42,7 +44,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// A moment by the wall clock, and by a clock that is never set if there is one. A [`SystemTime`] is one without.
+/// A moment on the wall clock and, if available, on a monotonic clock. A [`SystemTime`] converts without the latter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     wall: SystemTime,
@@ -50,26 +52,26 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// What the two clocks of a [`Clock`] show.
+    /// Creates a moment from the times of a [`Clock`]'s two clocks.
     #[must_use]
     pub const fn new(wall: SystemTime, steady: Option<Duration>) -> Self {
         Self { wall, steady }
     }
 
-    /// By the wall clock.
+    /// Returns the time on the wall clock.
     #[must_use]
     pub const fn wall(self) -> SystemTime {
         self.wall
     }
 
-    /// By the clock that is never set.
+    /// Returns the time on the monotonic clock.
     #[must_use]
     pub const fn steady(self) -> Option<Duration> {
         self.steady
     }
 
-    /// How much later it is than another one: the greater of what the two clocks say, and zero where both say that it is
-    /// earlier.
+    /// Returns the time since `earlier`: the greater of the two clocks' differences, or zero if both clocks went
+    /// backwards.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let by_wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
@@ -77,7 +79,7 @@ impl Moment {
         steady.map_or(by_wall, |steady| steady.max(by_wall))
     }
 
-    /// So much later; `None` past what a clock can show.
+    /// Returns this moment plus `by`, or `None` if the wall clock cannot represent the sum.
     #[must_use]
     pub fn checked_add(self, by: Duration) -> Option<Self> {
         Some(Self {
@@ -103,12 +105,12 @@ impl Clock for SystemClock {
     }
 
     fn steady(&self) -> Option<Duration> {
-        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Some(BEGAN.elapsed())
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Some(START.elapsed())
     }
 }
 
-/// A clock that stands still until it is moved, for tests and simulations.
+/// A clock that moves only when told to, for tests and simulations.
 ///
 /// ```
 /// use std::time::Duration;
@@ -125,26 +127,26 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
         Self { now: Mutex::new((now, Duration::ZERO)) }
     }
 
-    /// A clock that shows this many seconds after the Unix epoch.
+    /// Creates a clock that shows `seconds` after the Unix epoch.
     #[must_use]
     pub fn at_unix_seconds(seconds: u64) -> Self {
         Self::new(UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
-    /// Moves the clock forward: time passes.
+    /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
         let (now, steady) = &mut *self.now.lock();
         *now += by;
         *steady += by;
     }
 
-    /// Sets the clock, forward or back. No time passes by that.
+    /// Sets the wall clock, forward or back. The monotonic clock does not change.
     pub fn set(&self, now: SystemTime) {
         self.now.lock().0 = now;
     }
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_can_go_back() {
+    fn manual_clock_can_go_back() {
         let clock = ManualClock::at_unix_seconds(100);
         let before = clock.moment();
         clock.advance(Duration::from_secs(5));

@@ -1,9 +1,8 @@
-//! The one error of the crate's face.
+//! The error type of the public API.
 //!
-//! Inside, each wall has its own small error; what leaves the crate is an [`Error`]: opaque, with a
-//! [`kind`](Error::kind) to decide on, the URL and the peer it concerns, and the cause as
-//! [`source`](std::error::Error::source). Neither text nor debug form ever shows userinfo or query:
-//! both may carry secrets.
+//! Modules use small errors of their own; the public API returns [`Error`]. It is opaque, has a [`kind`](Error::kind)
+//! to decide on, the URL and the peer that it concerns, and the cause as [`source`](std::error::Error::source).
+//! Neither `Display` nor `Debug` shows userinfo or query of a URL, because both may contain secrets.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,83 +16,82 @@ use crate::base::named::named;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 named! {
-    /// What went wrong, for a program to decide on.
+    /// The category of an [`Error`], for programs to decide on.
     #[non_exhaustive]
     pub enum ErrorKind: ALL {
         /// The URL is not an absolute `http` or `https` URL that can be fetched.
         BadUrl = "bad-url",
-        /// A peer's URL cannot be used, a pool's list holds such a URL, or what was asked is no peer's path.
+        /// A peer's URL or a URL in the pool's list cannot be used, or a request is not for a path that peers serve.
         BadPeer = "bad-peer",
-        /// An option has a value that makes no sense, or a file that it names cannot be used.
+        /// An option has an invalid value, or a file that it names cannot be used.
         BadOption = "bad-option",
-        /// The request itself cannot be sent: `CONNECT`, a body too large to hold, a bad field.
+        /// The request cannot be sent: `CONNECT`, a body too large to buffer, an invalid header field.
         BadRequest = "bad-request",
-        /// The pool has no peer, or all of them failed lately and are left alone for a while, and
-        /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) was chosen.
+        /// The pool has no peers, or all of them failed recently and are not asked for a while, and
+        /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) is configured.
         OnNoPeers = "no-peer-left",
-        /// The host's name cannot be resolved.
+        /// The host name cannot be resolved.
         Unresolved = "unresolved",
-        /// No connection: refused, unreachable, or ended before a response.
+        /// The connection was refused, the host is unreachable, or the connection ended before a response arrived.
         Unreachable = "unreachable",
         /// The TLS handshake failed.
         Tls = "tls",
-        /// No answer in time.
+        /// No response arrived in time.
         Timeout = "timeout",
         /// The request was cancelled: see [`Cancellation`](crate::Cancellation).
         Cancelled = "cancelled",
-        /// The answer is not HTTP that can be trusted: a bad or oversized head, ambiguous framing.
+        /// The response is not valid HTTP: a malformed or oversized head, or ambiguous framing.
         BadResponse = "bad-response",
-        /// The body ended before it was whole.
+        /// The body ended before it was complete.
         IncompleteBody = "incomplete-body",
-        /// The body is not the one whose digest was announced: it was altered or damaged on its way.
+        /// The body does not match the announced digest: it was altered or damaged in transit.
         DigestMismatch = "digest-mismatch",
         /// The body is larger than the caller's limit.
         BodyTooLarge = "body-too-large",
-        /// The peer does not know who asks: no token was shown, or one that it does not accept.
+        /// The peer rejected the credentials: the request has no token, or one that the peer does not accept.
         Unauthorized = "unauthorized",
-        /// The request leads back to where it came from.
+        /// The request leads back to its sender.
         Loop = "loop",
-        /// The rules do not allow that this origin is fetched: see [`OriginRules`](crate::OriginRules).
+        /// The access rules do not allow this origin: see [`OriginRules`](crate::OriginRules).
         Forbidden = "forbidden",
-        /// The address to serve on cannot be bound.
+        /// The address to listen on cannot be bound.
         Listen = "listen",
-        /// The peer is shutting down or has too much to do, or the origin may not be asked at the moment: its limit is
-        /// reached, or it asked to be left alone. See [`Error::retry_after`].
+        /// The peer is shutting down or overloaded, or the origin cannot be asked now because its limit is reached or
+        /// because it requested a pause. See [`Error::retry_after`].
         Unavailable = "unavailable",
-        /// The origin is not asked now: its limit is reached, or it asked to be left alone for a while. See
+        /// The origin cannot be asked now: its limit is reached, or it requested a pause. See
         /// [`retry_after`](Error::retry_after).
         OriginBusy = "origin-busy",
-        /// Any other failure of input or output.
+        /// Any other I/O failure.
         Io = "io",
     }
 }
 
 impl ErrorKind {
-    /// The kind of this [`name`](Self::name).
+    /// Returns the kind with this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// An error of forwardcache.
+/// The error type of forwardcache.
 ///
-/// Cloning nothing and naming everything: [`kind`](Self::kind) says what to do about it,
-/// [`url`](Self::url) and [`peer`](Self::peer) what it was about, and the chain of
-/// [`source`](StdError::source) how it came about.
+/// [`kind`](Self::kind) helps a program to decide what to do, [`url`](Self::url) and [`peer`](Self::peer) tell what the
+/// error concerns, and the chain of [`source`](StdError::source) explains the cause.
 #[derive(Debug)]
 pub struct Error {
     inner: Box<Inner>,
 }
 
-/// What one kind of error may be due to, for those who judge a peer by it.
+/// Details about an error for the health check of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// This program does not trust the other's certificate, or its own is refused.
+    /// A certificate was rejected: the peer's by this program, or this program's by the peer.
     Trust,
-    /// The head of the response is larger than this program accepts.
+    /// The head of the response exceeds this program's limit.
     Limits,
-    /// The response is not one of a peer.
+    /// The response does not come from a forwardcache peer.
     Stranger,
     /// The peer does not answer `/healthz` either.
     Silent,
@@ -113,9 +111,9 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind` that says `message`: one line, lower case, without a full stop.
+    /// Creates an error with a message: one line, lower case, without a full stop.
     ///
-    /// Public because whoever implements [`RoundTrip`](crate::RoundTrip) has to make them.
+    /// Implementations of [`RoundTrip`](crate::RoundTrip) use this constructor.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             inner: Box::new(Inner {
@@ -132,111 +130,111 @@ impl Error {
         }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.inner.source = Some(source.into().into());
         self
     }
 
-    /// The same error about this URL, of which userinfo, query and fragment are not kept.
+    /// Adds the URL without its userinfo, query and fragment.
     #[must_use]
     pub fn with_url(mut self, url: impl fmt::Display) -> Self {
         self.inner.url = Some(redacted(&url.to_string()));
         self
     }
 
-    /// The same error about this peer.
+    /// Adds the URL of the peer.
     #[must_use]
     pub fn with_peer(mut self, peer: impl fmt::Display) -> Self {
         self.inner.peer = Some(redacted(&peer.to_string()));
         self
     }
 
-    /// The same error, of which this peer told us: it was there, and something behind it failed.
+    /// Marks the error as reported by this peer: the peer answered, and something behind it failed.
     #[must_use]
     pub(crate) fn told_by_peer(mut self, peer: impl fmt::Display) -> Self {
         self.inner.is_told_by_peer = true;
         self.with_peer(peer)
     }
 
-    /// The same error, before any of the request was sent.
+    /// Marks the error as one that occurred before any part of the request was sent.
     #[must_use]
     pub(crate) fn unsent(mut self) -> Self {
         self.inner.is_unsent = true;
         self
     }
 
-    /// Whether it is known that nothing of the request was sent: whatever it is, it may be sent elsewhere.
+    /// Returns whether nothing of the request was sent, so that even an unsafe request may be sent elsewhere.
     #[must_use]
     pub(crate) fn is_unsent(&self) -> bool {
         self.inner.is_unsent
     }
 
-    /// The same error, of which this is known beside its kind.
+    /// Adds details for the health check of peers.
     #[must_use]
     pub(crate) fn because(mut self, cause: Cause) -> Self {
         self.inner.cause = Some(cause);
         self
     }
 
-    /// What is known of it beside its kind.
+    /// Returns the details for the health check of peers.
     #[must_use]
     pub(crate) fn cause(&self) -> Option<Cause> {
         self.inner.cause
     }
 
-    /// The same error, of what may go better after this long.
+    /// Adds the time after which a retry may succeed.
     #[must_use]
     pub fn with_retry_after(mut self, time: Duration) -> Self {
         self.inner.retry_after = Some(time);
         self
     }
 
-    /// The same error for another request that waited for the same thing.
+    /// Returns a copy for another request that waited for the same result.
     pub(crate) fn shared(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 
-    /// What went wrong.
+    /// Returns the category.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// What went wrong in words, without URL and peer.
+    /// Returns the message without URL and peer.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// The URL it was about, without userinfo, query and fragment.
+    /// Returns the URL without its userinfo, query and fragment.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.inner.url.as_deref()
     }
 
-    /// The peer it was about.
+    /// Returns the URL of the peer.
     #[must_use]
     pub fn peer(&self) -> Option<&str> {
         self.inner.peer.as_deref()
     }
 
-    /// After how long it is worth trying again, where that is known.
+    /// Returns the time after which a retry may succeed, if known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
     }
 
-    /// Whether that [`peer`](Self::peer) is there and told us of a failure behind it, most often of the
-    /// origin. If not, it is the peer that could not be asked.
+    /// Returns whether [`peer`](Self::peer) reported a failure behind it, most often of the origin. Otherwise the
+    /// peer itself could not be asked.
     #[must_use]
     pub fn is_told_by_peer(&self) -> bool {
         self.inner.is_told_by_peer
     }
 }
 
-/// What of a URL may be shown: secrets travel in userinfo, query and fragment.
+/// Returns the URL without userinfo, query and fragment, which may contain secrets.
 pub(crate) fn redacted(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let shown = &url[..end];
@@ -257,8 +255,8 @@ impl fmt::Display for Error {
             write!(f, ": {url}")?;
         }
         if let Some(peer) = &self.inner.peer {
-            let who = if self.inner.is_told_by_peer { "told by the peer" } else { "asking the peer" };
-            write!(f, " ({who} {peer})")?;
+            let role = if self.inner.is_told_by_peer { "reported by the peer" } else { "asking the peer" };
+            write!(f, " ({role} {peer})")?;
         }
         Ok(())
     }
@@ -270,8 +268,7 @@ impl StdError for Error {
     }
 }
 
-/// A body is read as [`io::Read`], so an error of ours may arrive inside an [`io::Error`]; it comes
-/// out as it went in.
+/// Recovers an [`Error`] that passed through [`io::Read`] inside an [`io::Error`], and converts any other I/O error.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
@@ -304,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_found_by_their_names() {
+    fn kinds_are_found_by_name() {
         for kind in ErrorKind::ALL {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
         }
@@ -312,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_of_a_url_are_not_shown() {
+    fn url_secrets_are_not_shown() {
         let error = Error::new(ErrorKind::Timeout, "no answer in time")
             .with_url("https://user:pa@ss@example.com/a?token=secret#part");
         assert_eq!(error.to_string(), "no answer in time: https://example.com/a");
@@ -320,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_survives_the_way_through_io() {
+    fn error_survives_conversion_through_io_error() {
         let io = io::Error::from(Error::new(ErrorKind::IncompleteBody, "cut").with_peer("http://p:1"));
         assert_eq!(io.kind(), io::ErrorKind::UnexpectedEof);
         let back = Error::from(io);
@@ -329,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_is_kept() {
+    fn source_is_kept() {
         let error = Error::from(io::Error::new(io::ErrorKind::TimedOut, "slow"));
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("slow"));

@@ -1,18 +1,19 @@
-//! What every other module may use: errors, time, memory, secrets and names.
+//! Foundations that every other hall may use: errors, time, memory accounting, secrets and name resolution. Start
+//! with `error`.
 //!
 //! | module | content |
 //! |---|---|
-//! | `error` | [`Error`](error::Error) and [`ErrorKind`](error::ErrorKind), the one error of the public API |
-//! | `clock` | [`Clock`](clock::Clock): wall time, or a time that a test sets |
-//! | `byte_size` | [`ByteSize`](byte_size::ByteSize): `64MiB` as text |
-//! | `cancellation` | [`Cancellation`](cancellation::Cancellation): ends a request from another thread |
-//! | `ledger` | `Ledger`: the one memory budget of a peer |
-//! | `named` | a macro for enums whose variants have names |
+//! | `error` | [`Error`](error::Error) and [`ErrorKind`](error::ErrorKind): the error type of the public API |
+//! | `clock` | [`Clock`](clock::Clock): the system's time, or a time that a test sets |
+//! | `byte_size` | [`ByteSize`](byte_size::ByteSize): byte counts such as `64MiB` |
+//! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
+//! | `ledger` | `Ledger`: the memory account with one limit |
+//! | `named` | a macro for enums with a name for each variant |
 //! | `names` | a bounded, caching DNS resolver |
 //! | `tls` | certificates and keys from PEM files |
-//! | `token` | [`Tokens`](token::Tokens): shared secrets of a pool |
+//! | `token` | [`Tokens`](token::Tokens): the shared secrets of a pool |
 //!
-//! This hall imports no other.
+//! This hall imports no other hall.
 
 pub(crate) mod byte_size;
 pub(crate) mod cancellation;

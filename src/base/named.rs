@@ -1,6 +1,6 @@
-//! Enums whose variants have names, each in one table.
+//! A macro for enums with a name for each variant.
 
-/// Declares an enum with the name of each variant, and makes of it `ALL`, `name` and `Display`.
+/// Declares an enum from a table of variants and names, with `ALL`, `name` and `Display`.
 macro_rules! named {
     (
         $(#[$meta:meta])*
@@ -15,11 +15,11 @@ macro_rules! named {
         }
 
         impl $enum {
-            /// All of them.
-            #[allow(dead_code, reason = "some are only named")]
+            /// All variants, in the order of their declaration.
+            #[allow(dead_code, reason = "not every enum is enumerated")]
             $of_all const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
-            /// Its name, for people and for programs: it stays the same.
+            /// Returns the stable name of the variant, for people and programs.
             #[must_use]
             $visibility const fn name(self) -> &'static str {
                 match self {

@@ -1,5 +1,5 @@
-//! By what a pool knows who may ask: a shared secret, shown in `Proxy-Authorization` (RFC 9110 section 11.7.2)
-//! as a bearer token (RFC 6750). The field ends at the peer that checks it, so no origin ever sees it.
+//! The shared secret that authenticates clients to a pool: a bearer token (RFC 6750) in `Proxy-Authorization` (RFC 9110
+//! section 11.7.2). The peer that checks the field removes it, so origins never see it.
 
 use std::fmt;
 use std::fs;
@@ -12,16 +12,18 @@ use subtle::ConstantTimeEq;
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// The secrets by which a pool knows who may ask it: one, and during a change a second.
+/// The shared secrets of a pool: one token, or two while it is being changed.
 ///
-/// All of them are accepted; the first is what is shown to peers. They are compared in constant time, and
-/// stand in no log, no error and no debug form. A token has 16 to 256 characters: letters, digits,
-/// `-._~+/`, and `=` at its end.
+/// A peer accepts each of them; a client sends the first. They are compared in constant time and never appear in logs,
+/// errors or `Debug` output. A token has 16 to 256 characters: letters, digits, `-._~+/`, and `=` at its end.
 ///
-/// To change a token without an interruption: write the new one behind the old one and let every peer read
-/// the file anew, then put the new one first everywhere, then take the old one out.
+/// To change a token without an interruption:
 ///
-/// Cloning is cheap and gives the same tokens: what is reloaded by one is reloaded for all.
+/// 1. Append the new token to every peer's file, and reload the files.
+/// 2. Move the new token to the first line everywhere, and reload.
+/// 3. Remove the old token, and reload.
+///
+/// Clones share the tokens: reloading one reloads all.
 ///
 /// ```
 /// use forwardcache::{Client, Tokens};
@@ -38,53 +40,53 @@ pub struct Tokens {
 
 struct Inner {
     file: Option<PathBuf>,
-    /// Each as it stands in the field.
+    /// The values of the header field, including the scheme.
     tokens: RwLock<Vec<HeaderValue>>,
 }
 
-/// How many are accepted at a time.
-const MOST: usize = 2;
+/// The maximum number of accepted tokens.
+const MAX_TOKENS: usize = 2;
 
 const SCHEME: &[u8] = b"bearer ";
 
 impl Tokens {
-    /// One or two tokens.
+    /// Creates one or two tokens.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] when there is none, when there are more, or when one is too short or has
-    /// characters that a token cannot have. The error does not show them.
+    /// [`ErrorKind::BadOption`] if `tokens` is empty or has more than two members, or if one is too short, too long or has
+    /// invalid characters. The error does not quote the tokens.
     pub fn new(tokens: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self> {
         let tokens = checked(tokens, "a token")?;
         Ok(Self { inner: Arc::new(Inner { file: None, tokens: RwLock::new(tokens) }) })
     }
 
-    /// From a file with one token a line; empty lines do not count.
+    /// Reads tokens from a file with one token a line. Empty lines are ignored.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and when the file cannot be read.
+    /// Fails as [`new`](Self::new) does, and if the file cannot be read.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let tokens = read(&path)?;
         Ok(Self { inner: Arc::new(Inner { file: Some(path), tokens: RwLock::new(tokens) }) })
     }
 
-    /// Reads the file anew; tokens that came from no file stay as they are.
+    /// Reads the file again. Does nothing if the tokens do not come from a file.
     ///
     /// # Errors
     ///
-    /// As [`from_file`](Self::from_file); nothing is changed then.
+    /// Fails as [`from_file`](Self::from_file) does; the tokens do not change then.
     pub fn reload(&self) -> Result<()> {
         let Some(path) = &self.inner.file else { return Ok(()) };
         let tokens = read(path)?;
-        let former = std::mem::replace(&mut *self.inner.tokens.write(), tokens);
-        drop(former);
+        let previous = std::mem::replace(&mut *self.inner.tokens.write(), tokens);
+        drop(previous);
         Ok(())
     }
 
-    /// Whether this field value shows one of them. How long it takes says nothing about how much of a
-    /// token was right.
+    /// Returns whether a `Proxy-Authorization` value contains one of the tokens. The comparison takes constant time, so
+    /// its duration does not reveal how much of a token is correct.
     pub(crate) fn accept(&self, shown: &[u8]) -> bool {
         let is_bearer = shown.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
         let secret = shown.get(SCHEME.len()..).unwrap_or_default().trim_ascii();
@@ -95,7 +97,7 @@ impl Tokens {
         is_bearer & bool::from(found)
     }
 
-    /// The field value that shows the first of them.
+    /// Returns the `Proxy-Authorization` value with the first token.
     pub(crate) fn credential(&self) -> Option<HeaderValue> {
         self.inner.tokens.read().first().cloned()
     }
@@ -116,15 +118,15 @@ fn checked(tokens: impl IntoIterator<Item = impl AsRef<str>>, what: &str) -> Res
         .into_iter()
         .map(|token| {
             field(token.as_ref()).ok_or_else(|| {
-                let form = "has 16 to 256 letters, digits or -._~+/, and = at its end only";
+                let form = "must have 16 to 256 letters, digits or -._~+/, and = only at its end";
                 bad(format!("{what} {form}"))
             })
         })
         .collect::<Result<_>>()?;
     match tokens.len() {
-        1..=MOST => Ok(tokens),
+        1..=MAX_TOKENS => Ok(tokens),
         0 => Err(bad(format!("{what} is missing"))),
-        count => Err(bad(format!("{what} and at most one other: there are {count}"))),
+        count => Err(bad(format!("{what}: at most {MAX_TOKENS} tokens are allowed, not {count}"))),
     }
 }
 
@@ -147,70 +149,4 @@ impl fmt::Debug for Tokens {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    const OLD: &str = "an-old-token-of-ours";
-    const NEW: &str = "a+new/token.of~ours==";
-
-    #[test]
-    fn what_is_accepted_is_what_was_agreed_on() {
-        let tokens = Tokens::new([OLD, NEW]).unwrap();
-        for shown in [OLD, NEW] {
-            for scheme in ["Bearer", "bearer", "BEARER"] {
-                assert!(tokens.accept(format!("{scheme} {shown}").as_bytes()));
-            }
-        }
-        for shown in
-            ["", "Bearer", "Bearer ", OLD, "Basic an-old-token-of-ours", "Bearer an-old-token-of-our"]
-        {
-            assert!(!tokens.accept(shown.as_bytes()), "{shown}");
-        }
-        assert!(!tokens.accept(b"Bearer an-old-token-of-oursx"));
-        assert!(!tokens.accept(b"Bearer a"));
-        assert_eq!(tokens.credential().unwrap(), format!("Bearer {OLD}"));
-    }
-
-    #[test]
-    fn what_cannot_be_a_token_is_refused_without_being_shown() {
-        let long = "a".repeat(257);
-        for bad in [
-            "",
-            "too-short",
-            "a token with spaces",
-            "an=equals-sign-inside",
-            "caf\u{e9}-caf\u{e9}-caf\u{e9}-x",
-            &long,
-        ] {
-            let error = Tokens::new([bad]).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
-        }
-        assert!(Tokens::new([OLD; 3]).is_err());
-        assert!(Tokens::new(Vec::<String>::new()).is_err());
-        let shown = format!("{:?}", Tokens::new([OLD]).unwrap());
-        assert!(!shown.contains(OLD), "{shown}");
-    }
-
-    #[test]
-    fn a_file_is_read_anew_and_a_bad_one_changes_nothing() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "{OLD}\n").unwrap();
-        let tokens = Tokens::from_file(file.path()).unwrap();
-        let same = tokens.clone();
-        let shows = |token: &str| same.accept(format!("Bearer {token}").as_bytes());
-        assert!(shows(OLD) && !shows(NEW));
-        fs::write(file.path(), format!("{NEW}\n  {OLD}\r\n")).unwrap();
-        tokens.reload().unwrap();
-        assert!(shows(OLD) && shows(NEW));
-        for bad in ["", "\n\n", "short\n", "one-token-of-three\nthe-second-of-three\nthe-third-of-them\n"] {
-            fs::write(file.path(), bad).unwrap();
-            let error = tokens.reload().unwrap_err().to_string();
-            assert!(error.contains(file.path().to_str().unwrap()), "{error}");
-            assert!(shows(OLD) && shows(NEW));
-        }
-        assert!(Tokens::from_file("/no/such/file").is_err());
-    }
-}
+mod tests;

@@ -1,11 +1,11 @@
-//! How a request wants to be cached, in words that programs know from the Fetch standard.
+//! Cache modes of a request, with the names of the Fetch standard.
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, PRAGMA};
 
-/// How one request wants to be answered.
+/// How a request uses caches.
 ///
-/// It is sent as `Cache-Control` (RFC 9111 section 5.2.1), so that it means the same to a cache in this
-/// process, to a peer, and to every cache between it and the origin.
+/// The mode is sent as `Cache-Control` (RFC 9111 section 5.2.1), so it has the same meaning for a cache in this
+/// process, for a peer, and for every cache on the way to the origin.
 ///
 /// ```
 /// use forwardcache::CacheMode;
@@ -17,22 +17,21 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, PRAGMA};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheMode {
-    /// By the rules, and nothing else.
+    /// Follow the caching rules.
     #[default]
     Default,
-    /// The origin is asked whether what is stored still holds.
+    /// Validate stored responses with the origin.
     Reload,
-    /// Nothing of the answer is stored.
+    /// Do not store the response.
     NoStore,
-    /// What is stored is taken, however stale, where the origin did not forbid that; the origin is asked for
-    /// what is not.
+    /// Use a stored response even if it is stale, unless the origin forbids that. Otherwise ask the origin.
     ForceCache,
-    /// What is stored and fresh is taken, or the answer is 504.
+    /// Use a fresh stored response, or respond with 504.
     OnlyIfCached,
 }
 
 impl CacheMode {
-    /// Makes a request want this, in place of what its fields said before.
+    /// Sets the mode in the header fields of a request and removes `Cache-Control` and `Pragma` that were there before.
     pub fn apply(self, headers: &mut HeaderMap) {
         headers.remove(PRAGMA);
         headers.remove(CACHE_CONTROL);

@@ -1,16 +1,17 @@
-//! Until when an answer is wanted.
+//! Deadlines of requests.
 
 use std::time::{Duration, Instant};
 
 use http::Extensions;
 
-/// Until when the one who asks wants an answer, in the extensions of a request.
+/// The deadline of a request, passed in its extensions.
 ///
-/// What is left of the time travels along: from a [`Client`](crate::Client) to the peer that it asks, and from there to
-/// the origin. Past the deadline a request fails as [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), its body
-/// included. At the soft deadline it is answered with what is stored and stale, where RFC 9111 section 4.2.4 and the
-/// operator's [rules](crate::Rules) allow that for an origin that fails, and the fetch goes on for the next one who
-/// asks.
+/// The remaining time travels with the request from a [`Client`](crate::Client) to the peer and from there to the
+/// origin. After the deadline the request fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the deadline
+/// includes the body.
+///
+/// At the soft deadline the request gets a stale response, if one is stored and may be served for a failing origin by
+/// RFC 9111 section 4.2.4 and the operator's [rules](crate::Rules). The fetch continues for later requests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,35 +26,35 @@ use http::Extensions;
 pub struct Deadline {
     hard: Option<Instant>,
     soft: Option<Instant>,
-    /// Whether the body may come later: others read along.
+    /// Whether the deadline excludes the body, because other requests share it.
     is_for_head: bool,
 }
 
 impl Deadline {
-    /// None at all: for a request that is to have no limit where its client has one for all.
+    /// Creates a deadline without a limit, which overrides the default of the client.
     #[must_use]
     pub const fn none() -> Self {
         Self { hard: None, soft: None, is_for_head: false }
     }
 
-    /// So long from now.
+    /// Creates a deadline that passes `limit` from now.
     #[must_use]
     pub fn within(limit: Duration) -> Self {
         Self { hard: Instant::now().checked_add(limit), ..Self::none() }
     }
 
-    /// At this time.
+    /// Creates a deadline at this time.
     pub(crate) fn at(time: Instant) -> Self {
         Self { hard: Some(time), ..Self::none() }
     }
 
-    /// The same with a soft deadline, so long from now.
+    /// Adds a soft deadline that passes `limit` from now.
     #[must_use]
     pub fn softly_within(self, limit: Duration) -> Self {
         Self { soft: Instant::now().checked_add(limit), ..self }
     }
 
-    /// As much of it as was left when it was said, from this moment on.
+    /// Creates a deadline from the remaining times that a message contained when it arrived at `now`.
     pub(crate) fn of_remaining(hard: Option<Duration>, soft: Option<Duration>, now: Instant) -> Option<Self> {
         let at = |left: Option<Duration>| left.and_then(|left| now.checked_add(left));
         (hard.is_some() || soft.is_some()).then(|| Self {
@@ -63,22 +64,22 @@ impl Deadline {
         })
     }
 
-    /// What a request says of it.
+    /// Returns the deadline in the extensions of a request.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         extensions.get::<Self>().copied()
     }
 
-    /// The same, which the body may pass, and without the soft one: for a fetch that others wait for too.
+    /// Limits the deadline to the head and removes the soft deadline, for a fetch that other requests share.
     pub(crate) fn for_head(self) -> Self {
         Self { soft: None, is_for_head: true, ..self }
     }
 
-    /// The same with the soft one: for one who can answer with something stale.
+    /// Limits the deadline to the head and keeps the soft deadline, for a fetch that a stale response can replace.
     pub(crate) fn softly_for_head(self) -> Self {
         Self { is_for_head: true, ..self }
     }
 
-    /// Whether nothing is left of it.
+    /// Returns whether the deadline has passed.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.remaining(now).is_some_and(|left| left.is_zero())
     }
@@ -87,22 +88,22 @@ impl Deadline {
         self.is_for_head
     }
 
-    /// When the time is up; `None` where there is no limit.
+    /// Returns the time of the deadline, or `None` if there is no limit.
     pub(crate) fn hard(&self) -> Option<Instant> {
         self.hard
     }
 
-    /// When something stale will do.
+    /// Returns the time of the soft deadline, after which a stale response may be served.
     pub(crate) fn soft(&self) -> Option<Instant> {
         self.soft
     }
 
-    /// How much is left; `None` where there is no limit.
+    /// Returns the remaining time, or `None` if there is no limit.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.hard.map(|hard| hard.saturating_duration_since(now))
     }
 
-    /// How much is left of the soft one.
+    /// Returns the remaining time until the soft deadline.
     pub(crate) fn softly_remaining(&self, now: Instant) -> Option<Duration> {
         self.soft.map(|soft| soft.saturating_duration_since(now))
     }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_and_never_less_than_nothing() {
+    fn remaining_time_counts_down_to_zero() {
         let now = Instant::now();
         let seconds = |count| Some(Duration::from_secs(count));
         let deadline = Deadline::of_remaining(seconds(5), seconds(2), now).unwrap();

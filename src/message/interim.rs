@@ -1,19 +1,19 @@
-//! Interim responses on their way to the client (RFC 9110 section 15.2).
+//! Interim responses (RFC 9110 section 15.2) and how they reach the client.
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-type Tell = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+type Callback = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
-/// Receives the interim responses (1xx) of the origin while the final response is awaited: an extension of a request.
+/// A callback for the interim responses (1xx) of the origin, passed as an extension of a request.
 ///
-/// [`Origin`](crate::Origin) calls it for every interim response but 100 and 101, such as 103 (Early Hints, RFC 8297),
-/// on the thread that waits for the origin. A [`RoundTrip`](crate::RoundTrip) of your own may call
+/// [`Origin`](crate::Origin) calls it for every interim response except 100 and 101, for instance for 103 (Early Hints,
+/// RFC 8297), on the thread that waits for the origin. Your own [`RoundTrip`](crate::RoundTrip) may call
 /// [`tell`](Self::tell). Interim responses are never stored: a response from the store has none, and of several requests
-/// that share a fetch only the first one receives them. The server of [`Peer::serve`](crate::Peer::serve) sends them to
-/// clients of HTTP/1.1.
+/// that share a fetch only the first receives them. The server of [`Peer::serve`](crate::Peer::serve) forwards them to
+/// HTTP/1.1 clients.
 ///
 /// ```
 /// use forwardcache::{Body, OnInterim};
@@ -24,16 +24,16 @@ type Tell = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct OnInterim(Tell);
+pub struct OnInterim(Callback);
 
 impl OnInterim {
-    /// Calls this for each interim response. It must be quick, and must not block.
+    /// Creates a callback that runs for each interim response. It must be quick and must not block.
     #[must_use]
-    pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    pub fn new(callback: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
     }
 
-    /// Hands on an interim response: its status, and its end-to-end fields.
+    /// Passes an interim response to the callback: its status and its end-to-end header fields.
     pub fn tell(&self, status: StatusCode, headers: &HeaderMap) {
         (self.0)(status, headers);
     }

@@ -1,4 +1,4 @@
-//! A body that may be read until a deadline.
+//! A body with a deadline.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 use crate::message::deadline::Deadline;
 
-/// The same body, whose reads fail as [`ErrorKind::Timeout`] past the deadline. Bytes that are there, and a deadline
-/// for the head alone, change nothing.
+/// Returns the body with a deadline, after which reads fail with [`ErrorKind::Timeout`]. A body that is already in
+/// memory is returned unchanged, and so is any body if the deadline is only for the head.
 ///
-/// Waiting for a growing body ends at the deadline too, where it is read as [`Read`]: if nobody moves it on, a thread of
-/// its own does. Any other body is looked at between reads alone; one of an [`Origin`](crate::Origin) that was told the
-/// same deadline does not wait longer either.
+/// For a growing body, waiting in [`Read`] ends at the deadline too: if no other thread fills the stream, a new
+/// thread does. For any other body the deadline is checked only between reads; a body from an
+/// [`Origin`](crate::Origin) with the same deadline does not wait longer either.
 pub(crate) fn limited(body: Body, deadline: Deadline) -> Body {
     let Some(until) = deadline.hard().filter(|_| !deadline.is_for_head()) else { return body };
     if body.as_pieces().is_some() {
@@ -32,9 +32,9 @@ fn check(until: Instant) -> io::Result<()> {
     if Instant::now() < until { Ok(()) } else { Err(too_late()) }
 }
 
-/// What a body fails with whose time is over.
+/// Returns the error of reads after the deadline.
 pub(crate) fn too_late() -> io::Error {
-    Error::new(ErrorKind::Timeout, "the time for the body is over").into()
+    Error::new(ErrorKind::Timeout, "the deadline for the body has passed").into()
 }
 
 struct LimitedReader {
@@ -52,32 +52,32 @@ impl Read for LimitedReader {
 struct LimitedGrowing {
     stream: Box<dyn Growing>,
     until: Instant,
-    change: Arc<Change>,
+    signal: Arc<Signal>,
     wake: Wake,
 }
 
-/// Whether there is something new to look at.
+/// Tells a waiting reader that the stream may have more bytes.
 #[derive(Default)]
-struct Change {
-    has_come: Mutex<bool>,
-    came: Condvar,
+struct Signal {
+    is_set: Mutex<bool>,
+    was_set: Condvar,
 }
 
 impl LimitedGrowing {
     fn new(stream: Box<dyn Growing>, until: Instant) -> Self {
-        let change = Arc::new(Change::default());
-        let told = Arc::clone(&change);
+        let signal = Arc::new(Signal::default());
+        let setter = Arc::clone(&signal);
         let wake: Wake = Arc::new(move || {
-            *told.has_come.lock() = true;
-            told.came.notify_all();
+            *setter.is_set.lock() = true;
+            setter.was_set.notify_all();
         });
-        Self { stream, until, change, wake }
+        Self { stream, until, signal, wake }
     }
 
     fn wait(&self) {
-        let mut has_come = self.change.has_come.lock();
-        while !*has_come {
-            if self.change.came.wait_until(&mut has_come, self.until).timed_out() {
+        let mut is_set = self.signal.is_set.lock();
+        while !*is_set {
+            if self.signal.was_set.wait_until(&mut is_set, self.until).timed_out() {
                 return;
             }
         }
@@ -91,7 +91,7 @@ impl Read for LimitedGrowing {
         }
         loop {
             check(self.until)?;
-            *self.change.has_come.lock() = false;
+            *self.signal.is_set.lock() = false;
             match self.stream.read_at_once(out.len(), &self.wake)? {
                 Grown::Bytes(bytes) => {
                     out[..bytes.len()].copy_from_slice(&bytes);
@@ -101,9 +101,9 @@ impl Read for LimitedGrowing {
                 Grown::Pending => {}
             }
             if let Some(driver) = self.stream.driver() {
-                // Not on this thread, which may have to leave before the body moves.
-                let driving = thread::Builder::new().name("forwardcache-body".to_owned()).spawn(driver);
-                if driving.is_err() {
+                // The driver may block past the deadline, so it does not run on this thread.
+                let spawned = thread::Builder::new().name("forwardcache-body".to_owned()).spawn(driver);
+                if spawned.is_err() {
                     return self.stream.read(out);
                 }
             }
@@ -136,100 +136,4 @@ impl Growing for LimitedGrowing {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-
-    const SHORT: Duration = Duration::from_millis(50);
-
-    fn kind(body: Body) -> ErrorKind {
-        body.into_bytes().unwrap_err().kind()
-    }
-
-    #[test]
-    fn a_growing_body_is_moved_on_and_waited_for() {
-        struct Growth(Arc<Mutex<Vec<Wake>>>, Option<Bytes>);
-        impl Read for Growth {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                panic!("it would wait");
-            }
-        }
-        impl Growing for Growth {
-            fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
-                if let Some(bytes) = &mut self.1 {
-                    let piece = bytes.split_to(most.min(bytes.len()));
-                    return Ok(if piece.is_empty() { Grown::End } else { Grown::Bytes(piece) });
-                }
-                self.0.lock().push(Arc::clone(wake));
-                self.1 = Some(Bytes::from_static(b"later"));
-                Ok(Grown::Pending)
-            }
-
-            fn driver(&self) -> Option<Driver> {
-                let wakes = Arc::clone(&self.0);
-                Some(Box::new(move || wakes.lock().drain(..).for_each(|wake| wake())))
-            }
-
-            fn wait_for_end(&self, _: Instant) -> bool {
-                false
-            }
-
-            fn is_worth_finishing(&self) -> bool {
-                false
-            }
-
-            fn abandon(self: Box<Self>) {}
-        }
-        let body = Body::growing(Growth(Arc::default(), None), None);
-        let body = limited(body, Deadline::within(Duration::from_secs(60)));
-        assert_eq!(body.into_text().unwrap(), "later");
-    }
-
-    #[test]
-    fn a_growing_body_that_nobody_moves_on_is_left_at_the_deadline() {
-        struct Silent;
-        impl Read for Silent {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                panic!("it would wait");
-            }
-        }
-        impl Growing for Silent {
-            fn read_at_once(&mut self, _: usize, _: &Wake) -> io::Result<Grown> {
-                Ok(Grown::Pending)
-            }
-
-            fn driver(&self) -> Option<Driver> {
-                None
-            }
-
-            fn wait_for_end(&self, _: Instant) -> bool {
-                false
-            }
-
-            fn is_worth_finishing(&self) -> bool {
-                false
-            }
-
-            fn abandon(self: Box<Self>) {}
-        }
-        let begun = Instant::now();
-        assert_eq!(kind(limited(Body::growing(Silent, None), Deadline::within(SHORT))), ErrorKind::Timeout);
-        assert!(begun.elapsed() >= SHORT);
-    }
-
-    #[test]
-    fn what_is_there_and_what_has_no_limit_is_not_touched() {
-        let over = Deadline::within(Duration::ZERO);
-        assert_eq!(limited(Body::from("bytes"), over).into_text().unwrap(), "bytes");
-        let stream = || Body::from_reader(&b"stream"[..], None);
-        for deadline in [Deadline::none(), over.for_head()] {
-            assert_eq!(limited(stream(), deadline).into_text().unwrap(), "stream");
-        }
-        assert_eq!(kind(limited(stream(), over)), ErrorKind::Timeout);
-        let unproven = limited(Body::until_close(&b"x"[..]), Deadline::within(SHORT));
-        assert!(!unproven.end_is_proven());
-    }
-}
+mod tests;

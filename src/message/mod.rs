@@ -1,18 +1,19 @@
-//! The parts of HTTP messages, and the types that describe a request and its result.
+//! The parts of HTTP messages, and the types that describe a request and its result. Start with `round_trip`; the
+//! table lists the modules in reading order.
 //!
 //! | module | content |
 //! |---|---|
+//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): sends a request and returns the response |
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
-//! | `body`, `pieces`, `limited_body` | [`Body`](body::Body) and the shared bytes that it is made of |
+//! | `body`, `pieces`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
-//! | `deadline`, `cache_mode`, `interim` | what a caller asks for beside the request |
-//! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): a request in, a response out |
-//! | `nonblocking` | the steps of a request on a thread that must not block |
+//! | `deadline`, `cache_mode`, `interim` | options of a request: a deadline, use of the cache, interim responses |
 //! | `stats` | [`Outcome`](stats::Outcome), `Cache-Status` (RFC 9211), counters |
-//! | `purge` | [`Purge`](purge::Purge): which responses to remove |
+//! | `purge` | [`Purge`](purge::Purge): selects the responses to remove |
+//! | `nonblocking` | the steps of a request on a thread that must not block |
 //!
-//! This hall imports `base` only.
+//! This hall imports only `base`.
 
 pub(crate) mod body;
 pub(crate) mod cache_mode;

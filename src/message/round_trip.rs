@@ -1,4 +1,4 @@
-//! The one seam: a request in, a response out.
+//! [`RoundTrip`], the trait that connects origins, caches, clients and peers: it sends a request and returns the response.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::url::CanonicalUrl;
 
-/// Whatever answers a request: an origin over the network, a cache over another `RoundTrip`, a
+/// Sends a request and returns its response: an origin over the network, a cache in front of another `RoundTrip`, a
 /// client of a pool, a closure in a test.
 ///
 /// # Contract
 ///
-/// * The request's URI is absolute (`http` or `https`); its fields are end-to-end fields.
-/// * It blocks until the head of the response is there. The body may still be on its way: it is
-///   read by the caller, and reading it blocks.
+/// * The request's URI is absolute (`http` or `https`), and its header fields are end-to-end fields.
+/// * The call blocks until the head of the response has arrived. The body may still be in transit; the caller reads it,
+///   and reading blocks.
 /// * Any response is a success, whatever its status. An error means that there is no response.
-/// * It may be called from many threads at once.
+/// * Several threads may call it at the same time.
 pub trait RoundTrip: Send + Sync {
     /// Sends the request and returns the response.
     ///
     /// # Errors
     ///
-    /// When no response came: see [`ErrorKind`].
+    /// Fails if no response arrived: see [`ErrorKind`].
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>>;
 }
 
@@ -45,7 +45,7 @@ impl<T: RoundTrip + ?Sized> RoundTrip for &T {
     }
 }
 
-/// Sends a request without fields and body.
+/// Sends a request without header fields and body.
 pub(crate) fn send(to: &impl RoundTrip, method: Method, url: &str) -> Result<Response<Body>> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method;
@@ -53,7 +53,7 @@ pub(crate) fn send(to: &impl RoundTrip, method: Method, url: &str) -> Result<Res
     to.round_trip(request)
 }
 
-/// A closure as a [`RoundTrip`].
+/// A [`RoundTrip`] that calls a closure.
 ///
 /// ```
 /// use forwardcache::{Body, RoundTrip, RoundTripFn};
@@ -76,14 +76,14 @@ where
     }
 }
 
-/// The `RoundTrip` that goes nowhere: every request fails as [`ErrorKind::Unreachable`].
+/// A `RoundTrip` without a network: every request fails with [`ErrorKind::Unreachable`].
 ///
-/// A cache above it answers from what it holds and from nothing else.
+/// A cache in front of it serves only stored responses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;
 
 impl RoundTrip for Offline {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
-        Err(Error::new(ErrorKind::Unreachable, "there is no network here").with_url(request.uri()))
+        Err(Error::new(ErrorKind::Unreachable, "the network is disabled (Offline)").with_url(request.uri()))
     }
 }

@@ -1,4 +1,4 @@
-//! A certificate with its chain, and the key that belongs to it.
+//! A certificate with its chain and private key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use super::pem::{Pem, bad_option};
-use super::provider;
+use super::provider::provider;
 use crate::base::error::Result;
 
-/// Where an [`Identity`] comes from.
+/// The PEM texts or files that an [`Identity`] is read from.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentitySource {
     pub(crate) certificates: Pem,
     pub(crate) key: Pem,
 }
 
-/// By what this program proves who it is: checked, so that what takes it over has no reason to refuse it.
+/// The certificate and private key that authenticate this program. Both are checked, so a TLS library accepts them.
 pub(crate) struct Identity {
-    /// Its own certificate, then those that lead to a root; and what signs for it.
+    /// The certificate chain, this program's certificate first, and the signing key.
     pub(crate) certified: CertifiedKey,
-    /// The PEM whose first key signs.
+    /// The PEM text whose first key is the signing key.
     pub(crate) key_text: Vec<u8>,
-    /// What it was checked with, and has to be used with.
+    /// The cryptography provider that checked the key and has to be used with it.
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
 impl IdentitySource {
-    /// Reads it anew, and checks it.
+    /// Reads the PEM texts or files again and checks the certificates and the key.
     pub(crate) fn read(&self) -> Result<Identity> {
         let (certificates, key) = (self.certificates.place(), self.key.place());
         let chain = self.certificates.certificates("certificate")?;
@@ -46,7 +46,7 @@ impl IdentitySource {
         })?;
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
-            // rustls takes those too: a key need not say which is its public half.
+            // rustls accepts such keys too: a private key may not reveal its public half.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(error) => {
                 let text =
@@ -58,7 +58,7 @@ impl IdentitySource {
     }
 }
 
-/// Without the key.
+/// Omits the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("certificates", &self.certified.cert.len()).finish_non_exhaustive()
@@ -66,48 +66,4 @@ impl fmt::Debug for Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{self, Authority};
-    use super::*;
-    use crate::base::error::ErrorKind;
-
-    fn read(certificates: &str, key: &str) -> Result<Identity> {
-        let given = |text: &str| Pem::Given(text.into());
-        IdentitySource { certificates: given(certificates), key: given(key) }.read()
-    }
-
-    #[test]
-    fn a_chain_and_its_key_are_read() {
-        let authority = Authority::new();
-        let made = authority.sign("localhost");
-        let identity = read(&(made.certificate.clone() + &authority.certificate), &made.key).unwrap();
-        assert_eq!(identity.certified.cert.len(), 2);
-        assert_eq!(format!("{identity:?}"), "Identity { certificates: 2, .. }");
-        // Both in one text, as some write them.
-        for both in [&(made.key + &made.certificate), testing::PKCS1, testing::SEC1] {
-            assert_eq!(read(both, both).unwrap().certified.cert.len(), 1);
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused() {
-        let authority = Authority::new();
-        let (one, other) = (authority.sign("localhost"), authority.sign("localhost"));
-        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        for (certificates, key, says) in [
-            (one.certificate.as_str(), other.key.as_str(), "does not belong to the first certificate"),
-            // The wrong way round.
-            (&(authority.certificate + &one.certificate), &one.key, "does not belong"),
-            (&one.key, &one.key, "there is no certificate"),
-            (&one.certificate, &one.certificate, "there is no private key"),
-            (&one.certificate, no_key, "the private key in the PEM given cannot be used"),
-            (garbage, &one.key, "a certificate in the PEM given cannot be used"),
-            (&(one.certificate.clone() + garbage), &one.key, "cannot be used"),
-        ] {
-            let error = read(certificates, key).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BadOption);
-            assert!(error.to_string().contains(says), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! PEM, and what is in it.
+//! PEM text: certificates and private keys.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::base::error::{Error, ErrorKind, Result};
 
-/// Text that was given, or a file that is read when it is needed.
+/// PEM text, or the path of a PEM file that is read on each use.
 #[derive(Clone)]
 pub(crate) enum Pem {
     Given(Vec<u8>),
@@ -18,8 +18,8 @@ pub(crate) enum Pem {
 }
 
 impl Pem {
-    /// All certificates in it, at least one; anything else is passed over. `role` says what they are for,
-    /// in the singular.
+    /// Returns all certificates, at least one, and skips other sections. `role` names their purpose in errors, in the
+    /// singular.
     pub(crate) fn certificates(&self, role: &str) -> Result<Vec<CertificateDer<'static>>> {
         let text = self.read(&format!("{role}s"))?;
         let found: Vec<_> =
@@ -32,12 +32,12 @@ impl Pem {
         Ok(found)
     }
 
-    /// The first key in it, and the text that it was found in.
+    /// Returns the first private key and the text that contains it.
     pub(crate) fn private_key(&self) -> Result<(PrivateKeyDer<'static>, Cow<'_, [u8]>)> {
         let text = self.read("private key")?;
         let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
             let place = self.place();
-            // The cause is not kept: it may quote a line, and with it the key.
+            // The cause is dropped because it may quote a line of the key.
             bad_option(match error {
                 PemError::NoItemsFound => {
                     format!("there is no private key {place}: it must be PKCS#8, PKCS#1 or SEC1, unencrypted")
@@ -58,7 +58,7 @@ impl Pem {
         }
     }
 
-    /// Where it is, for an error.
+    /// Returns the location of the PEM for an error message.
     pub(super) fn place(&self) -> String {
         match self {
             Self::Given(_) => "in the PEM given".to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn bad_option(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadOption, message)
 }
 
-/// It may hold a key.
+/// Omits the text, which may contain a key.
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,49 +82,4 @@ impl fmt::Debug for Pem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "c2VjcmV0";
-
-    fn says(failure: Result<impl Sized>) -> String {
-        let error = failure.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::BadOption);
-        assert_eq!(error.to_string().lines().count(), 1);
-        format!("{error} {error:?}")
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        let missing = Pem::File("/no/such/file".into());
-        assert!(says(missing.certificates("certificate")).contains("certificates /no/such/file cannot be"));
-        assert!(says(missing.private_key()).contains("the private key /no/such/file cannot be read"));
-        let empty = Pem::Given(Vec::new());
-        assert!(says(empty.certificates("certificate")).contains("there is no certificate in the PEM"));
-        assert!(says(empty.private_key()).contains("there is no private key in the PEM given: it must"));
-    }
-
-    #[test]
-    fn a_key_that_is_encrypted_is_no_key() {
-        let section = "ENCRYPTED PRIVATE KEY";
-        let text = format!("-----BEGIN {section}-----\n{SECRET}\n-----END {section}-----\n");
-        assert!(says(Pem::Given(text.into()).private_key()).contains("unencrypted"));
-    }
-
-    #[test]
-    fn no_error_quotes_a_key() {
-        for text in [
-            format!("-----BEGIN PRIVATE KEY-----{SECRET}"),
-            format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n"),
-            format!("-----BEGIN PRIVATE KEY-----\n{SECRET}!\n-----END PRIVATE KEY-----"),
-        ] {
-            let pem = Pem::Given(text.clone().into());
-            let said = says(pem.private_key());
-            assert!(said.contains("is not PEM"), "{text}: {said}");
-            let numbers = format!("{:?}", SECRET.as_bytes());
-            for secret in [SECRET, numbers.trim_matches(['[', ']'])] {
-                assert!(!said.contains(secret) && !format!("{pem:?}").contains(secret), "{said}");
-            }
-        }
-    }
-}
+mod tests;

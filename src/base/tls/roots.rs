@@ -6,8 +6,9 @@ use rustls::pki_types::CertificateDer;
 use super::pem::{Pem, bad_option};
 use crate::base::error::Result;
 
-/// Has `store` trust the root certificates in this PEM, and says which they are. One that cannot be used is
-/// an error: passed over, it would show as a handshake that fails.
+/// Adds the root certificates of a PEM to `store` and returns them.
+///
+/// Fails if one cannot be used: skipping it would appear later as a failed handshake without a reason.
 pub(crate) fn add_roots(store: &mut RootCertStore, pem: &Pem) -> Result<Vec<CertificateDer<'static>>> {
     let roots = pem.certificates("root certificate")?;
     for root in &roots {

@@ -1,4 +1,4 @@
-//! A body that fails where it is not the one that was announced.
+//! A body that fails if it does not match its expected digests.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use super::sum::Digest;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 
-/// An algorithm of RFC 9530 section 5 that is not broken.
+/// A digest algorithm that RFC 9530 section 5 does not call broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Sha256,
@@ -31,13 +31,13 @@ impl Algorithm {
         }
     }
 
-    /// How long its digests are, in bytes.
+    /// Returns the length of a digest, in bytes.
     pub(super) fn length(self) -> usize {
         self.function().output_len()
     }
 }
 
-/// A digest that a body has to have.
+/// A digest that a body must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(super) algorithm: Algorithm,
@@ -50,16 +50,17 @@ impl From<Digest> for Expected {
     }
 }
 
-/// Told of a mismatch that is found while a body is read; cheap.
+/// A callback for a mismatch that is found while a body is read. It must be quick.
 pub(crate) type OnMismatch = Box<dyn FnOnce() + Send>;
 
-/// The body, which fails as [`ErrorKind::DigestMismatch`] instead of coming to its end where it has another digest.
+/// Returns the body with a check of its digests: instead of ending, a body with another digest fails with
+/// [`ErrorKind::DigestMismatch`].
 ///
-/// Where its length is known, the last bytes are not handed out before they are found to be right.
+/// If the length is known, the last bytes are returned only after the check has succeeded.
 ///
 /// # Errors
 ///
-/// The same at once, for a body that is here already.
+/// Fails at once if the body is already in memory and does not match.
 pub(crate) fn checked(
     body: Body,
     expected: Vec<Expected>,
@@ -93,7 +94,7 @@ pub(crate) fn checked(
 struct Checked {
     body: Body,
     left: Option<u64>,
-    /// Gone once they are found to agree.
+    /// `None` after the check has succeeded.
     sums: Option<Sums>,
     on_mismatch: Option<OnMismatch>,
 }
@@ -104,8 +105,8 @@ impl Checked {
             self.sums = None;
             return Ok(());
         }
-        if let Some(told) = self.on_mismatch.take() {
-            told();
+        if let Some(on_mismatch) = self.on_mismatch.take() {
+            on_mismatch();
         }
         Err(mismatch().into())
     }
@@ -116,7 +117,7 @@ impl Read for Checked {
         if buffer.is_empty() {
             return Ok(0);
         }
-        // Once it has failed it fails for good.
+        // After a mismatch every read fails.
         if self.sums.as_ref().is_some_and(|sums| sums.differ) {
             return Err(mismatch().into());
         }
@@ -135,128 +136,33 @@ impl Read for Checked {
 }
 
 fn mismatch() -> Error {
-    Error::new(ErrorKind::DigestMismatch, "the body has another digest than was announced")
+    Error::new(ErrorKind::DigestMismatch, "the body does not match the announced digest")
 }
 
 struct Sums {
-    under_way: Vec<(Context, Vec<u8>)>,
+    contexts: Vec<(Context, Vec<u8>)>,
     differ: bool,
 }
 
 impl Sums {
     fn new(expected: Vec<Expected>) -> Self {
-        let begin = |Expected { algorithm, sum }: Expected| (Context::new(algorithm.function()), sum);
-        Self { under_way: expected.into_iter().map(begin).collect(), differ: false }
+        let start = |Expected { algorithm, sum }: Expected| (Context::new(algorithm.function()), sum);
+        Self { contexts: expected.into_iter().map(start).collect(), differ: false }
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        for (context, _) in &mut self.under_way {
+        for (context, _) in &mut self.contexts {
             context.update(bytes);
         }
     }
 
-    /// Whether all of them are as expected. Asked once, at the end.
+    /// Returns whether all digests match. Consumes the digests, so it is called once, at the end of the body.
     fn agree(&mut self) -> bool {
-        let under_way = std::mem::take(&mut self.under_way);
-        self.differ |= under_way.into_iter().any(|(context, sum)| context.finish().as_ref() != sum);
+        let contexts = std::mem::take(&mut self.contexts);
+        self.differ |= contexts.into_iter().any(|(context, sum)| context.finish().as_ref() != sum);
         !self.differ
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    fn sha512(text: &str) -> Expected {
-        let sum = ring::digest::digest(&SHA512, text.as_bytes()).as_ref().to_vec();
-        Expected { algorithm: Algorithm::Sha512, sum }
-    }
-
-    fn sha256(text: &str) -> Expected {
-        Digest::of(text.as_bytes()).into()
-    }
-
-    /// What comes out, what is said of it, and how often somebody was told of a mismatch.
-    fn read(body: Body, expected: Vec<Expected>) -> (Vec<u8>, Option<ErrorKind>, usize) {
-        let told = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&told);
-        let mut out = Vec::new();
-        let kind = match checked(body, expected, move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }) {
-            Ok(mut body) => {
-                let failed = body.read_to_end(&mut out).err().map(|error| Error::from(error).kind());
-                if failed.is_some() {
-                    assert_eq!(
-                        Error::from(body.read(&mut [0]).unwrap_err()).kind(),
-                        ErrorKind::DigestMismatch
-                    );
-                }
-                failed
-            }
-            Err(error) => Some(error.kind()),
-        };
-        (out, kind, told.load(Ordering::Relaxed))
-    }
-
-    fn bodies(text: &'static str) -> [Body; 5] {
-        let length = text.len() as u64;
-        let (beginning, rest) = text.as_bytes().split_at(2);
-        let rest = Body::from_reader(rest, Some(length - 2));
-        [
-            Body::with_beginning(bytes::Bytes::from_static(beginning).into(), rest),
-            Body::from(text),
-            Body::from_reader(text.as_bytes(), Some(length)),
-            Body::from_reader(text.as_bytes(), None),
-            Body::until_close(text.as_bytes()),
-        ]
-    }
-
-    #[test]
-    fn the_right_body_comes_out_whole() {
-        for expected in [vec![sha256("hello")], vec![sha512("hello")], vec![sha256("hello"), sha512("hello")]]
-        {
-            for body in bodies("hello") {
-                let proven = body.end_is_proven();
-                assert_eq!(checked(body, expected.clone(), || ()).unwrap().end_is_proven(), proven);
-            }
-            for body in bodies("hello") {
-                assert_eq!(read(body, expected.clone()), (b"hello".to_vec(), None, 0));
-            }
-        }
-    }
-
-    #[test]
-    fn another_body_fails_and_is_told_of_once() {
-        for expected in [vec![sha256("hallo")], vec![sha256("hello"), sha512("hallo")]] {
-            for body in bodies("hello") {
-                let ends = body.length().is_some();
-                let (out, kind, told) = read(body, expected.clone());
-                assert_eq!((kind, told), (Some(ErrorKind::DigestMismatch), 1));
-                assert!(!ends || out.len() <= 2, "the last bytes are held back");
-            }
-        }
-    }
-
-    #[test]
-    fn a_body_that_is_cut_short_fails_as_that() {
-        struct Cut;
-        impl Read for Cut {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(Error::new(ErrorKind::IncompleteBody, "cut").into())
-            }
-        }
-        let mut body =
-            checked(Body::from_reader(Cut, None), vec![sha256("")], || panic!("no mismatch")).unwrap();
-        assert_eq!(Error::from(body.read(&mut [0; 9]).unwrap_err()).kind(), ErrorKind::IncompleteBody);
-    }
-
-    #[test]
-    fn nothing_is_done_where_nothing_is_announced() {
-        let body = checked(Body::from_reader(&b"abc"[..], None), Vec::new(), || ()).unwrap();
-        assert_eq!(body.into_text().unwrap(), "abc");
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
-//! Digests of bodies: that what arrives is what was sent.
+//! Digests of bodies, which detect bodies that were altered or damaged in transit.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `sum` | [`Digest`]: the SHA-256 of a stored body, and how peers say it to each other |
-//! | `announced` | what `Content-Digest` and `Repr-Digest` say of the content of a message (RFC 9530) |
-//! | `checked` | a body that fails where it is not the one that was announced |
+//! | `sum` | [`Digest`]: the SHA-256 of a stored body, and its form in messages between peers |
+//! | `checked` | a body that fails if it does not match its expected digests |
+//! | `announced` | the digests in `Content-Digest` and `Repr-Digest` (RFC 9530) |
 
 mod announced;
 mod checked;

@@ -9,10 +9,10 @@ use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use crate::message::header::structured::{Value, dictionary};
 use crate::message::pieces::Pieces;
 
-/// A SHA-256.
+/// A SHA-256 digest.
 ///
-/// It finds accidents anywhere between the process that stored a body and the one that reads it, and whoever
-/// alters a body on its way without knowing of it. It is no signature.
+/// It detects damage between the process that stored a body and its reader, and changes by an attacker who cannot
+/// change the digest too. It is not a signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest([u8; SHA256_OUTPUT_LEN]);
 
@@ -37,14 +37,14 @@ impl Digest {
         &self.0
     }
 
-    /// Adds it as a field value, in the form of RFC 9530 section 2.
+    /// Appends the digest as a field value (RFC 9530 section 2).
     pub(crate) fn write(&self, text: &mut String) {
         text.push_str("sha-256=:");
         STANDARD.encode_string(self.0, text);
         text.push(':');
     }
 
-    /// Out of a field value; `None` where it holds none.
+    /// Parses a field value. Returns `None` if it contains no SHA-256 digest.
     pub(crate) fn parse(field: &[u8]) -> Option<Self> {
         match dictionary(field)?.remove(&b"sha-256"[..])? {
             Value::ByteSequence(sum) => sum.try_into().ok().map(Self),
@@ -53,7 +53,7 @@ impl Digest {
     }
 }
 
-/// A digest of bytes that come one after the other.
+/// Computes a digest incrementally.
 pub(crate) struct RunningDigest(Context);
 
 impl RunningDigest {
@@ -88,7 +88,7 @@ mod tests {
     const RESOURCE: &[u8] = b"{\"title\":\"hello\"}";
 
     #[test]
-    fn it_is_said_as_the_rfc_says_it() {
+    fn digest_has_the_form_of_the_rfc() {
         let mut text = String::new();
         Digest::of(b"").write(&mut text);
         assert_eq!(text, "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:");
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn pieces_have_the_digest_of_the_whole() {
+    fn digest_of_pieces_equals_digest_of_the_whole() {
         let pieces = RESOURCE.chunks(3).map(bytes::Bytes::from_static).collect();
         assert_eq!(Digest::of_pieces(&pieces), Digest::of(RESOURCE));
     }
 
     #[test]
-    fn what_is_no_digest_is_none() {
+    fn invalid_digests_do_not_parse() {
         for field in
             ["", "sha-256", "sha-256=abc", "sha-256=:YWJj:", "sha-512=:YWJj:", "sha-256=\"47DE\"", "="]
         {

@@ -1,4 +1,4 @@
-//! `Cache-Groups`: which groups of its origin a response belongs to (RFC 9875 section 2).
+//! `Cache-Groups`: the groups of its origin that a response belongs to (RFC 9875 section 2).
 
 use http::HeaderName;
 
@@ -6,7 +6,7 @@ use super::{list, structured};
 
 pub(crate) static CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
-/// The names of the groups; none where the lines of the field are not what they should be.
+/// Returns the names of the groups. Returns none if any line of the field is invalid.
 pub(crate) fn names<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     list::join(lines).and_then(|field| structured::strings(&field)).unwrap_or_default()
 }
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_all_lines_or_of_none() {
+    fn one_invalid_line_invalidates_the_field() {
         let of = |lines: &[&'static str]| names(lines.iter().map(|line| line.as_bytes()));
         assert_eq!(of(&["\"a\";x=1, \"b c\"", "\"d\""]), [&b"a"[..], b"b c", b"d"]);
         for bad in [&[][..], &[""], &["a"], &["\"a\", b"], &["\"a\"", "b"]] {

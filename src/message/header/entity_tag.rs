@@ -8,13 +8,13 @@ use super::list;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntityTag<'a> {
     weak: bool,
-    /// With its quotes, so that a tag without any is told from one with.
+    /// Includes the quotes, which distinguish a quoted tag from an unquoted one.
     opaque: &'a [u8],
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads a tag. An unquoted one is taken as it stands: such tags are sent, and comparing them byte
-    /// for byte can only miss.
+    /// Parses a tag. Unquoted tags are accepted because some servers send them; comparing them byte by byte can at
+    /// worst miss a match.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let (weak, opaque) = match text.strip_prefix(b"W/") {
@@ -24,23 +24,23 @@ impl<'a> EntityTag<'a> {
         (!opaque.is_empty()).then_some(Self { weak, opaque })
     }
 
-    /// Whether it names exact bytes.
+    /// Returns whether the tag is strong.
     pub(crate) fn is_strong(self) -> bool {
         !self.weak
     }
 
-    /// Weak comparison: enough to say that a response has not changed.
+    /// Compares weakly, which suffices to tell that a response has not changed.
     pub(crate) fn matches_weakly(self, other: EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
 
-    /// Strong comparison: needed where bytes of two responses are combined.
+    /// Compares strongly, which is required for combining bytes of two responses.
     pub(crate) fn matches_strongly(self, other: EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 }
 
-/// Whether a list of tags, as in `If-None-Match`, holds `*` or a tag that matches weakly.
+/// Returns whether a list of tags, as in `If-None-Match`, contains `*` or a tag that matches weakly.
 pub(crate) fn any_matches_weakly(headers: &HeaderMap, name: &HeaderName, tag: Option<EntityTag<'_>>) -> bool {
     list::members_of(headers, name).any(|member| {
         member == b"*"
@@ -61,7 +61,7 @@ mod tests {
 
     /// The table of RFC 9110 section 8.8.3.2.
     #[test]
-    fn strong_and_weak_comparison() {
+    fn tags_compare_strongly_and_weakly() {
         for (one, other, strong, weak) in [
             ("W/\"1\"", "W/\"1\"", false, true),
             ("W/\"1\"", "W/\"2\"", false, false),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_a_tag_does_not_split_it() {
+    fn comma_in_a_tag_does_not_split_it() {
         let headers: HeaderMap =
             [(IF_NONE_MATCH, HeaderValue::from_static("\"a,b\", W/\"c\""))].into_iter().collect();
         assert!(any_matches_weakly(&headers, &IF_NONE_MATCH, Some(tag("\"a,b\""))));

@@ -1,8 +1,8 @@
-//! The fields that end at the next hop (RFC 9110 section 7.6.1): neither forwarded nor stored.
+//! Hop-by-hop fields (RFC 9110 section 7.6.1), which are neither forwarded nor stored.
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Fields that are hop-by-hop whether or not `Connection` names them.
+/// Fields that are always hop-by-hop, whether or not `Connection` lists them.
 static ALWAYS: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -16,7 +16,7 @@ static ALWAYS: [HeaderName; 10] = [
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
-/// Fields of framing and of one hop that gateways to CGI and its like read also where `_` stands for `-`.
+/// Names of framing and hop-by-hop fields with `_` for `-`. CGI gateways and similar programs treat both as equal.
 const WITH_UNDERSCORE: [&str; 7] = [
     "content_length",
     "transfer_encoding",
@@ -27,14 +27,14 @@ const WITH_UNDERSCORE: [&str; 7] = [
     "proxy_authentication_info",
 ];
 
-/// Removes hop-by-hop fields and those that `Connection` names, and what some recipients would read as one of them.
+/// Removes hop-by-hop fields, the fields that `Connection` lists, and names that some recipients mistake for them.
 pub(crate) fn remove(headers: &mut HeaderMap) {
-    // Most requests that reach a cache have none.
+    // Most requests to a cache have no hop-by-hop fields.
     if !headers.keys().any(is_hop_by_hop) {
         return;
     }
     if headers.contains_key(header::CONNECTION) {
-        // Its members are tokens: a quote in one is an error, and must not hide those after it.
+        // Members of `Connection` are tokens. A stray quote must not hide the members after it.
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .into_iter()
@@ -58,7 +58,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     ALWAYS.contains(name) || is_ambiguous(name)
 }
 
-/// Whether it is one of those names, with `_` for one `-` at least.
+/// Returns whether the name is one of `WITH_UNDERSCORE`, also if some of its underscores are `-`.
 fn is_ambiguous(name: &HeaderName) -> bool {
     let name = name.as_str();
     let is_same = |known: &str| {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn named_fields_go_with_the_connection() {
+    fn listed_and_ambiguous_fields_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Hop"),

@@ -1,9 +1,9 @@
-//! Fields that mean something else at another host than that of their origin.
+//! Fields whose meaning depends on the host that sends the response.
 
 use http::HeaderName;
 use http::header::{ALT_SVC, CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 
-/// Fields that set something for the whole host.
+/// Fields with an effect on the whole host.
 pub(crate) static SET_FOR_HOST: [HeaderName; 16] = [
     STRICT_TRANSPORT_SECURITY,
     ALT_SVC,
@@ -25,7 +25,7 @@ pub(crate) static SET_FOR_HOST: [HeaderName; 16] = [
 
 pub(crate) static SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 
-/// Whether a field means something else at another host.
+/// Returns whether a field would have another meaning if another host sent it.
 pub(crate) fn is_host_bound(name: &HeaderName) -> bool {
     SET_FOR_HOST.contains(name)
         || [&SET_COOKIE, &SET_COOKIE2, &LOCATION, &CONTENT_LOCATION, &REFRESH].contains(&name)

@@ -4,28 +4,28 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list in one field value: split at commas outside quoted strings, white space
-/// trimmed, empty members left out. A quoted string that never ends takes the rest.
+/// Iterates over the members of a list in one field value: split at commas outside quoted strings, trimmed, without
+/// empty members. A quoted string without an end extends to the end of the value.
 pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     split(value, b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// The same where a quote means nothing.
+/// Iterates over the members of a list, with quotes as ordinary characters.
 pub(crate) fn members_without_quotes(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// The members of a list over all lines of a field.
+/// Iterates over the members of a list in all lines of a field.
 pub(crate) fn members_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes).flat_map(members)
 }
 
-/// All lines of a field as the one value that they mean (RFC 9110 section 5.3).
+/// Joins all lines of a field into one value (RFC 9110 section 5.3). Returns `None` if the field is absent.
 pub(crate) fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     join(headers.get_all(name).into_iter().map(HeaderValue::as_bytes))
 }
 
-/// Lines of one field as the one value that they mean.
+/// Joins lines of one field into one value (RFC 9110 section 5.3). Returns `None` if there are no lines.
 pub(crate) fn join<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
     let mut lines = lines.map(<[u8]>::trim_ascii);
     let first = lines.next()?;
@@ -38,7 +38,7 @@ pub(crate) fn join<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, 
     Some(whole)
 }
 
-/// Splits at a delimiter that stands outside quoted strings.
+/// Splits a value at a delimiter outside quoted strings.
 pub(crate) fn split(value: &[u8], delimiter: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
@@ -62,7 +62,7 @@ pub(crate) fn split(value: &[u8], delimiter: u8) -> impl Iterator<Item = &[u8]> 
     })
 }
 
-/// Whether a value is one quoted string, from its first quote to its last.
+/// Returns whether the complete value is one quoted string.
 pub(crate) fn is_quoted_string(value: &[u8]) -> bool {
     let Some(rest) = value.strip_prefix(b"\"") else { return false };
     let mut bytes = rest.iter();
@@ -76,7 +76,7 @@ pub(crate) fn is_quoted_string(value: &[u8]) -> bool {
     false
 }
 
-/// What a value that may be a quoted string says, without quotes and escapes.
+/// Returns the value without quotes and escapes if it is a quoted string, otherwise the value unchanged.
 pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_escapes_are_taken_off() {
+    fn quotes_and_escapes_are_removed() {
         assert_eq!(unquoted(b"\"a \\\"b\\\"\"").as_ref(), b"a \"b\"");
         assert_eq!(unquoted(b"token").as_ref(), b"token");
         assert_eq!(unquoted(b"\"open").as_ref(), b"\"open");

@@ -1,20 +1,21 @@
-//! What header fields say: pure helpers over bytes, with no opinion on caching.
+//! Header fields: pure functions that parse and format field values. Caching decisions are not made here.
 //!
-//! | file | what it reads |
+//! | file | content |
 //! |---|---|
 //! | `list` | comma-separated lists and quoted strings (RFC 9110 section 5.6) |
 //! | `token` | the bytes of a token (RFC 9110 section 5.6.2) |
 //! | `date` | the three forms of an HTTP date |
 //! | `cache_groups` | `Cache-Groups` (RFC 9875) |
-//! | `cache_control` | `Cache-Control` and `Pragma`, of requests and of responses |
+//! | `cache_control` | `Cache-Control` and `Pragma`, of requests and responses |
 //! | `structured` | structured fields: dictionaries and lists (RFC 8941) |
 //! | `entity_tag` | entity tags and their two comparisons |
-//! | `number` | numbers, written |
-//! | `quality` | which member of a weighted list is wanted most |
+//! | `number` | numbers as field values |
+//! | `quality` | lists whose members have weights, such as `Accept` |
 //! | `range` | `Range` and `Content-Range` |
-//! | `hop_by_hop` | the fields that end at the next hop |
+//! | `hop_by_hop` | fields that end at the next hop |
+//! | `host_bound` | fields whose meaning depends on the host |
 //!
-//! Everything here takes any bytes and never panics: fields come from strangers.
+//! The parsers accept any bytes and never panic, because field values come from untrusted senders.
 
 pub(crate) mod cache_control;
 pub(crate) mod cache_groups;

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::list;
 
-/// A member without its parameters, and its weight in thousandths; `None` where that cannot be read.
+/// Splits a member into its value and its weight in thousandths. Returns `None` if the weight is invalid.
 pub(crate) fn weighed(member: &[u8]) -> Option<(&[u8], u16)> {
     let mut parts = list::split(member, b';').map(<[u8]>::trim_ascii);
     let value = parts.next()?;
@@ -17,16 +17,16 @@ pub(crate) fn weighed(member: &[u8]) -> Option<(&[u8], u16)> {
     Some((value, weight))
 }
 
-/// The one member that is wanted more than every other, without its weight; `None` where several are wanted
-/// as much, and where a weight cannot be read.
+/// Returns the value of the single member with the highest weight. Returns `None` if several members share that weight
+/// or if any weight is invalid.
 pub(crate) fn favourite<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut best: Option<(&[u8], u16)> = None;
     let mut is_tied = false;
     for member in list::members_of(headers, name) {
         let (value, weight) = weighed(member)?;
         match best {
-            Some((_, most)) if weight < most => {}
-            Some((_, most)) if weight == most => is_tied = true,
+            Some((_, highest)) if weight < highest => {}
+            Some((_, highest)) if weight == highest => is_tied = true,
             _ => {
                 best = Some((value, weight));
                 is_tied = false;
@@ -36,7 +36,7 @@ pub(crate) fn favourite<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option
     best.filter(|(_, weight)| !is_tied && *weight > 0).map(|(value, _)| value)
 }
 
-/// `0`, `0.5`, `1.000`: a weight in thousandths.
+/// Parses a weight such as `0`, `0.5` or `1.000` and returns it in thousandths.
 fn thousandths(digits: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(digits).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_is_wanted_most() {
+    fn member_with_the_highest_weight_is_returned() {
         for (field, expected) in [
             ("fr;q=0.5, de;q=1.0", Some("de")),
             ("fr;q=0.5, de", Some("de")),

@@ -1,24 +1,24 @@
 //! `Range` and `Content-Range` (RFC 9110 section 14).
 
-/// What a `Range` field asks of a body of known length.
+/// The parts that a `Range` field selects from a body of known length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Requested {
-    /// Nothing that is understood: the field is ignored and the whole is sent.
+    /// The field is absent or invalid and therefore ignored: the complete body is sent.
     Whole,
-    /// These parts, each start and end (exclusive), within the body, in the order asked for.
+    /// The parts in the order of the field, as start and exclusive end. All lie within the body.
     Parts(Vec<(u64, u64)>),
-    /// No part that exists: 416.
+    /// No requested part exists: respond with 416.
     Unsatisfiable,
 }
 
-/// More parts than this are no honest request (RFC 9110 section 17.15).
+/// The maximum number of parts. Requests for more are likely an attack (RFC 9110 section 17.15).
 const MAX_PARTS: usize = 16;
 
-/// Reads a `Range` field against a body of `length` bytes.
+/// Parses a `Range` field and applies it to a body of `length` bytes.
 ///
-/// Several parts that overlap, or that together ask for no less than the whole, are answered with the
-/// whole: an attack otherwise (RFC 9110 section 17.15). Nothing is no part of nothing: a field about an empty body is
-/// ignored, as by most servers, since some clients send one with every request.
+/// If several parts overlap or are in total at least as long as the body, the complete body is sent, because such
+/// requests can be an attack (RFC 9110 section 17.15). The field is ignored if the body is empty, as most servers
+/// do, because some clients send `Range` with every request.
 pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
     let Some(specs) = specs(field).filter(|_| length > 0) else { return Requested::Whole };
     let mut parts = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
         let mut sorted = parts.clone();
         sorted.sort_unstable();
         let overlaps = sorted.windows(2).any(|pair| pair[1].0 < pair[0].1);
-        // Each is at most `length`, which is what an origin claims: their sum may have no room.
+        // An origin may claim any length, so the sum could overflow.
         let sum = parts.iter().fold(0_u64, |sum, (start, end)| sum.saturating_add(end - start));
         if overlaps || sum >= length {
             return Requested::Whole;
@@ -48,18 +48,18 @@ pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
     Requested::Parts(parts)
 }
 
-/// A `Content-Range` of bytes, as a 206 carries it.
+/// A `Content-Range` in bytes, as in a 206 response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ContentRange {
     pub(crate) start: u64,
     /// Exclusive.
     pub(crate) end: u64,
-    /// Length of the whole, where it is known.
+    /// The length of the complete body, if known.
     pub(crate) complete: Option<u64>,
 }
 
 impl ContentRange {
-    /// Reads `bytes 0-4/10` or `bytes 0-4/*`; anything else is none.
+    /// Parses `bytes 0-4/10` or `bytes 0-4/*`. Returns `None` for anything else.
     pub(crate) fn parse(field: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(field).ok()?.trim();
         let (unit, rest) = text.split_once(' ')?;
@@ -72,7 +72,7 @@ impl ContentRange {
         (unit.eq_ignore_ascii_case("bytes") && sound).then_some(Self { start, end, complete })
     }
 
-    /// As it goes into the field.
+    /// Formats the range as a field value.
     pub(crate) fn text(self) -> String {
         let complete = self.complete.map_or_else(|| "*".to_owned(), |complete| complete.to_string());
         format!("bytes {}-{}/{complete}", self.start, self.end - 1)
@@ -85,8 +85,8 @@ enum Spec {
     Last(u64),
 }
 
-/// The range specs of a `bytes` range; `None` where any of it is malformed, because such a field is
-/// ignored as a whole (RFC 9110 section 14.2).
+/// Parses the range specs of a `bytes` range. Returns `None` if any of them is invalid, because the complete field is
+/// then ignored (RFC 9110 section 14.2).
 fn specs(field: &[u8]) -> Option<Vec<Spec>> {
     let text = std::str::from_utf8(field).ok()?;
     let (unit, set) = text.split_once('=')?;
@@ -109,7 +109,7 @@ fn specs(field: &[u8]) -> Option<Vec<Spec>> {
     (!specs.is_empty()).then_some(specs)
 }
 
-/// `1*DIGIT`; what does not fit is larger than any body.
+/// Parses `1*DIGIT`. A number that does not fit becomes `u64::MAX`.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -122,67 +122,4 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn ranges_against_ten_bytes() {
-        use Requested::{Parts, Unsatisfiable, Whole};
-        for (field, expected) in [
-            ("bytes=0-1", Parts(vec![(0, 2)])),
-            ("Bytes = 1-", Parts(vec![(1, 10)])),
-            ("bytes=-3", Parts(vec![(7, 10)])),
-            ("bytes=-30", Parts(vec![(0, 10)])),
-            ("bytes=4-999999999999999999999999", Parts(vec![(4, 10)])),
-            ("bytes=0-0,-1", Parts(vec![(0, 1), (9, 10)])),
-            ("bytes=20-30, 1-2", Parts(vec![(1, 3)])),
-            ("bytes=10-", Unsatisfiable),
-            ("bytes=-0", Unsatisfiable),
-            ("bytes=0-5,3-8", Whole),
-            ("bytes=0-4,5-9", Whole),
-            ("bytes=3-1", Whole),
-            ("bytes=", Whole),
-            ("bytes=a-b", Whole),
-            ("bytes=+1-2", Whole),
-            ("items=0-1", Whole),
-            ("bytes", Whole),
-        ] {
-            assert_eq!(requested(field.as_bytes(), 10), expected, "{field}");
-        }
-        for field in ["bytes=0-", "bytes=0-0", "bytes=5-", "bytes=-5"] {
-            assert_eq!(requested(field.as_bytes(), 0), Whole, "{field}");
-        }
-    }
-
-    #[test]
-    fn a_claimed_length_may_be_the_largest_number() {
-        assert_eq!(requested(b"bytes=0-,0-,0-", u64::MAX), Requested::Whole);
-        assert_eq!(
-            requested(b"bytes=0-1,-1", u64::MAX),
-            Requested::Parts(vec![(0, 2), (u64::MAX - 1, u64::MAX)])
-        );
-    }
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(ContentRange { start: 4, end: 10, complete: Some(10) }.text(), "bytes 4-9/10");
-        assert_eq!(ContentRange { start: 4, end: 10, complete: None }.text(), "bytes 4-9/*");
-        for text in ["bytes 4-9/10", "bytes 4-9/*"] {
-            assert_eq!(ContentRange::parse(text.as_bytes()).unwrap().text(), text);
-        }
-        for bad in ["bytes */10", "bytes 9-4/10", "bytes 4-10/10", "items 0-1/2", "bytes 4-9", ""] {
-            assert_eq!(ContentRange::parse(bad.as_bytes()), None, "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parts_lie_within_the_body(field in "(bytes=)?[0-9,\\- ]{0,40}", length in 0_u64..100) {
-            if let Requested::Parts(parts) = requested(field.as_bytes(), length) {
-                prop_assert!(parts.iter().all(|(start, end)| start < end && *end <= length));
-            }
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
-//! Of what a token is made.
+//! Tokens.
 
-/// Whether a token may hold this byte: a `tchar` (RFC 9110 section 5.6.2).
+/// Returns whether the byte is a `tchar`, which a token may contain (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -11,9 +11,9 @@ mod tests {
 
     use super::*;
 
-    /// The twin is not ours: a field name is a token.
+    /// A field name is a token, so `HeaderName` is an independent reference.
     #[test]
-    fn the_bytes_of_a_token_are_those_of_a_field_name() {
+    fn token_bytes_are_those_of_field_names() {
         for byte in 0..=u8::MAX {
             assert_eq!(is_token_byte(byte), HeaderName::from_bytes(&[byte]).is_ok(), "{byte:#04x}");
         }

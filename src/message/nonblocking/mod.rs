@@ -1,12 +1,12 @@
-//! Requests that are answered by threads which never wait.
+//! Requests on threads that must not wait.
 //!
-//! A thread that serves thousands of connections never waits for an origin, a disk or another request. It is told the
-//! next step of a request: a response, or to wait, and perhaps a job for a thread that may block.
+//! An I/O thread serves thousands of connections, so it never waits for an origin, a disk or another request. For each
+//! request it gets the next [`Step`]: serve a response, wait, or hand a [`Job`] to a thread that may block.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `step` | [`Step`], [`Job`]: what is to be done next |
-//! | `plain` | [`PlainRequest`]: a request of which nothing has to be interpreted |
+//! | `step` | [`Step`] and [`Job`]: the next step of a request |
+//! | `plain` | [`PlainRequest`]: a simple GET request without special header fields |
 
 mod plain;
 mod step;

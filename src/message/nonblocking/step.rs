@@ -1,4 +1,4 @@
-//! The next step of a request that is answered by a thread which never waits.
+//! The next step of a request on a thread that must not wait.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,88 +10,88 @@ use crate::base::named::named;
 use crate::message::body::{Driver, Wake};
 use crate::message::url::CanonicalUrl;
 
-/// What to do for a request.
+/// The next step of a request.
 pub(crate) enum Step<R> {
-    /// Send this response. Its body is in memory, or can be read without waiting.
+    /// Send this response. Its body is in memory or can be read without waiting.
     Serve(R),
-    /// Another thread works on it.
+    /// Wait: another thread works on the response.
     Wait(Waiting<R>),
-    /// Give the job to a thread that may wait, then wait.
+    /// Hand the job to a thread that may block, then wait.
     Fetch(Job, Waiting<R>),
-    /// The job was dropped without a response: it panicked.
+    /// The job ended without a response because it panicked or was dropped.
     Lost,
 }
 
-/// A request that waits. Dropping it means that its client has left.
+/// A waiting request. Dropping it means that the client has left.
 pub(crate) struct Waiting<R> {
-    /// Asks again; never waits. To be called when the request is woken, and at the latest at `until`.
+    /// Returns the next step without waiting. To be called when the request is woken, and at `until` at the latest.
     pub(crate) again: Box<dyn FnOnce() -> Step<R> + Send>,
     pub(crate) until: Option<Instant>,
-    /// Whether it may be answered with something stale then, while the job goes on.
+    /// Whether `until` is a soft deadline: a stale response may be served then while the job continues.
     pub(crate) is_soft: bool,
 }
 
-/// Work for a thread that may wait. Dropped without being run, it releases whoever counts on it.
+/// Work for a thread that may block. Dropping it without running it releases all requests that wait for it.
 pub(crate) struct Job {
     pub(crate) lane: Lane,
-    /// Cancelled when nobody waits for it any more. A queued job is dropped then.
+    /// Cancelled when no request waits for the job any more. A queued job is dropped then.
     pub(crate) cancellation: Cancellation,
     run: Box<dyn FnOnce(Turn) + Send>,
 }
 
-/// What a job waits for, which decides when it is run.
+/// The resource that a job waits for. It decides when the job may run.
 #[derive(Clone, Debug)]
 pub(crate) enum Lane {
-    /// An answer of this origin (`scheme://authority/`).
+    /// A response from this origin (`scheme://authority/`).
     Origin(CanonicalUrl),
-    /// The same, for nobody in particular.
+    /// A response from this origin for a background refresh.
     Refresh(CanonicalUrl),
-    /// The next bytes of a body whose transfer has begun, from this origin where that is known.
+    /// The next bytes of a body in transit, from this origin if it is known.
     Transfer(Option<CanonicalUrl>),
-    /// Whatever a handler of one's own waits for.
+    /// Whatever a custom handler waits for.
     Handler,
     /// Other peers.
     Peers,
     /// A store that may block.
     Store,
-    /// Nobody: it takes some time, and ends.
+    /// No external resource: the job takes some time and ends.
     Own,
 }
 
-/// From which origin the body of a response comes: an extension of responses that grow.
+/// The origin that a growing body comes from: an extension of responses.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyOf(pub(crate) CanonicalUrl);
 
-/// Who has threads for jobs.
+/// Runs jobs on its own threads.
 pub(crate) trait Spawn: Send + Sync {
-    /// Takes a job, to run it soon. Never waits.
+    /// Accepts a job and runs it soon. Never waits.
     ///
     /// # Errors
     ///
-    /// The job, when it cannot be taken.
+    /// Returns the job if it cannot be accepted.
     fn spawn(&self, job: Job) -> Result<(), Job>;
 }
 
-/// How a job's turn comes.
+/// How a job is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// On a thread of a pool, which also moves the body of the response on.
+    /// On a worker thread, which also fills the body of the response.
     Pool,
-    /// On the thread of a caller who reads the body itself.
+    /// On the thread of a caller that reads the body itself.
     Caller,
-    /// Never, for this reason: the job answers without waiting.
+    /// Not at all, for this reason: the job produces its response without waiting.
     Refused(Refused),
 }
 
 named! {
-    /// Why a job is not run.
+    /// The reason for not running a job.
     #[repr(usize)]
     pub(crate) enum Refused: pub(crate) ALL {
-        /// Too many wait already.
+        /// The queue is full.
         QueueFull = "queue_full",
-        /// It has waited for too long.
+        /// The job waited in the queue for too long.
         QueuedTooLong = "queued_too_long",
-        /// There is no memory for it.
+        /// The memory limit is reached.
         NoMemory = "no_memory",
         /// The server is shutting down.
         ShuttingDown = "shutting_down",
@@ -109,7 +109,7 @@ impl Refused {
     }
 }
 
-/// Makes what is called when it is worth asking again.
+/// Creates a callback that tells a request to continue.
 pub(crate) type Wakes<'a> = &'a dyn Fn() -> Wake;
 
 impl Job {
@@ -121,41 +121,41 @@ impl Job {
         Self { lane, cancellation, run: Box::new(run) }
     }
 
-    /// Runs it, or has it answer without being run.
+    /// Runs the job, or lets it produce a response without running if `turn` is `Refused`.
     pub(crate) fn take(self, turn: Turn) {
         (self.run)(turn);
     }
 }
 
-/// Where a job leaves its result for the one request that waits for it.
+/// Holds the result of a job for the one request that waits for it.
 pub(crate) struct Slot<R>(Arc<Mutex<Content<R>>>);
 
-/// What is found in a [`Slot`].
+/// The content of a [`Slot`].
 pub(crate) enum Content<R> {
     Empty,
-    /// A result whose short body is still being collected: it is served as it is once this time has come.
+    /// A result whose short body is still being collected. It is served incomplete when its time is over.
     Early(R, Collecting<R>),
     Full(R),
-    /// The job was dropped, or panicked.
+    /// The job was dropped or panicked.
     Lost,
 }
 
-/// What a job has made.
+/// The result of a job.
 pub(crate) struct Made<R> {
     pub(crate) result: R,
-    /// Moves the body of the response on where that has to be waited for.
+    /// Fills the body of the response, if that requires waiting.
     pub(crate) driver: Option<Driver>,
-    /// Where the body is short and is to go out together with its head.
+    /// Present if the body is short and should be sent together with the head.
     pub(crate) collecting: Option<Collecting<R>>,
 }
 
-/// How a short body is collected while its driver moves it on.
+/// How to collect a short body while its driver fills it.
 pub(crate) struct Collecting<R> {
-    /// The response waits for its body until then.
+    /// The time until which the response waits for its body.
     pub(crate) until: Instant,
-    /// The response with the body that is whole by now.
+    /// Returns the response with its complete body. Called once the driver has finished.
     pub(crate) whole: fn(R) -> R,
-    /// Lets go of a response that nobody waits for.
+    /// Releases a response that no request waits for any more.
     pub(crate) abandon: fn(R),
 }
 
@@ -166,13 +166,13 @@ impl<R> From<R> for Made<R> {
 }
 
 impl<R> Slot<R> {
-    /// An empty slot, and the promise to fill it, which wakes whoever waits for that.
+    /// Creates an empty slot, and the promise to fill it. The promise calls `wake` when the slot changes.
     pub(crate) fn new(wake: Wake) -> (Self, Promise<R>) {
         let content = Arc::new(Mutex::new(Content::Empty));
         (Self(Arc::clone(&content)), Promise { content, wake })
     }
 
-    /// Takes out what may be served now.
+    /// Takes the content that may be served at `now`.
     pub(crate) fn take(&self, now: Instant) -> Content<R> {
         let mut content = self.0.lock();
         match std::mem::replace(&mut *content, Content::Empty) {
@@ -185,7 +185,7 @@ impl<R> Slot<R> {
         }
     }
 
-    /// When what is there may be served, where that is not now.
+    /// Returns when the content may be served, if that is later.
     pub(crate) fn until(&self) -> Option<Instant> {
         match &*self.0.lock() {
             Content::Early(_, collecting) => Some(collecting.until),
@@ -217,15 +217,15 @@ fn take_early<R>(content: &Mutex<Content<R>>) -> Option<(R, Collecting<R>)> {
     }
 }
 
-/// Marks a slot as lost unless the job has filled it.
+/// The job's side of a slot. Dropping an unfulfilled promise marks the slot as lost.
 pub(crate) struct Promise<R> {
     content: Arc<Mutex<Content<R>>>,
     wake: Wake,
 }
 
 impl<R> Promise<R> {
-    /// Fills the slot and wakes the request. From then on the readers of the response's body decide whether its transfer
-    /// goes on, which the driver does where that has to be waited for.
+    /// Fills the slot and wakes the request, then runs the driver if there is one. The readers of the body decide
+    /// from then on whether its transfer continues.
     pub(crate) fn keep(self, made: Made<R>) {
         let Made { result, driver, collecting } = made;
         let Some(collecting) = collecting else {
@@ -234,7 +234,7 @@ impl<R> Promise<R> {
             return driver.into_iter().for_each(|driver| driver());
         };
         *self.content.lock() = Content::Early(result, collecting);
-        // It has to know until when it waits.
+        // Wakes the request so that it learns until when it has to wait for the body.
         (self.wake)();
         driver.into_iter().for_each(|driver| driver());
         if let Some((result, collecting)) = take_early(&self.content) {
@@ -255,28 +255,28 @@ impl<R> Drop for Promise<R> {
     }
 }
 
-/// A job for one request alone: cancelled when the request leaves before it has the result.
-struct Alone<R> {
+/// The wait of a single request for its job. Dropping it before the result is taken cancels the job.
+struct SingleWait<R> {
     slot: Slot<R>,
     cancellation: Cancellation,
     is_served: bool,
 }
 
-impl<R: Send + 'static> Alone<R> {
-    fn again(mut self) -> Step<R> {
+impl<R: Send + 'static> SingleWait<R> {
+    fn next_step(mut self) -> Step<R> {
         let found = self.slot.take(Instant::now());
         self.is_served = !matches!(found, Content::Empty);
         match found {
             Content::Full(result) => Step::Serve(result),
             Content::Lost => Step::Lost,
             Content::Empty | Content::Early(..) => {
-                Step::Wait(Waiting::new(self.slot.until(), move || self.again()))
+                Step::Wait(Waiting::new(self.slot.until(), move || self.next_step()))
             }
         }
     }
 }
 
-impl<R> Drop for Alone<R> {
+impl<R> Drop for SingleWait<R> {
     fn drop(&mut self) {
         if !self.is_served && self.slot.is_empty() {
             self.cancellation.cancel();
@@ -285,8 +285,8 @@ impl<R> Drop for Alone<R> {
 }
 
 impl<R: Send + 'static> Step<R> {
-    /// A job for one request. `work` makes the response.
-    /// When the request leaves before it has the response, `cancellation` is cancelled.
+    /// Creates a job for a single request; `work` makes the response. If the request ends before it has the response,
+    /// `cancellation` is cancelled.
     pub(crate) fn fetch(
         lane: Lane,
         cancellation: Cancellation,
@@ -294,17 +294,17 @@ impl<R: Send + 'static> Step<R> {
         work: impl FnOnce(Turn) -> Made<R> + Send + 'static,
     ) -> Self {
         let (slot, promise) = Slot::new(wake);
-        let alone = Alone { slot, cancellation: cancellation.clone(), is_served: false };
+        let wait = SingleWait { slot, cancellation: cancellation.clone(), is_served: false };
         let job = Job::new(lane, cancellation, move |turn| promise.keep(work(turn)));
-        Self::Fetch(job, Waiting::new(None, move || alone.again()))
+        Self::Fetch(job, Waiting::new(None, move || wait.next_step()))
     }
 
-    /// The same with another response in the end.
+    /// Applies `change` to the response when it is there.
     pub(crate) fn map<S: 'static>(self, change: impl FnOnce(R) -> S + Send + 'static) -> Step<S> {
         self.and_then(move |response| Step::Serve(change(response)))
     }
 
-    /// The same, and with what it comes to another step.
+    /// Continues with the step that `then` returns for the response when it is there.
     pub(crate) fn and_then<S: 'static>(self, then: impl FnOnce(R) -> Step<S> + Send + 'static) -> Step<S> {
         match self {
             Self::Serve(response) => then(response),
@@ -343,10 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn a_job_leaves_its_result_for_the_request_that_waits() {
+    fn job_leaves_its_result_for_the_waiting_request() {
         let (step, woken, cancellation) = fetch(|turn| if turn == Turn::Pool { 1 } else { 2 });
-        let Step::Fetch(job, waiting) = step else { panic!("a job") };
-        let Step::Wait(waiting) = (waiting.again)() else { panic!("nothing is there yet") };
+        let Step::Fetch(job, waiting) = step else { panic!("expected a job") };
+        let Step::Wait(waiting) = (waiting.again)() else { panic!("the result is not there yet") };
         job.take(Turn::Pool);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert!(matches!((waiting.again)(), Step::Serve(2)));
@@ -354,15 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_lost_when_it_is_dropped_and_cancelled_when_its_request_leaves() {
+    fn dropped_job_is_lost_and_dropped_request_cancels_its_job() {
         let (step, woken, _) = fetch(|_| 1);
-        let Step::Fetch(job, waiting) = step else { panic!("a job") };
+        let Step::Fetch(job, waiting) = step else { panic!("expected a job") };
         drop(job);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert!(matches!((waiting.again)(), Step::Lost));
 
         let (step, _, cancellation) = fetch(|_| 1);
-        let Step::Fetch(job, waiting) = step else { panic!("a job") };
+        let Step::Fetch(job, waiting) = step else { panic!("expected a job") };
         drop(waiting);
         assert!(cancellation.is_cancelled() && job.cancellation.is_cancelled());
     }

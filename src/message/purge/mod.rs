@@ -1,8 +1,8 @@
-//! Which responses to remove, and how many were removed.
+//! Purges: which responses to remove (`selection`), and how many were removed (`purged`).
 
 mod purged;
-mod what;
+mod selection;
 
 pub use purged::Purged;
-pub use what::Purge;
-pub(crate) use what::What;
+pub use selection::Purge;
+pub(crate) use selection::What;

@@ -1,21 +1,21 @@
-//! How many responses a purge removed.
+//! The result of a purge.
 
 use std::fmt;
 
-/// What a purge removed from one cache.
+/// The number and size of the responses that a purge removed from one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Purged {
-    /// How many responses went, each variant and each credential's counted.
+    /// The number of removed responses. Each variant, and each response stored for a credential, counts.
     pub responses: u64,
-    /// How many bytes they took of the store.
+    /// The size of the removed responses in the store, in bytes.
     pub bytes: u64,
-    /// Whether that is all. It is not where a store cannot list what it holds: what is older than the purge
-    /// counts as not stored then, and nobody knows how much that is.
+    /// Whether the numbers are complete. They are not if the store cannot list its entries: entries older than the
+    /// purge then count as absent, and their number is unknown.
     pub is_counted: bool,
 }
 
-/// Nothing.
+/// Nothing was removed.
 impl Default for Purged {
     fn default() -> Self {
         Self::new(0, 0)
@@ -23,19 +23,19 @@ impl Default for Purged {
 }
 
 impl Purged {
-    /// So many responses that took so many bytes, and no others.
+    /// Creates a complete result.
     #[must_use]
     pub fn new(responses: u64, bytes: u64) -> Self {
         Self { responses, bytes, is_counted: true }
     }
 
-    /// What nobody could count.
+    /// Creates the result of a purge whose removals cannot be counted.
     #[must_use]
     pub fn uncounted() -> Self {
         Self { responses: 0, bytes: 0, is_counted: false }
     }
 
-    /// Both together.
+    /// Returns the sum of both results.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

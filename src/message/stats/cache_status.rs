@@ -1,4 +1,4 @@
-//! `Cache-Status` (RFC 9211): what this cache did, said to whoever asks.
+//! The `Cache-Status` field (RFC 9211): how this cache handled a request.
 //!
 //! ```text
 //! forwardcache; hit; ttl=3590
@@ -6,8 +6,8 @@
 //! forwardcache; fwd=stale; fwd-status=304; detail=revalidated
 //! ```
 //!
-//! `hit` and `fwd` exclude each other (sections 2.1 and 2.2). `detail` says what the parameters before
-//! it do not: the outcome's name, or why a response was not stored.
+//! `hit` and `fwd` exclude each other (sections 2.1 and 2.2). `detail` is the outcome's name or the reason why a
+//! response was not stored, unless the other parameters already express it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use crate::message::header::list;
 
 pub(crate) static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// What the Go package says of every answer from the store, for programs that look for it.
+/// The field that the Go package httpcache adds to each response from its store, for programs that look for it.
 pub(crate) static X_FROM_CACHE: HeaderName = HeaderName::from_static("x-from-cache");
 
 const CACHE_NAME: &str = "forwardcache";
 
-/// A near cache is told from the one that it asked.
+/// Distinguishes a near cache from the cache of the peer that it asks.
 const NEAR_NAME: &str = "forwardcache-near";
 
-/// One cache's member of the field.
+/// The list member of one cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CacheStatus<'a> {
     name: &'static str,
@@ -52,20 +52,20 @@ impl<'a> CacheStatus<'a> {
         }
     }
 
-    /// The status of the answer to what was forwarded.
+    /// Sets the status code of the response to the forwarded request.
     pub(crate) fn forward_status(mut self, status: StatusCode) -> Self {
         self.forward_status = Some(status);
         self
     }
 
-    /// For how long the answer stays fresh, or has been stale.
+    /// Sets the remaining freshness lifetime, or how long the response has been stale.
     pub(crate) fn time_to_live(mut self, remaining: Duration, staleness: Duration) -> Self {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         self.time_to_live = Some(seconds(remaining) - seconds(staleness));
         self
     }
 
-    /// In the name of a near cache.
+    /// Marks the member as one of a near cache.
     pub(crate) fn near(mut self) -> Self {
         self.name = NEAR_NAME;
         self
@@ -76,13 +76,13 @@ impl<'a> CacheStatus<'a> {
         self
     }
 
-    /// What is worth saying beyond the outcome: a token.
+    /// Sets additional information: a token.
     pub(crate) fn detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
     }
 
-    /// The key under which it is stored, worth saying where it is not the URL.
+    /// Sets the store key, for keys that are not the URL.
     pub(crate) fn key(mut self, key: &'a str) -> Self {
         self.key = Some(key);
         self
@@ -92,7 +92,7 @@ impl<'a> CacheStatus<'a> {
         self.outcome
     }
 
-    /// Adds it to the members that caches nearer to the origin left.
+    /// Appends the member after those of caches that are nearer to the origin.
     pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
         headers.append(&CACHE_STATUS, self.value());
     }
@@ -104,7 +104,7 @@ impl<'a> CacheStatus<'a> {
             .expect("tokens and numbers are visible ASCII")
     }
 
-    /// Adds the text of this member.
+    /// Appends the text of the member to `text`.
     pub(crate) fn write(&self, text: &mut String) {
         text.push_str(self.name);
         match self.outcome.forward() {
@@ -129,7 +129,7 @@ impl<'a> CacheStatus<'a> {
         if matches!(self.outcome, Outcome::Collapsed(_)) {
             text.push_str("; collapsed");
         }
-        // A string of RFC 8941: visible ASCII and space, and nothing else can be said in it.
+        // A String (RFC 8941) can contain only visible ASCII and spaces; other keys are omitted.
         if let Some(key) = self.key.filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~'))) {
             text.push_str("; key=\"");
             text.push_str(&key.replace('\\', "\\\\").replace('"', "\\\""));
@@ -143,38 +143,50 @@ impl<'a> CacheStatus<'a> {
     }
 }
 
-/// What the last member says, where it is ours.
-pub(super) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
-    let member = list::members_of(headers, &CACHE_STATUS).last()?;
-    let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
-    let name = parameters.next();
-    if ![CACHE_NAME, NEAR_NAME].iter().any(|ours| name == Some(ours.as_bytes())) {
-        return None;
-    }
-    let (mut hit, mut collapsed, mut forward, mut detail) = (false, false, None, None);
-    for parameter in parameters {
-        match std::str::from_utf8(parameter).ok()?.split_once('=') {
-            None if parameter == b"hit" => hit = true,
-            None if parameter == b"collapsed" => collapsed = true,
-            Some(("fwd", token)) => {
-                forward = Forward::ALL.into_iter().find(|candidate| candidate.name() == token);
-            }
-            Some(("detail", token)) => detail = Some(token),
-            _ => {}
+impl Outcome {
+    /// Returns the outcome from the last member of `Cache-Status`, which belongs to the cache nearest to the client.
+    /// Returns `None` if that is not a forwardcache.
+    ///
+    /// ```
+    /// use forwardcache::{Forward, Outcome};
+    ///
+    /// let mut headers = http::HeaderMap::new();
+    /// headers.insert("cache-status", "forwardcache; fwd=uri-miss; stored".parse().unwrap());
+    /// assert_eq!(Outcome::of(&headers), Some(Outcome::Miss(Forward::UriMiss)));
+    /// ```
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let member = list::members_of(headers, &CACHE_STATUS).last()?;
+        let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
+        let name = parameters.next();
+        if ![CACHE_NAME, NEAR_NAME].iter().any(|ours| name == Some(ours.as_bytes())) {
+            return None;
         }
-    }
-    if let Some(named) = detail.and_then(|name| Outcome::from_name(name, forward)) {
-        return Some(named);
-    }
-    match forward {
-        Some(forward) if collapsed => Some(Outcome::Collapsed(forward)),
-        Some(forward) => Some(Outcome::Miss(forward)),
-        None => hit.then_some(Outcome::Hit),
+        let (mut hit, mut collapsed, mut forward, mut detail) = (false, false, None, None);
+        for parameter in parameters {
+            match std::str::from_utf8(parameter).ok()?.split_once('=') {
+                None if parameter == b"hit" => hit = true,
+                None if parameter == b"collapsed" => collapsed = true,
+                Some(("fwd", token)) => {
+                    forward = Forward::ALL.into_iter().find(|candidate| candidate.name() == token);
+                }
+                Some(("detail", token)) => detail = Some(token),
+                _ => {}
+            }
+        }
+        if let Some(named) = detail.and_then(|name| Outcome::from_name(name, forward)) {
+            return Some(named);
+        }
+        match forward {
+            Some(forward) if collapsed => Some(Outcome::Collapsed(forward)),
+            Some(forward) => Some(Outcome::Miss(forward)),
+            None => hit.then_some(Outcome::Hit),
+        }
     }
 }
 
-/// For how long the answer stays fresh, by what the last member says, where that is of a cache of a pool and it says
-/// so; `None` where it is stale.
+/// Returns the remaining freshness lifetime from the last member of `Cache-Status`. Returns `None` if the response is
+/// stale, the member has no `ttl`, or the member does not belong to a peer's cache.
 pub(crate) fn time_to_live(headers: &HeaderMap) -> Option<Duration> {
     let member = list::members_of(headers, &CACHE_STATUS).last()?;
     let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
@@ -187,103 +199,4 @@ pub(crate) fn time_to_live(headers: &HeaderMap) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(status: CacheStatus<'_>) -> String {
-        status.value().to_str().unwrap().to_owned()
-    }
-
-    #[test]
-    fn the_field_says_what_happened() {
-        let second = Duration::from_secs(1);
-        for (status, expected) in [
-            (
-                CacheStatus::new(Outcome::Hit).time_to_live(second * 30, Duration::ZERO),
-                "forwardcache; hit; ttl=30",
-            ),
-            (
-                CacheStatus::new(Outcome::StaleAccepted).time_to_live(Duration::ZERO, second * 5),
-                "forwardcache; hit; ttl=-5; detail=stale-accepted",
-            ),
-            (
-                CacheStatus::new(Outcome::Miss(Forward::UriMiss)).forward_status(StatusCode::OK).stored(),
-                "forwardcache; fwd=uri-miss; fwd-status=200; stored",
-            ),
-            (
-                CacheStatus::new(Outcome::Miss(Forward::UriMiss)).detail("no-store"),
-                "forwardcache; fwd=uri-miss; detail=no-store",
-            ),
-            (CacheStatus::new(Outcome::Collapsed(Forward::UriMiss)), "forwardcache; fwd=uri-miss; collapsed"),
-            (
-                CacheStatus::new(Outcome::Revalidated(Forward::Stale))
-                    .forward_status(StatusCode::NOT_MODIFIED),
-                "forwardcache; fwd=stale; fwd-status=304; detail=revalidated",
-            ),
-            (CacheStatus::new(Outcome::OnlyIfCached), "forwardcache; detail=only-if-cached"),
-            (CacheStatus::new(Outcome::Hit).key("a\"b\\c"), "forwardcache; hit; key=\"a\\\"b\\\\c\""),
-            (CacheStatus::new(Outcome::Hit).key("\u{e9}\n"), "forwardcache; hit"),
-        ] {
-            assert_eq!(text(status), expected);
-        }
-    }
-
-    #[test]
-    fn a_lifetime_is_read_from_the_last_member_alone() {
-        for (members, expected) in [
-            (&["forwardcache; hit; ttl=30"][..], Some(30)),
-            (&["forwardcache; fwd=uri-miss; collapsed; ttl=1"], Some(1)),
-            (&["OriginCache; hit; ttl=1100, forwardcache; hit; ttl=30"], Some(30)),
-            (&["OriginCache; hit; ttl=1100", "forwardcache; fwd=uri-miss; fwd-status=200; stored"], None),
-            (&["forwardcache; hit; ttl=30", "OriginCache; hit; ttl=1100"], None),
-            (&["forwardcache; hit; ttl=30", "forwardcache-near; hit; ttl=5"], None),
-            (&["forwardcache; hit; ttl=0"], None),
-            (&["forwardcache; hit; ttl=-5; detail=stale-while-revalidate"], None),
-            (&["forwardcache; hit; ttl=x"], None),
-            (&["forwardcache; hit; key=\"; ttl=30\""], None),
-            (&[], None),
-        ] {
-            let mut headers = HeaderMap::new();
-            for member in members {
-                headers.append(&CACHE_STATUS, HeaderValue::from_static(member));
-            }
-            assert_eq!(time_to_live(&headers), expected.map(Duration::from_secs), "{members:?}");
-        }
-    }
-
-    #[test]
-    fn a_near_cache_has_a_name_of_its_own() {
-        let status = CacheStatus::new(Outcome::Revalidated(Forward::Stale)).near();
-        assert_eq!(text(status), "forwardcache-near; fwd=stale; detail=revalidated");
-        let mut headers = HeaderMap::new();
-        status.append_to(&mut headers);
-        assert_eq!(Outcome::of(&headers), Some(Outcome::Revalidated(Forward::Stale)));
-    }
-
-    #[test]
-    fn every_outcome_is_read_back_from_the_field() {
-        let mut outcomes =
-            vec![Outcome::Hit, Outcome::StaleAccepted, Outcome::StaleWhileRevalidate, Outcome::OnlyIfCached];
-        for forward in Forward::ALL {
-            outcomes.extend([
-                Outcome::Miss(forward),
-                Outcome::Collapsed(forward),
-                Outcome::Revalidated(forward),
-                Outcome::StaleOnError(forward),
-                Outcome::StaleOnDeadline(forward),
-                Outcome::Passed(forward),
-                Outcome::Failed(forward),
-            ]);
-        }
-        for expected in outcomes {
-            let mut headers = HeaderMap::new();
-            headers.append(&CACHE_STATUS, HeaderValue::from_static("OriginCache; hit; ttl=1100"));
-            CacheStatus::new(expected).append_to(&mut headers);
-            assert_eq!(Outcome::of(&headers), Some(expected));
-        }
-        let mut headers = HeaderMap::new();
-        assert_eq!(Outcome::of(&headers), None);
-        headers.append(&CACHE_STATUS, HeaderValue::from_static("OriginCache; hit"));
-        assert_eq!(Outcome::of(&headers), None);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! How often what happened.
+//! Counters of a cache.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::outcome::Outcome;
 use crate::message::purge::Purged;
 
-/// Declares the counters that are of no outcome: what each is called, and what counts one.
+/// Declares the counters beside those of outcomes: field, name, and the method that increments the counter.
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident = $name:literal $(by $count:ident)?,)+) => {
-        /// Counters of one cache. Counting is one relaxed addition; reading them is not a consistent cut.
+        /// Counters of one cache. Counting is one relaxed addition, so the counters that are read together need not
+        /// be from exactly the same moment.
         #[derive(Debug, Default)]
         pub struct Stats {
             outcomes: [AtomicU64; Outcome::NAMES.len()],
@@ -17,7 +18,7 @@ macro_rules! counters {
         }
 
         impl Stats {
-            /// How often what has happened so far.
+            /// Returns the current values.
             #[must_use]
             pub fn counts(&self) -> Counts {
                 let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -29,7 +30,7 @@ macro_rules! counters {
             })?)+
         }
 
-        /// What [`Stats`] had counted at one moment. Its `Display` is one `name count` a line.
+        /// The values of [`Stats`] at one moment. `Display` prints one `name count` on each line.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Counts {
@@ -38,7 +39,7 @@ macro_rules! counters {
         }
 
         impl Counts {
-            /// All counters with their names: the outcomes in the order of [`Outcome::NAMES`], then the others.
+            /// Iterates over all counters: the outcomes in the order of [`Outcome::NAMES`], then the others.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 Outcome::NAMES.into_iter().zip(self.outcomes).chain([$(($name, self.$field),)+])
             }
@@ -47,27 +48,27 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests sent to origins, validations among them.
+    /// Requests sent to origins, including validation requests.
     origin_requests = "origin-requests" by count_origin_request,
-    /// Responses refreshed after they were served stale; they are no outcome of a request.
+    /// Background refreshes of responses that were served stale. They are not outcomes of requests.
     refreshes = "refreshes" by count_refresh,
-    /// Responses given to the store and taken by it.
+    /// Responses that the store accepted.
     stored = "stored" by count_stored,
-    /// Times that the store failed; the requests went on to the origin.
+    /// Failures of the store. The affected requests were sent to the origin.
     store_errors = "store-errors" by count_store_error,
-    /// Bodies that were not what their origin said that they are; their transfer was broken off.
+    /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
-    /// Requests of those who know another pool than the peer that was asked.
+    /// Requests from clients whose view of the pool differs from that of the peer.
     disagreements = "disagreements" by count_disagreement,
-    /// Purges that this cache was asked for.
+    /// Purges requested from this cache.
     purges = "purges",
-    /// Responses that went by them, as far as they were counted.
+    /// Responses that purges removed, as far as they could be counted.
     purged = "purged",
     /// Requests that waited because the limit of their origin was reached.
     origin_waits = "origin-waits" by count_origin_wait,
-    /// Requests that were not sent because the limit of their origin was reached, or it asked to be left alone.
+    /// Requests that were not sent because the limit of their origin was reached or the origin requested a pause.
     origin_refusals = "origin-refusals" by count_origin_refusal,
-    /// Requests that were answered with 407: without a token, or with a wrong one.
+    /// Requests that were answered with 407 because their token was missing or wrong.
     unauthorized = "unauthorized" by count_unauthorized,
 }
 
@@ -83,7 +84,7 @@ impl Stats {
 }
 
 impl Counts {
-    /// How many requests had this outcome, whatever they were forwarded for.
+    /// Returns the number of requests with this outcome, for all values of `Forward`.
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome.index()]

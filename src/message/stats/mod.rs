@@ -1,22 +1,22 @@
-//! What happened, under one name everywhere.
+//! Outcomes and counters. The same names appear in `Cache-Status`, metrics and logs.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `outcome` | what happened to a request: one enum, one text |
+//! | `outcome` | [`Outcome`]: how a request was handled |
 //! | `cache_status` | the outcome as a `Cache-Status` field (RFC 9211) |
-//! | `counters` | how often each outcome came about, and what went wrong behind the scenes |
-//! | `front` | what a server counts of its connections |
+//! | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
+//! | `server` | counters of a server: connections, refusals and handshakes |
 
 mod cache_status;
 #[cfg(feature = "peer")]
 mod counters;
-#[cfg(feature = "peer")]
-mod front;
 mod outcome;
+#[cfg(feature = "peer")]
+mod server;
 
 pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE, time_to_live};
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
-#[cfg(feature = "peer")]
-pub(crate) use front::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};
 pub use outcome::{Forward, Outcome};
+#[cfg(feature = "peer")]
+pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};

@@ -1,65 +1,62 @@
-//! What happened to a request.
+//! The outcome of a request.
 
 use std::fmt;
 
-use http::HeaderMap;
-
-use super::cache_status;
 use crate::base::named::named;
 
-/// What happened to a request that a cache answered.
+/// The outcome of a request to a cache.
 ///
-/// [`name`](Self::name) is the one text of it, in `Cache-Status`, in counters and in logs.
+/// [`name`](Self::name) is its text in `Cache-Status`, counters and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Answered from the store, fresh.
+    /// Served from the store, fresh.
     Hit,
-    /// Answered from the store, stale, as the request allowed (`max-stale`).
+    /// Served from the store, stale, because the request allows it (`max-stale`).
     StaleAccepted,
-    /// Answered from the store, stale, as the origin allows while it is refreshed.
+    /// Served from the store, stale, while it is refreshed, because the origin allows it (`stale-while-revalidate`).
     StaleWhileRevalidate,
-    /// The origin answered.
+    /// Served by the origin.
     Miss(Forward),
-    /// Answered with what another request was fetching at that moment.
+    /// Served from a fetch that another request had started.
     Collapsed(Forward),
-    /// Answered from the store after the origin confirmed that it still holds.
+    /// Served from the store after the origin confirmed that the stored response is still valid.
     Revalidated(Forward),
-    /// Answered from the store, stale, because the origin failed.
+    /// Served from the store, stale, because the origin failed.
     StaleOnError(Forward),
-    /// Answered from the store, stale, because the origin had not answered by the soft deadline.
+    /// Served from the store, stale, because the origin did not answer before the soft deadline.
     StaleOnDeadline(Forward),
-    /// Passed on to the origin past the store.
+    /// Forwarded to the origin without using the store.
     Passed(Forward),
-    /// Not answered: the request wanted nothing but what is stored, and nothing is.
+    /// Not served: the request allows only a stored response (`only-if-cached`), and none can be used.
     OnlyIfCached,
-    /// Not answered: the origin failed, and nothing stored may take its place.
+    /// Not served: the origin failed, and no stored response may be served instead.
     Failed(Forward),
 }
 
 named! {
-    /// Why a request went on towards the origin (the `fwd` parameter of RFC 9211 section 2.2).
+    /// The reason for forwarding a request towards the origin (the `fwd` parameter of RFC 9211 section 2.2).
     #[non_exhaustive]
     pub enum Forward: pub(super) ALL {
-        /// Its URL or its fields forbid an answer from the store.
+        /// The URL or header fields of the request do not allow a response from the store.
         Bypass = "bypass",
-        /// Its method does.
+        /// The method does not allow a response from the store.
         Method = "method",
-        /// Nothing is stored under its URL.
+        /// No response is stored for the URL.
         UriMiss = "uri-miss",
-        /// What is stored was selected by other request fields.
+        /// The stored responses do not match the request's header fields (`Vary`).
         VaryMiss = "vary-miss",
-        /// What is stored is fresh, but the request wants the origin asked.
+        /// The stored response is fresh, but the request requires the origin to be asked.
         Request = "request",
-        /// What is stored is stale.
+        /// The stored response is stale.
         Stale = "stale",
-        /// Only a part of what it asks for is stored.
+        /// Only a part of the requested range is stored.
         Partial = "partial",
     }
 }
 
 impl Outcome {
-    /// The names of all outcomes, in the order in which they are counted and shown.
+    /// The names of all outcomes, in the order of their counters.
     pub const NAMES: [&'static str; 11] = [
         "hit",
         "stale-accepted",
@@ -74,13 +71,13 @@ impl Outcome {
         "failed",
     ];
 
-    /// Its name.
+    /// Returns the name, as used in `Cache-Status`, counters and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         Self::NAMES[self.index()]
     }
 
-    /// Why the request went on towards the origin; `None` where it did not.
+    /// Returns the reason for forwarding the request, or `None` if it was not forwarded.
     #[must_use]
     pub const fn forward(self) -> Option<Forward> {
         match self {
@@ -95,7 +92,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the body came out of the store.
+    /// Returns whether the body came from the store.
     #[must_use]
     pub const fn is_from_store(self) -> bool {
         matches!(
@@ -107,20 +104,6 @@ impl Outcome {
                 | Self::StaleOnError(_)
                 | Self::StaleOnDeadline(_)
         )
-    }
-
-    /// What the cache nearest to the client says in `Cache-Status`, where it is one of ours.
-    ///
-    /// ```
-    /// use forwardcache::{Forward, Outcome};
-    ///
-    /// let mut headers = http::HeaderMap::new();
-    /// headers.insert("cache-status", "forwardcache; fwd=uri-miss; stored".parse().unwrap());
-    /// assert_eq!(Outcome::of(&headers), Some(Outcome::Miss(Forward::UriMiss)));
-    /// ```
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        cache_status::outcome(headers)
     }
 
     pub(super) const fn index(self) -> usize {
@@ -139,7 +122,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of this name; one that was forwarded needs to know why.
+    /// Returns the outcome with this name. Outcomes of forwarded requests need `forward`.
     pub(super) fn from_name(name: &str, forward: Option<Forward>) -> Option<Self> {
         Some(match (name, forward) {
             ("hit", None) => Self::Hit,

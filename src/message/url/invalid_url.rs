@@ -1,20 +1,22 @@
+//! Errors of the URL parser.
+
 use std::fmt;
 
 use crate::base::error::{Error, ErrorKind};
 
-/// Why a text is not the URL of something that can be fetched.
+/// The reason why a text is not a URL that can be fetched.
 ///
-/// Its text is one line and shows nothing of the URL, which may carry secrets.
+/// The message has one line and quotes no part of the URL, which may contain secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// The text is empty.
     Empty,
-    /// The text is not an absolute URL of the scheme `http` or `https`.
+    /// The text is not an absolute `http` or `https` URL.
     NotAbsolute,
-    /// No host is named.
+    /// The URL has no host.
     NoHost,
-    /// The host is neither a name nor an IP address in its usual form.
+    /// The host is neither a DNS name nor an IP address in its usual form.
     BadHost,
     /// The host has characters outside ASCII.
     HostNotAscii,
@@ -24,7 +26,7 @@ pub enum InvalidUrl {
     BadPort,
     /// The URL, as given or in its canonical form, is longer than 8 KiB.
     TooLong,
-    /// A space or a control character stands in the URL.
+    /// The URL contains a space or a control character.
     BadByte,
 }
 

@@ -1,24 +1,24 @@
-//! URLs of what is fetched and cached, in one spelling.
+//! URLs in their canonical form. `canonical` is the entry.
 //!
-//! | file | what lives there |
+//! | file | content |
 //! |---|---|
-//! | `canonical` | [`CanonicalUrl`]: parsed once, spelled canonically, cheap to clone |
-//! | `as_spelled` | what is canonical as it is spelled |
-//! | `host` | which hosts and ports a URL may name |
-//! | `spelling` | percent-escapes and dot segments, normalised (RFC 3986 section 6.2.2) |
-//! | `reference` | relative references, resolved (RFC 3986 section 5) |
-//! | `invalid_url` | [`InvalidUrl`]: why a text is not such a URL |
-//! | `escape` | values of a query, escaped and read as forms do |
+//! | `canonical` | [`CanonicalUrl`]: a parsed URL in canonical form, cheap to clone |
+//! | `already_canonical` | a fast check for URLs that are already canonical |
+//! | `host` | valid hosts and ports |
+//! | `normalization` | normalization of percent-escapes and dot segments (RFC 3986 section 6.2.2) |
+//! | `reference` | resolution of relative references (RFC 3986 section 5) |
+//! | `invalid_url` | [`InvalidUrl`]: the reason why a text is not a valid URL |
+//! | `escape` | escaping of query values as in HTML forms |
 
-mod as_spelled;
+mod already_canonical;
 mod canonical;
 mod escape;
 mod host;
 mod invalid_url;
+mod normalization;
 mod reference;
-mod spelling;
 
 pub use canonical::CanonicalUrl;
 pub(crate) use escape::{query_escape, query_value, unescape};
 pub use invalid_url::InvalidUrl;
-pub(crate) use spelling::push_spelled;
+pub(crate) use normalization::push_spelled;

@@ -1,4 +1,4 @@
-//! Authorities that last for one test.
+//! Certificate authorities for tests.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
@@ -8,8 +8,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 
-/// A certificate and its key in one text, the key in the form that the name says. Made with OpenSSL, because
-/// rcgen writes PKCS#8 alone; they open nothing.
+/// A certificate and its key in one text; the constant's name tells the format of the key. OpenSSL made them, because
+/// rcgen writes only PKCS#8. No server uses them.
 pub(crate) const PKCS1: &str = include_str!("pkcs1.pem");
 pub(crate) const SEC1: &str = include_str!("sec1.pem");
 
@@ -40,7 +40,7 @@ impl Authority {
         self.sign_until(name, 4000)
     }
 
-    /// One that was good until the beginning of this year.
+    /// Signs a certificate that expires at the beginning of `year`.
     pub(crate) fn sign_until(&self, name: &str, year: i32) -> Made {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_after = date_time_ymd(year, 1, 1);
@@ -50,10 +50,10 @@ impl Authority {
     }
 }
 
-/// A server that is called `localhost`. It may ask its clients for a certificate of an authority, and insist
-/// on it.
+/// Returns the configuration of a server named `localhost`. `of_clients` is an authority for client certificates and
+/// whether the server requires one.
 pub(crate) fn server_config(authority: &Authority, of_clients: Option<(&Authority, bool)>) -> ServerConfig {
-    let provider = super::provider();
+    let provider = super::provider::provider();
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = match of_clients {

@@ -1,53 +1,54 @@
-//! What the server of a peer counts of its connections.
+//! Connection and request counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::named::named;
 
 named! {
-    /// Why a connection is refused.
+    /// The reason for refusing a connection.
     #[repr(usize)]
     pub(crate) enum ConnectionRefusal: ALL {
-        /// There are as many connections as there may be.
+        /// The limit on connections is reached.
         TooMany = "too_many",
-        /// There are as many from its address.
+        /// The limit on connections from one address is reached.
         TooManyOfAddress = "too_many_of_address",
-        /// The system has no more file descriptors, or no memory for a socket.
+        /// The system has no free file descriptors or no memory for a socket.
         NoDescriptors = "no_descriptors",
     }
 }
 
 named! {
-    /// Why the server refuses a request before a handler sees it.
+    /// The reason for refusing a request before a handler sees it.
     #[repr(usize)]
     pub(crate) enum RequestRefusal: ALL {
-        /// It is no HTTP request that the server accepts.
+        /// The request is not valid HTTP, or is of a kind that the server does not accept.
         Malformed = "malformed",
-        /// Its head or its content is larger than allowed.
+        /// The head or the body exceeds its size limit.
         TooLarge = "too_large",
-        /// It did not come in time.
+        /// The request did not arrive in time.
         Late = "late",
-        /// Too many requests with long content are on their way.
+        /// The limit on concurrent requests with large bodies is reached.
         TooManyUploads = "too_many_uploads",
-        /// There is no memory for its content.
+        /// The memory account has no room for the body.
         NoMemory = "no_memory",
     }
 }
 
 named! {
-    /// How a TLS handshake ends.
+    /// The result of a TLS handshake.
     #[repr(usize)]
     pub(crate) enum Handshake: ALL {
+        /// The handshake created a new session.
         Full = "full",
-        /// It resumes an earlier session.
+        /// The handshake resumed an earlier session.
         Resumed = "resumed",
-        /// It began, and the connection ended before it was complete.
+        /// The connection ended before the handshake was complete.
         Failed = "failed",
     }
 }
 
-/// The counters of one server, shared by all of its threads. Counting is one relaxed addition; reading them is not a
-/// consistent cut.
+/// The counters of one server, shared by all of its threads. Counting is one relaxed addition, so the counters that are
+/// read together need not be from exactly the same moment.
 #[derive(Debug, Default)]
 pub(crate) struct ServerStats {
     accepted: AtomicU64,
@@ -58,7 +59,7 @@ pub(crate) struct ServerStats {
     cut_off: AtomicU64,
 }
 
-/// Counts with the names of what was counted.
+/// Counters with their names.
 pub(crate) type Named = Vec<(&'static str, u64)>;
 
 impl ServerStats {
@@ -66,24 +67,24 @@ impl ServerStats {
         add_one(&self.accepted);
     }
 
-    /// A connection that was accepted has ended.
+    /// Counts the end of an accepted connection.
     pub(crate) fn count_closed(&self) {
         add_one(&self.closed);
     }
 
-    pub(crate) fn count_connection_refusal(&self, why: ConnectionRefusal) {
-        add_one(&self.connection_refusals[why as usize]);
+    pub(crate) fn count_connection_refusal(&self, reason: ConnectionRefusal) {
+        add_one(&self.connection_refusals[reason as usize]);
     }
 
-    pub(crate) fn count_request_refusal(&self, why: RequestRefusal) {
-        add_one(&self.request_refusals[why as usize]);
+    pub(crate) fn count_request_refusal(&self, reason: RequestRefusal) {
+        add_one(&self.request_refusals[reason as usize]);
     }
 
     pub(crate) fn count_handshake(&self, handshake: Handshake) {
         add_one(&self.handshakes[handshake as usize]);
     }
 
-    /// A connection was closed because its client reads slowly and the memory limit is reached.
+    /// Counts a connection that was closed because its client reads slowly and the memory limit is reached.
     pub(crate) fn count_cut_off(&self) {
         add_one(&self.cut_off);
     }
@@ -92,9 +93,9 @@ impl ServerStats {
         read(&self.accepted)
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> u64 {
-        // The end is read first, so that no connection is seen to end before it was accepted.
+        // `closed` is read first, so that a connection that opens and closes in between is not counted as closed only.
         let closed = read(&self.closed);
         self.accepted().saturating_sub(closed)
     }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_counted_under_its_name() {
+    fn refusals_are_counted_by_reason() {
         let stats = ServerStats::default();
         stats.count_connection_refusal(ConnectionRefusal::NoDescriptors);
         stats.count_request_refusal(RequestRefusal::NoMemory);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_open_until_they_are_closed() {
+    fn connections_count_as_open_until_they_close() {
         let stats = ServerStats::default();
         stats.count_accepted();
         stats.count_accepted();

@@ -1,23 +1,22 @@
-//! Percent-escapes and dot segments, normalised (RFC 3986 section 6.2.2).
+//! Normalization of percent-escapes and dot segments (RFC 3986 section 6.2.2).
 
-/// Appends a path or a query with every escape in its one spelling, and every byte escaped that
-/// cannot stand in either.
+/// Appends a path or a query. Escapes get their canonical spelling, and bytes that are not allowed there are escaped.
 pub(crate) fn push_spelled(out: &mut String, part: &str) {
     let bytes = part.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         if let Some(value) = escaped_byte(&bytes[at..]) {
-            push_unless(out, value, is_unreserved(value));
+            push_or_escape(out, value, is_unreserved(value));
             at += 3;
         } else {
-            push_unless(out, byte, stands_in_path_and_query(byte));
+            push_or_escape(out, byte, is_path_or_query_byte(byte));
             at += 1;
         }
     }
 }
 
-/// The path without `.` and `..` (RFC 3986 section 5.2.4). It begins with `/`.
-pub(super) fn without_dot_segments(path: &str) -> String {
+/// Returns the path without `.` and `..` segments (RFC 3986 section 5.2.4). The result starts with `/`.
+pub(super) fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -31,7 +30,7 @@ pub(super) fn without_dot_segments(path: &str) -> String {
                 continue;
             }
         }
-        // A dot segment at the end names a directory: the slash before it stays.
+        // A dot segment at the end denotes a directory: the slash before it stays.
         if segments.peek().is_none() {
             kept.push("");
         }
@@ -44,7 +43,7 @@ pub(super) fn without_dot_segments(path: &str) -> String {
     out
 }
 
-/// The byte that an escape stands for, if these bytes begin with one.
+/// Decodes the percent-escape at the start of `bytes`. Returns `None` if there is none.
 pub(super) fn escaped_byte(bytes: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = bytes else {
         return None;
@@ -53,7 +52,7 @@ pub(super) fn escaped_byte(bytes: &[u8]) -> Option<u8> {
     Some(digit(*high)? * 16 + digit(*low)?)
 }
 
-/// Letters, digits, `-`, `.`, `_` and `~` (RFC 3986 section 2.3).
+/// Returns whether the byte is a letter, a digit, `-`, `.`, `_` or `~` (RFC 3986 section 2.3).
 pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
@@ -65,7 +64,7 @@ pub(super) fn push_escape(out: &mut String, byte: u8) {
     out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
-fn push_unless(out: &mut String, byte: u8, plain: bool) {
+fn push_or_escape(out: &mut String, byte: u8, plain: bool) {
     if plain {
         out.push(char::from(byte));
     } else {
@@ -73,12 +72,13 @@ fn push_unless(out: &mut String, byte: u8, plain: bool) {
     }
 }
 
-/// What RFC 3986 allows, and the brackets that so many queries have and every server takes.
-pub(super) fn stands_in_path_and_query(byte: u8) -> bool {
+/// Returns whether a path or query may contain the byte. Brackets are allowed in addition to RFC 3986, because many
+/// queries contain them and all servers accept them.
+pub(super) fn is_path_or_query_byte(byte: u8) -> bool {
     IN_PATH_AND_QUERY[usize::from(byte)]
 }
 
-/// Looked up for every byte of every URL.
+/// A table, because the check runs for every byte of every URL.
 static IN_PATH_AND_QUERY: [bool; 256] = {
     let mut table = [false; 256];
     let (mut at, allowed) = (0, b"!$&'()*+,;=:@/?[]-._~");
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dot_segments_are_walked() {
+    fn dot_segments_are_removed() {
         for (path, expected) in [
             ("", "/"),
             ("/", "/"),
@@ -117,20 +117,20 @@ mod tests {
             ("/.//a", "//a"),
             ("/.../.a/a./..a", "/.../.a/a./..a"),
         ] {
-            assert_eq!(without_dot_segments(path), expected, "{path}");
+            assert_eq!(remove_dot_segments(path), expected, "{path}");
         }
     }
 
     #[test]
     fn escapes_have_one_spelling() {
-        let spelled = |part: &str| {
+        let normalized = |part: &str| {
             let mut out = String::new();
             push_spelled(&mut out, part);
             out
         };
-        assert_eq!(spelled("%41%2d%7E%5f%2E"), "A-~_.");
-        assert_eq!(spelled("%2f%3a%25%00"), "%2F%3A%25%00");
-        assert_eq!(spelled("a+b%20c%2Bd"), "a+b%20c%2Bd");
-        assert_eq!(spelled("%+1%-1%é"), "%25+1%25-1%25%C3%A9");
+        assert_eq!(normalized("%41%2d%7E%5f%2E"), "A-~_.");
+        assert_eq!(normalized("%2f%3a%25%00"), "%2F%3A%25%00");
+        assert_eq!(normalized("a+b%20c%2Bd"), "a+b%20c%2Bd");
+        assert_eq!(normalized("%+1%-1%é"), "%25+1%25-1%25%C3%A9");
     }
 }

@@ -1,10 +1,10 @@
-//! URLs that are canonical as they are spelled: what most are, and what is not worth putting together anew.
+//! A fast check for URLs that are already canonical, as most are; their text need not be built again.
 
 use std::net::Ipv4Addr;
 
-use super::spelling::stands_in_path_and_query;
+use super::normalization::is_path_or_query_byte;
 
-/// Where the parts of such a URL end.
+/// The positions at which the parts of a canonical URL end, and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) host_end: usize,
@@ -13,10 +13,10 @@ pub(super) struct Parts {
     pub(super) port: u16,
 }
 
-/// The parts of a URL of which it takes one look to see that it is canonical; `None` says nothing.
+/// Returns the parts of `url` if a single pass shows that it is canonical.
 ///
-/// It has no escape, no dot at the start of a segment, no fragment, and a host that is a name in lower case
-/// or an IPv4 address.
+/// Such a URL has no percent-escape, no dot at the start of a segment and no fragment, and its host is a lower-case
+/// name or an IPv4 address. `None` does not mean that the URL is not canonical.
 pub(super) fn parts(url: &str) -> Option<Parts> {
     let (host_start, default_port) = if url.starts_with("http://") {
         (7, 80)
@@ -43,8 +43,8 @@ pub(super) fn parts(url: &str) -> Option<Parts> {
     let mut path_end = None;
     let mut last = 0;
     for (at, &byte) in bytes.iter().enumerate().skip(authority_end) {
-        // A percent sign stands in an escape alone.
-        if !stands_in_path_and_query(byte) {
+        // This rejects `%` too, so escapes are left to the complete parser.
+        if !is_path_or_query_byte(byte) {
             return None;
         }
         if path_end.is_none() {
@@ -59,7 +59,7 @@ pub(super) fn parts(url: &str) -> Option<Parts> {
     Some(Parts { host_end, authority_end, path_end: path_end.unwrap_or(bytes.len()), port })
 }
 
-/// How long the host is that stands here, where it is a name in lower case or an IPv4 address.
+/// Returns the length of the host at the start of `bytes` if it is a lower-case name or an IPv4 address.
 fn host_length(bytes: &[u8]) -> Option<usize> {
     let (mut label_start, mut length) = (0, 0);
     while let Some(&byte) = bytes.get(length) {
@@ -74,7 +74,7 @@ fn host_length(bytes: &[u8]) -> Option<usize> {
     if !is_label || length > 253 {
         return None;
     }
-    // Behind a last label that begins with a letter there is no number that somebody takes for an address.
+    // A host whose last label starts with a letter cannot be mistaken for a numeric address.
     let is_name = bytes[label_start].is_ascii_lowercase();
     let is_address = || {
         let host = std::str::from_utf8(&bytes[..length]).ok();
@@ -89,8 +89,8 @@ mod tests {
     use crate::message::url::CanonicalUrl;
 
     #[test]
-    fn what_is_seen_to_be_canonical_is_what_it_would_be_made() {
-        for (url, is_seen) in [
+    fn fast_check_agrees_with_the_complete_parser() {
+        for (url, is_canonical) in [
             ("http://example.com/", true),
             ("https://a-b.example.com:8443/a/b.c?d=e&f=/../?g", true),
             ("http://10.0.0.1:3000/", true),
@@ -117,11 +117,11 @@ mod tests {
             ("http://example.com/\u{e9}", false),
             ("ftp://example.com/", false),
         ] {
-            assert_eq!(parts(url).is_some(), is_seen, "{url}");
-            if is_seen {
-                let target = CanonicalUrl::parse_thoroughly(url).unwrap();
-                assert_eq!(target.as_str(), url);
-                assert_eq!(CanonicalUrl::parse(url).unwrap().parts(), target.parts(), "{url}");
+            assert_eq!(parts(url).is_some(), is_canonical, "{url}");
+            if is_canonical {
+                let parsed = CanonicalUrl::normalize(url).unwrap();
+                assert_eq!(parsed.as_str(), url);
+                assert_eq!(CanonicalUrl::parse(url).unwrap().parts(), parsed.parts(), "{url}");
             }
         }
     }

@@ -1,0 +1,198 @@
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use super::*;
+use crate::base::clock::ManualClock;
+use crate::origin::testing::ScriptedLookup;
+
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// Reports the name of each lookup that starts, and blocks until the test sends the answer.
+#[derive(Debug)]
+struct HangingLookup {
+    started: Mutex<Sender<String>>,
+    answers: Mutex<HashMap<String, Receiver<Vec<IpAddr>>>>,
+}
+
+impl Lookup for HangingLookup {
+    fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let answer = self.answers.lock().remove(name).expect("a name is looked up once");
+        self.started.lock().send(name.to_owned()).unwrap();
+        answer.recv().map_err(io::Error::other)
+    }
+}
+
+/// Senders that let the lookup of each name finish.
+type Answers = HashMap<String, Sender<Vec<IpAddr>>>;
+
+fn hanging(names: &[&str]) -> (Arc<Names>, Receiver<String>, Answers) {
+    let (started, starts) = mpsc::channel();
+    let (mut answers, mut receivers) = (HashMap::new(), HashMap::new());
+    for name in names {
+        let (send, receive) = mpsc::channel();
+        answers.insert((*name).to_owned(), send);
+        receivers.insert((*name).to_owned(), receive);
+    }
+    let lookup = HangingLookup { started: Mutex::new(started), answers: Mutex::new(receivers) };
+    (Names::new(lookup, Arc::new(SystemClock), LIFETIME), starts, answers)
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn no_wait() -> Option<Instant> {
+    Some(Instant::now())
+}
+
+#[test]
+fn answers_are_cached_for_their_lifetime() {
+    let clock = Arc::new(ManualClock::at_unix_seconds(1000));
+    let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
+    let names = Names::new(lookup.clone(), clock.clone(), LIFETIME);
+    let ask = || names.addresses("a.example", None).unwrap()[0];
+    assert_eq!((ask(), ask()), (address(1), address(1)));
+    clock.advance(LIFETIME - Duration::from_secs(1));
+    assert_eq!(ask(), address(1));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((ask(), ask()), (address(2), address(2)));
+    names.forget("a.example");
+    assert_eq!(ask(), address(3));
+    clock.set(SystemTime::UNIX_EPOCH);
+    assert_eq!(ask(), address(4));
+    assert_eq!(lookup.count(), 4);
+}
+
+#[test]
+fn stale_addresses_are_used_while_hanging_lookups_hold_all_threads() {
+    let silent: Vec<String> = (0..MAX_THREADS).map(|number| format!("{number}.example")).collect();
+    let mut all: Vec<&str> = silent.iter().map(String::as_str).collect();
+    all.push("known.example");
+    let (names, starts, answers) = hanging(&all);
+    let entry = CachedAnswer { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
+    names.state.lock().cached.insert("known.example".to_owned(), entry);
+    for name in &silent {
+        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        starts.recv().unwrap();
+    }
+    let addresses = names.addresses("known.example", None).unwrap();
+    assert_eq!(addresses[0], address(1), "the caller does not wait for the queued lookup");
+    drop(answers);
+}
+
+#[test]
+fn failures_are_cached_for_a_shorter_time() {
+    let clock = Arc::new(ManualClock::at_unix_seconds(1000));
+    let lookup = ScriptedLookup::new(|name, _| match name {
+        "empty.example" => Ok(Vec::new()),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+    });
+    let names = Names::new(lookup.clone(), clock.clone(), LIFETIME);
+    for expected in [2, 4] {
+        for _ in 0..3 {
+            assert!(names.addresses("empty.example", None).unwrap().is_empty());
+            let failure = names.addresses("bad.example", None).unwrap_err();
+            assert!(
+                matches!(&failure, NoAnswer::Because(error) if error.to_string() == "no such name"),
+                "{failure:?}"
+            );
+        }
+        assert_eq!(lookup.count(), expected);
+        clock.advance(NEGATIVE_LIFETIME);
+    }
+}
+
+#[test]
+fn zero_lifetime_disables_the_cache() {
+    let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
+    let names = Names::new(lookup.clone(), Arc::new(SystemClock), Duration::ZERO);
+    for count in 1..4 {
+        assert_eq!(names.addresses("a.example", None).unwrap()[0], address(count));
+    }
+    assert!(names.state.lock().cached.is_empty());
+}
+
+#[test]
+fn cache_size_is_bounded() {
+    let lookup = ScriptedLookup::new(|_, _| Ok((0..1000).map(|_| address(1)).collect()));
+    let clock = Arc::new(ManualClock::at_unix_seconds(1000));
+    let names = Names::new(lookup, clock.clone(), LIFETIME);
+    {
+        let mut state = names.state.lock();
+        for number in 0..MAX_NAMES + 10 {
+            names.remember(&mut state, number.to_string(), Ok(Arc::from([address(1)])));
+            clock.advance(Duration::from_millis(1));
+        }
+        assert_eq!(state.cached.len(), MAX_NAMES);
+        assert!(!state.cached.contains_key("0") && state.cached.contains_key("10"));
+    }
+    assert_eq!(names.addresses("a.example", None).unwrap().len(), MAX_ADDRESSES);
+    clock.advance(LIFETIME);
+    names.addresses("b.example", None).unwrap();
+    assert_eq!(names.state.lock().cached.len(), 1);
+}
+
+#[test]
+fn concurrent_requests_for_a_name_share_one_lookup() {
+    let (names, starts, answers) = hanging(&["a.example"]);
+    let callers: Vec<_> = (0..5)
+        .map(|_| {
+            let names = Arc::clone(&names);
+            thread::spawn(move || names.addresses("a.example", None).unwrap())
+        })
+        .collect();
+    assert_eq!(starts.recv().unwrap(), "a.example");
+    answers["a.example"].send(vec![address(7)]).unwrap();
+    for caller in callers {
+        assert_eq!(caller.join().unwrap()[..], [address(7)]);
+    }
+    assert!(names.state.lock().pending.is_empty());
+}
+
+#[test]
+fn answer_of_a_timed_out_lookup_is_not_lost() {
+    let (names, starts, answers) = hanging(&["slow.example"]);
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
+    starts.recv().unwrap();
+    // The first lookup still hangs, and the second request starts no other.
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
+    assert_eq!(names.state.lock().threads, 1);
+    answers["slow.example"].send(vec![address(1)]).unwrap();
+    assert_eq!(names.addresses("slow.example", None).unwrap()[..], [address(1)]);
+}
+
+#[test]
+fn hanging_lookups_hold_a_bounded_number_of_threads() {
+    let hang = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
+    let all: Vec<_> = hang.into_iter().chain(["given-up", "waits"]).collect();
+    let (names, starts, answers) = hanging(&all);
+    for name in hang {
+        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        starts.recv().unwrap();
+    }
+    // No thread is free, so this lookup never starts.
+    assert!(matches!(names.addresses("given-up", no_wait()), Err(NoAnswer::InTime)));
+    {
+        let state = names.state.lock();
+        assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MAX_THREADS, 0, MAX_THREADS));
+    }
+    let waits = {
+        let names = Arc::clone(&names);
+        thread::spawn(move || names.addresses("waits", None).unwrap())
+    };
+    answers["h3"].send(vec![address(3)]).unwrap();
+    // The lookup gets a thread whether it was queued before or after the answer was sent.
+    assert_eq!(starts.recv().unwrap(), "waits");
+    answers["waits"].send(vec![address(9)]).unwrap();
+    assert_eq!(waits.join().unwrap()[..], [address(9)]);
+}
+
+#[test]
+fn panicking_lookup_is_a_failure() {
+    let lookup = ScriptedLookup::new(|_, count| {
+        assert!(count > 1, "the first lookup panics");
+        Ok(vec![address(count)])
+    });
+    let names = Names::new(lookup, Arc::new(SystemClock), Duration::ZERO);
+    assert!(matches!(names.addresses("a.example", None), Err(NoAnswer::Because(_))));
+    assert_eq!(names.addresses("a.example", None).unwrap()[..], [address(2)]);
+}
