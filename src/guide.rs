@@ -20,6 +20,7 @@ macro_rules! page {
 page!(architecture, "../docs/architecture.md");
 page!(operation, "../docs/guide.md");
 page!(pools, "../docs/pools.md");
+page!(stores, "../docs/stores.md");
 page!(security, "../docs/security.md");
 page!(caching, "../docs/caching.md");
 page!(performance, "../docs/performance.md");

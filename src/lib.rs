@@ -116,6 +116,8 @@ pub use policy::{
 pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
 pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+#[cfg(feature = "disk")]
+pub use store::DiskStore;
 #[cfg(feature = "peer")]
 pub use store::{
     BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,

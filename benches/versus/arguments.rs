@@ -61,6 +61,15 @@ pub(crate) enum Scenario {
     /// Hits of 1 MiB
     #[value(name = "hits-1-mib", alias = "hits 1 MiB")]
     LargeHits,
+    /// Hits of 1 KiB of many URLs, most of which are on the disk alone
+    #[value(name = "disk-hits-1-kib")]
+    SmallDiskHits,
+    /// The same of 64 KiB
+    #[value(name = "disk-hits-64-kib")]
+    MediumDiskHits,
+    /// The same of 1 MiB
+    #[value(name = "disk-hits-1-mib")]
+    LargeDiskHits,
     /// Hits of 1 KiB over TLS
     #[value(name = "tls-hits-1-kib")]
     SmallTlsHits,

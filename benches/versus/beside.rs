@@ -87,7 +87,7 @@ pub(crate) fn measure(
         Disturbance::Readers => None,
         Disturbance::Handshakes => Some(tls::make_certificate(origin.home())?),
     };
-    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), false);
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome =
         Outcome { disturbance, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::arguments::Scenario;
+use crate::client::Connection;
 use crate::figures::median;
 use crate::interruption;
 use crate::mix;
@@ -16,7 +17,9 @@ use crate::wrk::{self, LoadResult, RequestPattern};
 enum Load {
     /// Hits of this path of the origin, whose body has this length.
     Hits((&'static str, u64)),
-    /// The same hits over TLS.
+    /// Hits of this many URLs, ten times what memory holds.
+    DiskHits((&'static str, u64), u64),
+    /// Hits over TLS.
     TlsHits((&'static str, u64)),
     /// One TLS handshake for each hit of [`SMALL`].
     Handshakes {
@@ -32,7 +35,11 @@ enum Load {
 impl Load {
     fn origin(self) -> Result<Origin> {
         match self {
-            Self::Hits(_) | Self::TlsHits(_) | Self::Handshakes { .. } | Self::Misses => Origin::start(),
+            Self::Hits(_)
+            | Self::DiskHits(..)
+            | Self::TlsHits(_)
+            | Self::Handshakes { .. }
+            | Self::Misses => Origin::start(),
             Self::SlowMisses(delay, is_tls) => Origin::slow(delay, is_tls),
             Self::Mixed(delay) => Origin::slow(delay, false),
         }
@@ -45,6 +52,9 @@ impl Load {
 
 /// The servers compared in scenarios where requests wait.
 const WAITING: [Kind; 3] = [Kind::Forwardcache, Kind::Nginx, Kind::Varnish];
+
+/// The servers that store responses in files.
+const ON_DISK: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
 
 /// The servers that support TLS with clients.
 const TLS: [Kind; 2] = [Kind::Forwardcache, Kind::Nginx];
@@ -63,7 +73,7 @@ pub(crate) struct Throughput {
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 12] = [
+pub(crate) const ALL: [Throughput; 15] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -84,6 +94,27 @@ pub(crate) const ALL: [Throughput; 12] = [
         kinds: &Kind::ALL,
         connections: 64,
         load: Load::Hits(LARGE),
+    },
+    Throughput {
+        scenario: Scenario::SmallDiskHits,
+        name: "disk hits 1 KiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(SMALL, 50_000),
+    },
+    Throughput {
+        scenario: Scenario::MediumDiskHits,
+        name: "disk hits 64 KiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(MEDIUM, 2_500),
+    },
+    Throughput {
+        scenario: Scenario::LargeDiskHits,
+        name: "disk hits 1 MiB",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::DiskHits(LARGE, 160),
     },
     Throughput {
         scenario: Scenario::SmallTlsHits,
@@ -194,7 +225,8 @@ pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u3
         true => Some(tls::make_certificate(origin.home())?),
         false => None,
     };
-    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref());
+    let is_on_disk = matches!(case.load, Load::DiskHits(..));
+    let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), is_on_disk);
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { case, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
     let mut numbers = Numbers::default();
@@ -243,6 +275,7 @@ fn measure_once(
     match case.load {
         Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
         Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, case.connections, seconds),
+        Load::DiskHits(file, count) => disk_hits(server, origin, file, count, (case.connections, seconds)),
         Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
             misses(server, origin, numbers, (case.connections, Some(delay)), seconds)
@@ -286,6 +319,45 @@ fn all_hits(origin: &mut Origin, requests_before: u64, measurement: Measurement)
         0 => Ok(measurement),
         more => Err(format!("not all were hits: {more} requests reached the origin").into()),
     }
+}
+
+/// The time after which a server has written what it writes in the background.
+const WRITING: Duration = Duration::from_secs(3);
+
+/// Stores all URLs in the server, then measures hits of random ones.
+fn disk_hits(
+    server: &Server,
+    origin: &mut Origin,
+    (path, length): (&str, u64),
+    count: u64,
+    (connections, seconds): (u32, u32),
+) -> Result<Measurement> {
+    let path = format!("{}{path}/", Origin::NUMBERED);
+    let mut connection = Connection::open(server.address)?;
+    let mut fill = || -> Result<()> {
+        for number in 0..count {
+            interruption::check()?;
+            let answer = connection.get(&server.path(&format!("{path}{number}")))?;
+            if answer.status != 200 || answer.length() != length {
+                return Err(format!("status {} with {} bytes", answer.status, answer.length()).into());
+            }
+        }
+        Ok(())
+    };
+    let requests_before = origin.request_count()?;
+    fill()?;
+    if origin.request_count()? > requests_before {
+        // A response that the server had no time to write is stored by the second request.
+        std::thread::sleep(WRITING);
+        fill()?;
+        std::thread::sleep(WRITING);
+    }
+    let path = server.path(&path);
+    let requests_before = origin.request_count()?;
+    let to = (server.scheme(), server.address);
+    let load = || wrk::run(to, RequestPattern::Among(&path, count), connections, seconds, origin.home());
+    let measurement = timed(server, length, load)?.1;
+    all_hits(origin, requests_before, measurement)
 }
 
 /// Requests the path twice and verifies that the second response is a hit.

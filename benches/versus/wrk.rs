@@ -16,6 +16,8 @@ pub(crate) enum RequestPattern<'a> {
     Same(&'a str),
     /// The path followed by a number that increases from the given one.
     Distinct(&'a str, u64),
+    /// The path followed by a random number below the given one.
+    Among(&'a str, u64),
     /// Like `Distinct`, with the first requests of all connections spread over this time. Otherwise an origin with a
     /// fixed latency answers all of them in step, and the number of steps per measurement varies randomly.
     Spread(&'a str, u64, Duration),
@@ -71,6 +73,7 @@ pub(crate) fn run(
         RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => {
             format!("{path}{first}")
         }
+        RequestPattern::Among(path, _) => format!("{path}0"),
     };
     let script = folder.join("wrk.lua");
     fs::write(&script, script_for(address, pattern, connections))?;
@@ -91,6 +94,12 @@ fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32
     // wrk calls `request` for each request if the script defines it, so omit it for a constant path.
     let request = match pattern {
         RequestPattern::Same(_) => String::new(),
+        RequestPattern::Among(path, count) => format!(
+            "request = function()\n\
+             \x20 local number = math.random(0, {count} - 1)\n\
+             \x20 return 'GET {path}' .. number .. ' HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n'\n\
+             end\n"
+        ),
         RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => format!(
             "local number = {first}\n\
              request = function()\n\
@@ -109,7 +118,7 @@ fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32
              end\n",
             over.as_millis()
         ),
-        RequestPattern::Same(_) | RequestPattern::Distinct(..) => String::new(),
+        RequestPattern::Same(_) | RequestPattern::Distinct(..) | RequestPattern::Among(..) => String::new(),
     };
     request
         + &delay

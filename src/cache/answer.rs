@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::base::clock::Moment;
+use crate::base::ledger::Ledger;
 use crate::cache::fill::is_bodiless;
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};
@@ -20,9 +22,10 @@ use crate::message::header::number;
 use crate::message::header::range::{ContentRange, Requested, requested};
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, X_FROM_CACHE};
+use crate::message::stored_bytes::StoredReader;
 use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, range_applies};
 use crate::pool::protocol;
-use crate::store::StoredResponse;
+use crate::store::{RemoteBody, StoredResponse};
 
 /// Answers with a stored response: the whole, a part, or 304 if the client has it.
 pub(crate) fn answer(
@@ -30,7 +33,11 @@ pub(crate) fn answer(
     incoming: &Incoming,
     status: CacheStatus<'_>,
     now: Moment,
+    ledger: &Arc<Ledger>,
 ) -> Response<Body> {
+    if let Some(remote) = stored.remote() {
+        return answer_remote(stored, remote, incoming, status, now, ledger);
+    }
     let mut headers = stored.headers();
     let mut code = stored.status();
     let (mut body, mut is_whole) = (stored.body(), true);
@@ -74,6 +81,71 @@ pub(crate) fn answer(
         protocol::announce_digest(&mut headers, digest);
     }
     response(code, headers, Body::from(body))
+}
+
+/// Like [`answer`], for a body that is read from the disk while it is sent. Several ranges get the whole.
+fn answer_remote(
+    stored: &StoredResponse,
+    remote: &RemoteBody,
+    incoming: &Incoming,
+    status: CacheStatus<'_>,
+    now: Moment,
+    ledger: &Arc<Ledger>,
+) -> Response<Body> {
+    let mut headers = stored.headers();
+    // A 304 or 204 has no content, whatever the origin sent.
+    let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
+    let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
+    let is_ok = code == StatusCode::OK;
+    if is_ok
+        && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
+            == Condition::NotModified
+    {
+        (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
+        remove_content_fields(&mut headers);
+    } else {
+        if is_ok && incoming.method == Method::GET {
+            match requested_of(&headers, incoming, remote.length) {
+                Some(Requested::Whole) => {
+                    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+                }
+                Some(Requested::Parts(parts)) if parts.len() == 1 => {
+                    let (start, end) = parts[0];
+                    let range_text = ContentRange { start, end, complete: Some(remote.length) };
+                    headers.insert(CONTENT_RANGE, ranges::text(range_text.text()));
+                    (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
+                }
+                Some(Requested::Unsatisfiable) => {
+                    make_unsatisfiable(&mut headers, ranges::text(format!("bytes */{}", remote.length)));
+                    (code, range, is_whole) = (StatusCode::RANGE_NOT_SATISFIABLE, 0..0, false);
+                }
+                Some(Requested::Parts(_)) | None => {}
+            }
+        }
+        if code != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, number::value(range.end - range.start));
+        }
+    }
+    add_cache_fields(&mut headers, stored.validity(), status, now);
+    if incoming.is_head() || !is_whole {
+        headers.remove(&CONTENT_DIGEST);
+    }
+    if incoming.is_head() {
+        return response(code, headers, Body::empty());
+    }
+    if incoming.hop.wants_digest
+        && let Some(digest) = stored.digest().filter(|_| is_whole)
+    {
+        protocol::announce_digest(&mut headers, digest);
+    }
+    response(code, headers, StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger)))
+}
+
+/// Returns the ranges that the single `Range` field of the request selects, if it applies.
+fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option<Requested> {
+    let mut lines = incoming.headers.get_all(RANGE).into_iter();
+    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
+    range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
 }
 
 /// Applies the client's own condition or range to the whole response that the origin sent, because the request to the
@@ -174,6 +246,16 @@ fn remove_content_fields(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes the fields those of a 416, to which validators and lifetimes of the whole do not apply.
+fn make_unsatisfiable(headers: &mut HeaderMap, content_range: HeaderValue) {
+    remove_content_fields(headers);
+    for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
+        headers.remove(name);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_RANGE, content_range);
+}
+
 /// Returns the requested range within a stored part, if the part contains all of it.
 fn cut_partial(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
@@ -213,13 +295,7 @@ fn cut_range(
             Some((StatusCode::PARTIAL_CONTENT, body))
         }
         Slice::Unsatisfiable { content_range } => {
-            // A 416 describes this range only. Validators and lifetimes of the whole do not apply to it.
-            remove_content_fields(headers);
-            for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
-                headers.remove(name);
-            }
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(CONTENT_RANGE, content_range);
+            make_unsatisfiable(headers, content_range);
             Some((StatusCode::RANGE_NOT_SATISFIABLE, Pieces::new()))
         }
     }

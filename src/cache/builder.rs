@@ -17,7 +17,7 @@ use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
 use crate::policy::Rules;
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store, Tier};
 
 /// Builds an [`HttpCache`]. Every part has a default.
 #[derive(Default)]
@@ -25,6 +25,7 @@ use crate::store::{MemoryStore, Store};
 pub struct HttpCacheBuilder {
     origin: Option<Arc<dyn RoundTrip>>,
     store: Option<Arc<dyn Store>>,
+    tier: Option<Arc<dyn Tier>>,
     clock: Option<Arc<dyn Clock>>,
     rules: Rules,
     stats: Option<Arc<Stats>>,
@@ -59,6 +60,14 @@ impl HttpCacheBuilder {
     /// Sets the store of the responses. Default: a [`MemoryStore`] with its default capacity.
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets the directory that stores responses below the [store](Self::store). It keeps responses across restarts, and
+    /// bodies that are too large for memory. Default: none.
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+        self.tier = Some(Arc::new(store.clone()));
         self
     }
 
@@ -188,6 +197,7 @@ impl HttpCacheBuilder {
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            tier: self.tier,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),

@@ -37,7 +37,7 @@ use crate::message::stats::{Forward, Outcome, Stats};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Rules, remove_unsent};
 use crate::pool::protocol::{self, Hop};
-use crate::store::{Key, Store};
+use crate::store::{Key, Store, Tier};
 
 /// An HTTP cache (RFC 9111) in front of another [`RoundTrip`].
 ///
@@ -84,6 +84,7 @@ impl Drop for Drain {
 pub(super) struct CacheParts {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) tier: Option<Arc<dyn Tier>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -131,6 +132,7 @@ impl HttpCache {
         let CacheParts {
             origin,
             store,
+            tier,
             clock,
             rules,
             stats,
@@ -147,9 +149,14 @@ impl HttpCache {
         let digest = KeyedDigest::default();
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+        let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);
+        if let Some(tier) = tier {
+            tier.set_ledger(Arc::clone(&ledger));
+            store = store.with_tier(tier, &rules);
+        }
         let inner = Arc::new(Inner {
             origin,
-            store: GuardedStore::new(store, Arc::clone(&stats), parts.max_body),
+            store,
             ledger,
             clock,
             rules,
@@ -200,6 +207,11 @@ impl HttpCache {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         self.inner.store.store()
+    }
+
+    /// Returns the tier below the store in memory.
+    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
+        self.inner.store.tier()
     }
 
     /// Returns the name of this cache in `Via`.

@@ -59,7 +59,7 @@ impl HttpCache {
         let (method, via) = (request.method().clone(), inner.via.clone());
         let hop = inner.strip_fields(&method, &mut headers);
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
-        let variants = inner.store.peek(&incoming.key).map_err(|error| {
+        let variants = inner.store.peek(&incoming.key, inner.clock.now()).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
                 .with_source(error)
                 .with_url(&incoming.target)
@@ -114,7 +114,9 @@ impl<'a> DryRun<'a> {
         }
         match self.look_up() {
             Lookup::Serve(stored, outcome) => {
-                let status = answer(&stored, self.incoming, CacheStatus::new(outcome), self.now).status();
+                let status =
+                    answer(&stored, self.incoming, CacheStatus::new(outcome), self.now, &self.inner.ledger)
+                        .status();
                 let outlook = self.outlook_of_hit(stored.validity(), outcome);
                 (Verdict::Serve { outcome, status }, self.rule_of_reuse(&stored), outlook)
             }

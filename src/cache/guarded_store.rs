@@ -1,18 +1,21 @@
 //! Wraps the store, so that a failing store never fails a request.
 
+use std::cell::Cell;
 use std::sync::Arc;
-
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
+use parking_lot::Mutex;
 
 use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
+use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
-use crate::store::{Key, Store, StoreError, StoredResponse, Variants};
+use crate::policy::{Rules, Validity};
+use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
-/// A store whose errors are counted and logged. A failed read finds nothing, and a failed write stores nothing.
+/// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
 /// Responses that were invalidated after they were stored count as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
@@ -21,12 +24,99 @@ pub(crate) struct GuardedStore {
     tombstones: Arc<Tombstones>,
     soft_purges: Arc<SoftPurges>,
     max_body: u64,
+    tier: Option<Below>,
+    /// When it was last said that the store fails.
+    reported: Arc<Mutex<Option<Instant>>>,
+}
+
+/// How long nothing is said of a store that fails after it was.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+
+/// What is below the store in memory.
+#[derive(Clone)]
+struct Below {
+    tier: Arc<dyn Tier>,
+    /// A digest of the rules under which this cache stores: what was stored under others is not for it.
+    rules: u64,
 }
 
 impl GuardedStore {
     /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
-        Self { store, stats, tombstones: Arc::default(), soft_purges: Arc::default(), max_body }
+        let (tombstones, soft_purges, reported) = Default::default();
+        Self { store, stats, tombstones, soft_purges, max_body, tier: None, reported }
+    }
+
+    /// With a tier below, for a cache of these rules.
+    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
+        // No invalidation from here on is older than what is stored, whatever the clock says.
+        self.tombstones.begin_after(tier.sequence());
+        let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
+        Self { tier: Some(Below { tier, rules }), ..self }
+    }
+
+    /// What is below the store in memory.
+    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
+        self.tier.as_ref().map(|below| &below.tier)
+    }
+
+    /// Whether more than what is in memory may be stored under the key. Never waits.
+    pub(super) fn may_be_below(&self, key: &Key) -> bool {
+        self.tier.as_ref().is_some_and(|below| below.tier.may_hold(key.as_str()))
+    }
+
+    /// What is stored under a key in any tier; bodies of lower ones are not in memory. May block.
+    pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
+        let Some(Below { tier, rules }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
+            return in_memory;
+        };
+        let read = || self.answer("read", tier.find(key, *rules));
+        let below = self.judged(|| self.valid(key.as_str(), read().into()));
+        let is_above =
+            |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
+        let others = below.iter().filter(|stored| !is_above(stored)).map(|stored| aged(stored, now));
+        in_memory.iter().cloned().chain(others).collect()
+    }
+
+    /// The response with its body in memory, where it is kept from now on as well. `None` where the body is not what
+    /// was stored, or too large. May block.
+    pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
+        let tier = &self.tier.as_ref()?.tier;
+        let key = fetch.key();
+        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
+        let loaded = Arc::new(loaded);
+        let write = |response: &Arc<StoredResponse>| self.insert_in_memory(fetch, response);
+        if self.insert_by(fetch, &loaded, write) == Some(false) {
+            self.answer("remove", self.store.remove(key).map(|_| ()));
+        }
+        Some(Arc::new(loaded.as_from_disk()))
+    }
+
+    /// What takes a body while it comes, in a lower tier.
+    pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
+        let tier = Arc::clone(self.tier()?);
+        Some(Box::new(move |length| tier.begin(length)))
+    }
+
+    /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
+    pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
+        let Some(Below { tier, rules }) = &self.tier else { return false };
+        let is_taken = Cell::new(false);
+        let is_stored = self.insert_by(fetch, response, |response| {
+            if is_taken.replace(true) {
+                return tier.put(fetch.key(), *rules, response);
+            }
+            // What is in memory is older.
+            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
+            tier.put_spilled(fetch.key(), *rules, response, number)
+        });
+        match is_stored {
+            Some(true) => self.stats.count_stored(),
+            Some(false) => self.remove(fetch.key()),
+            None if is_taken.get() => {}
+            None => tier.discard_spilled(number),
+        }
+        is_stored == Some(true)
     }
 
     /// Returns the tombstones of all invalidations.
@@ -39,9 +129,11 @@ impl GuardedStore {
         self.judged(|| Some(self.valid(key.as_str(), read()))).unwrap_or_default()
     }
 
-    /// Like [`variants`](Self::variants), but does not count as a use of the responses.
-    pub(crate) fn peek(&self, key: &Key) -> Result<Variants, StoreError> {
-        self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))
+    /// The same for one who only looks, in all tiers.
+    pub(crate) fn peek(&self, key: &Key, now: SystemTime) -> Result<Variants, StoreError> {
+        let in_memory =
+            self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))?;
+        Ok(self.all(key, in_memory, now))
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
@@ -83,26 +175,46 @@ impl GuardedStore {
     /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The
     /// response must have the sequence number of the fetch.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        let is_stored = self.insert_by(fetch, response, |response| {
+            let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
+            let put = |below: &Below| below.tier.put(fetch.key(), below.rules, response);
+            self.tier.as_ref().is_some_and(put) || is_in_memory
+        });
+        if is_stored == Some(true) {
+            self.stats.count_stored();
+        } else if is_stored == Some(false) {
+            self.remove(fetch.key());
+        }
+        is_stored == Some(true)
+    }
+
+    fn insert_in_memory(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        self.answer("write", self.store.insert(fetch.key(), Arc::clone(response)))
+    }
+
+    /// Has a response written as it is to be taken; says whether it still counts as stored then. `None` where it was
+    /// not written.
+    fn insert_by(
+        &self,
+        fetch: &Fetch,
+        response: &Arc<StoredResponse>,
+        write: impl Fn(&Arc<StoredResponse>) -> bool,
+    ) -> Option<bool> {
         if !self.may_insert(fetch, response) {
-            return false;
+            return None;
         }
         let stale = || self.soft_purges.mark(fetch.key().as_str(), response, &self.tombstones);
-        let write = |response| self.answer("write", self.store.insert(fetch.key(), response));
         let marked = stale();
-        let is_marked = marked.is_some();
-        if !write(marked.unwrap_or_else(|| Arc::clone(response))) {
-            return false;
+        if !write(marked.as_ref().unwrap_or(response)) {
+            return None;
         }
-        if !is_marked && let Some(marked) = stale() {
-            write(marked);
+        if marked.is_none()
+            && let Some(marked) = stale()
+        {
+            write(&marked);
         }
         // An invalidation during the write may have removed nothing, because the response was not yet stored.
-        if !self.may_insert(fetch, response) {
-            self.remove(fetch.key());
-            return false;
-        }
-        self.stats.count_stored();
-        true
+        Some(self.may_insert(fetch, response))
     }
 
     fn may_insert(&self, fetch: &Fetch, response: &StoredResponse) -> bool {
@@ -116,7 +228,9 @@ impl GuardedStore {
 
     /// Removes the responses under a key; returns whether the store succeeded.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
-        self.answer("remove", self.store.remove(key).map(|_| true))
+        let below = self.tier.as_ref().map(|below| below.tier.remove(key));
+        let below = self.answer("remove", below.transpose().map(|_| true));
+        self.answer("remove", self.store.remove(key).map(|_| true)) && below
     }
 
     /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
@@ -124,7 +238,7 @@ impl GuardedStore {
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         if purge.is_soft() {
             let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
-            let purged = self.answer("purge", self.store.purge(&purge));
+            let purged = self.purge_all(&purge);
             if purged.is_some() {
                 self.soft_purges.note_swept(sequence, &self.tombstones);
             }
@@ -142,14 +256,30 @@ impl GuardedStore {
 
     /// Removes the responses that a tombstone covers. The tombstone is retired if the store can list its responses.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
-        let purged = self.answer("purge", self.store.purge(&purge.clone().before(tombstone)));
+        let purged = self.purge_all(&purge.clone().before(tombstone));
         if purged.is_some() {
             self.tombstones.note_swept(tombstone);
         }
         purged.unwrap_or_else(Purged::uncounted)
     }
 
+    /// What the purge changes in all tiers; `None` where one of them cannot tell.
+    fn purge_all(&self, purge: &Purge) -> Option<Purged> {
+        let below = self.tier.as_ref().map(|below| below.tier.purge(purge)).transpose();
+        let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
+        let in_memory = self.answer("purge", self.store.purge(purge));
+        let (in_memory, below) = in_memory.zip(below)?;
+        // What is in memory is below as well, most often.
+        let responses = in_memory.responses.max(below.responses);
+        Some(Purged { responses, ..in_memory.and(below) })
+    }
+
     pub(crate) fn max_body(&self) -> u64 {
+        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body())).min(self.max_body)
+    }
+
+    /// The largest body that is stored in memory.
+    pub(super) fn max_body_in_memory(&self) -> u64 {
         self.store.max_body().min(self.max_body)
     }
 
@@ -160,10 +290,31 @@ impl GuardedStore {
     fn answer<T: Default>(&self, what: &str, result: Result<T, StoreError>) -> T {
         result.unwrap_or_else(|error| {
             self.stats.count_store_error();
+            let now = Instant::now();
+            let mut last = self.reported.lock();
+            let is_recent = |last: Instant| now.saturating_duration_since(last) < BETWEEN_REPORTS;
+            if last.is_some_and(is_recent) {
+                return T::default();
+            }
+            *last = Some(now);
+            drop(last);
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             warn!("the store failed to {what}: {error}{cause}");
             T::default()
         })
+    }
+}
+
+/// What is older than nothing at all, because the clock was set back, is stale: nobody knows its age.
+fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
+    const SKEW: Duration = Duration::from_secs(1);
+    let validity = *stored.validity();
+    match validity.response_time.wall().duration_since(now) {
+        Ok(ahead) if ahead > SKEW => {
+            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
+            Arc::new(stored.with_validity(validity))
+        }
+        _ => Arc::clone(stored),
     }
 }

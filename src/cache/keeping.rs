@@ -1,11 +1,10 @@
 //! Decides whether a response of the origin is stored, and stores it when its body is whole.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
@@ -13,20 +12,20 @@ use super::flight::{FlightLeader, FlightResult, Head};
 use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::tombstones::{Fetch, Sequence};
+use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
-use crate::cache::fill::{Commit, Fill, FillReader, Keeping};
+use crate::cache::fill::{Commit, Fill, FillReader, Keeping, Whole};
 use crate::message::body::{Body, Growing};
 use crate::message::digest::Digest;
 use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::policy::{
-    HeadSays, LifetimeRule, NotStored, Rules, Times, Variant, apply_rules, freshened, head_says,
-    implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
+    HeadSays, LifetimeRule, NotStored, Rules, freshened, head_says, lifetime_rule, may_store,
+    response_directives, varies_by_anything,
 };
-use crate::store::{Key, StoredResponse};
+use crate::store::{Key, RemoteBody, StoredResponse};
 
 /// The longest error response of an origin that followers share, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
@@ -264,7 +263,7 @@ impl Inner {
     }
 
     /// Returns the caching directives of a response, overridden by the operator's rule, and that rule.
-    fn directives(
+    pub(super) fn directives(
         &self,
         incoming: &Incoming,
         status: StatusCode,
@@ -314,11 +313,22 @@ impl Inner {
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole, digest| {
-                store.insert(&fetch, &head.to_stored(whole, digest, fetch.sequence()));
+                match whole {
+                    Whole::Pieces(body) => {
+                        store.insert(&fetch, &head.to_stored(body, digest, fetch.sequence()));
+                    }
+                    Whole::Spilled(source, length, number) => {
+                        let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
+                        let stored =
+                            StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        store.insert_spilled(&fetch, &Arc::new(stored), number);
+                    }
+                }
                 drop(leader);
             }
         };
-        let reader = Fill::start(body, self.keeping(cancellation, Box::new(commit)));
+        let keeping = self.keeping(cancellation, Box::new(commit));
+        let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
         if let Some(leader) = leader {
             // Only a fresh response may answer requests that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
@@ -336,9 +346,9 @@ impl Inner {
 
     /// Returns how a body is kept that `commit` stores when it is whole.
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
-        let (limit, worth_finishing) = (self.store.max_body(), self.worth_finishing);
+        let (limit, worth_finishing) = (self.store.max_body_in_memory(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
-        Keeping { limit, worth_finishing, ledger, cancellation, commit }
+        Keeping { limit, worth_finishing, ledger, cancellation, spill: None, commit }
     }
 }
 
@@ -354,50 +364,4 @@ fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> Hea
     };
     let own = received.iter().filter(|(name, _)| is_own(name));
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-impl Head {
-    /// Builds the head to store from the fields of a response to this request.
-    pub(super) fn of(
-        inner: &Inner,
-        incoming: &Incoming,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        times: Times,
-    ) -> Self {
-        let (directives, rule) = inner.directives(incoming, status, &headers);
-        let mut validity = validity(status, &headers, &directives, times, &inner.rules);
-        let chance = if inner.rules.jitter > 0 { RandomState::new().hash_one(()) } else { 0 };
-        apply_rules(&mut validity, &directives, rule, &inner.rules, chance);
-        if let Some(near) = inner.near {
-            let ttl = time_to_live(&headers).unwrap_or_default();
-            near.limit(&mut validity, ttl, times, &inner.rules);
-        }
-        headers.remove(AGE);
-        let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
-        let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
-        let url = inner.keys.are_chosen().then(|| incoming.target.as_str().into());
-        Self { status, headers, validity, variant, url }
-    }
-
-    pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
-        let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(url))
-    }
-
-    /// Combines this head with the body of a stored response.
-    fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
-        let (body, digest) = (stored.body(), stored.digest());
-        let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        Arc::new(freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored))
-    }
-
-    pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let (status, variant) = (self.status, self.variant.clone());
-        let (headers, digest) = (&self.headers, Some(digest));
-        let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(self.url.clone()).with_counted_body())
-    }
 }

@@ -7,11 +7,18 @@ use http::{HeaderValue, StatusCode};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
+use super::tombstones::Sequence;
 use crate::base::clock::Moment;
 use crate::message::header::entity_tag::EntityTag;
 use crate::message::stats::{Forward, Outcome};
 use crate::policy::{Part, Reuse, ValidateBecause, is_due_early, may_be_offered, reuse, strong_tag};
 use crate::store::{StoredResponse, Variants};
+
+/// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
+pub(super) struct Found {
+    pub(super) variants: Variants,
+    pub(super) latest: Sequence,
+}
 
 /// How to answer a request.
 #[derive(Debug)]

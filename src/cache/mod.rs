@@ -31,10 +31,12 @@
 //! | `lookup` | what the stored responses can do for a request |
 //! | `blocking` | runs the steps on a thread that may block |
 //! | `pending` | a request that waits for a fetch |
+//! | `look_below` | a lookup in the tier below memory |
 //! | `singleflight`, `flight` | requests for the same thing share one fetch |
 //! | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
 //! | `forwarding` | the request to the origin, and its response |
 //! | `keeping` | decides whether a response is stored; freshens a stored response after a 304 |
+//! | `head` | the head of a response to store |
 //! | `fill` | bodies in transit |
 //! | `answer`, `ranges` | the answer from a stored response; ranges of its body |
 //! | `serving` | returns responses with their `Cache-Status` |
@@ -66,12 +68,14 @@ pub(crate) mod fill;
 mod flight;
 mod forwarding;
 mod guarded_store;
+mod head;
 mod hit;
 mod hit_for_miss;
 mod incoming;
 mod invalidation;
 mod keeping;
 mod keys;
+mod look_below;
 mod lookup;
 mod near;
 mod partial;

@@ -13,7 +13,7 @@ use super::incoming::Incoming;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Ledger, Use};
-use crate::cache::fill::Fill;
+use crate::cache::fill::{Fill, Whole};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
 use crate::message::pieces::Pieces;
@@ -57,7 +57,8 @@ impl Inner {
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
-        let commit = move |pieces, digest| {
+        let commit = move |whole, digest| {
+            let Whole::Pieces(pieces) = whole else { return };
             let part = head.to_stored(pieces, digest, fetch.sequence());
             if let Some(joined) = joined(&store, &ledger, &fetch, &part) {
                 store.insert(&fetch, &joined);
@@ -82,7 +83,7 @@ impl Inner {
         let is_storable = self.may_store(incoming, StatusCode::OK, &received.headers);
         // If the length contradicts the range, one of them is wrong.
         received.body.length() == Some(part.length())
-            && part.length() <= self.store.max_body()
+            && part.length() <= self.store.max_body_in_memory()
             && is_storable.is_ok()
     }
 }
@@ -119,7 +120,7 @@ fn joined(
             let share = |bytes| ledger.share(Use::Bodies, bytes);
             combined((one, &stored.body()), (other, &new.body()), share)
         })
-        .filter(|(part, _)| part.length() <= store.max_body())
+        .filter(|(part, _)| part.length() <= store.max_body_in_memory())
         // A whole that does not match the announced digests is discarded.
         .filter(|(part, pieces)| !part.is_whole() || is_announced([&fields, &new_fields], pieces));
     let Some((part, pieces)) = joined else { return Some(Arc::clone(new)) };

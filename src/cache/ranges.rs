@@ -67,7 +67,7 @@ fn boundary() -> String {
     format!("{:016x}{:016x}", random(), random())
 }
 
-fn text(value: String) -> HeaderValue {
+pub(super) fn text(value: String) -> HeaderValue {
     HeaderValue::try_from(value).expect("digits and tokens are visible ASCII")
 }
 

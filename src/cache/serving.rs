@@ -37,7 +37,13 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment())
+        let status = if stored.is_from_disk() || stored.remote().is_some() {
+            self.stats.count_disk_answer();
+            if status.outcome() == Outcome::Hit { status.detail("disk") } else { status }
+        } else {
+            status
+        };
+        answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment(), &self.ledger)
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {

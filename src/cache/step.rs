@@ -20,9 +20,10 @@ use super::fetching::Exchange;
 use super::flight::{FlightKey, FlightLeader, FlightResult};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
-use super::lookup::{Lookup, Plan, lookup};
+use super::look_below::LookBelow;
+use super::lookup::{Found, Lookup, Plan, lookup, selected};
 use super::pending::{NextStep, Pending};
-use super::tombstones::{Fetch, Sequence};
+use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
@@ -35,16 +36,10 @@ use crate::message::nonblocking::{Job, Lane, Made, Refused, Slot, Step, Turn, Wa
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
-use crate::store::{Key, StoredResponse, Variants};
+use crate::store::{Key, StoredResponse};
 
 /// How often a request waits again because a result was of no use to it. After that it fetches on its own.
 pub(super) const MAX_WAITS: u8 = 3;
-
-/// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
-pub(super) struct Found {
-    variants: Variants,
-    latest: Sequence,
-}
 
 impl HttpCache {
     /// Returns the next step of a GET or HEAD without content. Never waits.
@@ -88,7 +83,12 @@ impl Inner {
             return self.bypass_step(&incoming, wakes());
         }
         if let Some(found) = self.find_nonblocking(&incoming.key) {
-            return self.decide(incoming, &found, variant, waits_left, wakes);
+            let is_in_memory = selected(&found.variants, &incoming, &self.digest).is_some();
+            return if !is_in_memory && self.store.may_be_below(&incoming.key) {
+                LookBelow::start(self, incoming, found, variant, waits_left, wakes)
+            } else {
+                self.decide(incoming, &found, variant, waits_left, wakes)
+            };
         }
         // The store may block: a job does the lookup, and the decision follows.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
@@ -293,7 +293,8 @@ impl Inner {
     /// Looks up the responses of a key. May block as long as the store does.
     fn find(&self, key: &Key) -> Found {
         let latest = self.store.tombstones().latest();
-        Found { variants: self.store.variants(key), latest }
+        let variants = self.store.variants(key);
+        Found { variants: self.store.all(key, variants, self.clock.now()), latest }
     }
 
     /// Like [`find`](Self::find), but returns `None` if the store would block.
@@ -304,7 +305,12 @@ impl Inner {
 
     /// Looks up a request. May block as long as the store does.
     pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
-        lookup(&self.store.variants(&incoming.key), incoming, &self.digest, self.clock.moment())
+        let now = self.clock.moment();
+        let mut variants = self.store.variants(&incoming.key);
+        if selected(&variants, incoming, &self.digest).is_none() {
+            variants = self.store.all(&incoming.key, variants, now.wall());
+        }
+        lookup(&variants, incoming, &self.digest, now)
     }
 }
 

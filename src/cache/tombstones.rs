@@ -123,6 +123,12 @@ impl Tombstones {
         self.retirements.load(Ordering::SeqCst)
     }
 
+    /// Makes all later numbers greater than this one.
+    pub(super) fn begin_after(&self, sequence: Sequence) {
+        let mut state = self.state.write();
+        state.last = state.last.max(sequence);
+    }
+
     /// Notes that soft purges were retired, which has the same consequence as retired tombstones.
     pub(super) fn note_retirement(&self) {
         self.retirements.fetch_add(1, Ordering::SeqCst);

@@ -77,6 +77,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<ByteSize>,
 
+    /// A directory in which what is cached outlives the process, and larger bodies than memory holds
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// How much of the disk it may take [default: 1GiB]
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub(crate) disk: Option<ByteSize>,
+
     /// Whose cache it is: of one party, or of several that do not trust each other
     #[arg(long, value_enum, default_value_t = Mode::Private)]
     pub(crate) mode: Mode,

@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::{
-    Client, Error, ErrorKind, Member, Membership, NearCache, Origin, OriginBuilder, OriginLimits, Peer,
-    PeerBuilder, Rules, ServerConfig, ServerHandle, ServerTls, ShutdownHandle, Tokens,
+    Client, DiskStore, Error, ErrorKind, Member, Membership, NearCache, Origin, OriginBuilder, OriginLimits,
+    Peer, PeerBuilder, Rules, ServerConfig, ServerHandle, ServerTls, ShutdownHandle, Tokens,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,6 +19,9 @@ use super::{open_files, pool, server, tokens};
 
 /// How many connections there may be at the address for operators.
 const ADMIN_CONNECTIONS: usize = 256;
+
+/// How long the end waits for what is to be written to the disk.
+const FLUSHING: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listener, address) = listen("--listen", &arguments.listen)?;
@@ -51,7 +54,8 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (listed, interval) = (arguments.listed.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
     let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
-    let peer = peer(arguments, tokens.clone(), operator_tokens.clone(), address)?;
+    let disk = disk(&arguments);
+    let peer = peer(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &listed, interval, scheme)?;
     check_own_pool(&peer, &listed)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
@@ -102,6 +106,9 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         }
     });
     serving.join();
+    if disk.is_some_and(|disk| !disk.flush(FLUSHING)) {
+        log::warn!("not all that was cached in the last second is on the disk");
+    }
     let admin_has_failed = administering.is_some_and(|administering| {
         let has_failed = administering.has_failed();
         administering.shutdown();
@@ -112,6 +119,17 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::failed("the server has ended because one of its threads did: see the log"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The store on disk, if there is to be one. One that cannot be used is no reason not to serve.
+fn disk(arguments: &Serve) -> Option<DiskStore> {
+    let opened = DiskStore::open(arguments.store.as_ref()?);
+    let opened = opened.inspect_err(|error| log::error!("{error}; serving without it"));
+    let disk = opened.ok()?;
+    Some(match arguments.disk {
+        Some(size) => disk.capacity(size.bytes()),
+        None => disk,
+    })
 }
 
 /// Shuts the other server down too when this one ends.
@@ -219,6 +237,7 @@ fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
 
 fn peer(
     arguments: Serve,
+    disk: Option<&DiskStore>,
     tokens: Option<Tokens>,
     operator_tokens: Option<Tokens>,
     address: SocketAddr,
@@ -248,6 +267,7 @@ fn peer(
     let members = pool::members(&arguments.listed.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
+    let builder = with(builder, disk, PeerBuilder::disk);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);

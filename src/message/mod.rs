@@ -7,6 +7,7 @@
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
 //! | `body`, `pieces`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
+//! | `stored_bytes` | bodies that are in a file, read in blocks or written while they arrive |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
 //! | `deadline`, `cache_mode`, `interim` | options of a request: a deadline, use of the cache, interim responses |
 //! | `stats` | [`Outcome`](stats::Outcome), `Cache-Status` (RFC 9211), counters |
@@ -28,4 +29,6 @@ pub(crate) mod pieces;
 pub(crate) mod purge;
 pub(crate) mod round_trip;
 pub(crate) mod stats;
+#[cfg(feature = "peer")]
+pub(crate) mod stored_bytes;
 pub(crate) mod url;

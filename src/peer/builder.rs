@@ -369,6 +369,24 @@ impl PeerBuilder {
         self
     }
 
+    /// Where its share is kept below memory, in a directory: it is found there after a restart, and larger bodies than
+    /// memory holds. Default: nowhere.
+    ///
+    /// ```
+    /// use forwardcache::{DiskStore, Peer};
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let directory = directory.path().join("cache");
+    /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
+    /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
+    /// # Ok::<(), forwardcache::StoreError>(())
+    /// ```
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+        self.caching = self.caching.disk(store);
+        self
+    }
+
     /// Whose cache it is. Default: [`Mode::Private`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.rules.mode = mode;

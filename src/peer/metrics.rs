@@ -70,6 +70,21 @@ impl Peer {
             one("store_bytes", "Bytes that the store takes.", usage.bytes),
             one("store_capacity_bytes", "Bytes that it may take.", usage.capacity),
         ]);
+        if let Some(usage) = self.caching().tier().map(|tier| tier.usage()) {
+            families.extend([
+                one("disk_answers_total", "Responses that were read from the disk.", c.disk_answers),
+                one("disk_keys", "Keys that are on the disk.", usage.keys),
+                one("disk_bytes", "Bytes of the disk that are taken.", usage.bytes),
+                one("disk_capacity_bytes", "Bytes of it that may be taken.", usage.capacity),
+                one("disk_evictions_total", "Keys on the disk given up for room.", usage.evictions),
+                one("disk_skipped_total", "Responses that were not written to the disk.", usage.skipped),
+                one(
+                    "disk_corrupt_total",
+                    "Entries on the disk that were not what was written.",
+                    usage.corrupt,
+                ),
+            ]);
+        }
         families
     }
 

@@ -88,6 +88,12 @@ impl Variant {
         self.fields.iter().any(|(field, _)| field == name)
     }
 
+    /// Whether a credential is among what selected it.
+    #[cfg(feature = "disk")]
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
+    }
+
     /// Whether any field selected it.
     pub(crate) fn is_by_any(&self) -> bool {
         !self.fields.is_empty()

@@ -16,6 +16,8 @@
 //! | `backed` | `BackedStore`: a store over any cache |
 //! | `record` | the bytes that a cache holds for a key |
 //! | `stripes` | locks by key, for what takes several steps over a backend |
+//! | `tier` | `Tier`: what is below the store in memory |
+//! | `disk` | `DiskStore`: the tier that outlives the process |
 //! | `capacity` | how much memory a store takes where nobody says |
 
 mod allocated;
@@ -25,6 +27,8 @@ mod capacity;
 mod contract;
 #[cfg(test)]
 mod contract_tests;
+#[cfg(feature = "disk")]
+mod disk;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
@@ -38,14 +42,19 @@ mod stored_response;
 mod stripes;
 #[cfg(test)]
 mod testing;
+mod tier;
 mod variants;
 
 pub use backed::BackedStore;
 pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
+#[cfg(feature = "disk")]
+pub use disk::DiskStore;
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
 pub(crate) use purging::url_of;
+pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;
+pub(crate) use tier::Tier;

@@ -1,7 +1,7 @@
 //! One stored response.
 
 use std::mem::size_of;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use super::allocated::allocated;
 use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::StoredBytes;
 use crate::policy::{Validity, Variant};
 
 /// A response as a store holds it: immutable, shared behind an `Arc`, ready to be sent.
@@ -35,6 +36,8 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a field means something else at another host.
     is_host_bound: bool,
+    /// Whether it was read from a disk for the request at hand.
+    is_from_disk: bool,
 }
 
 /// Field lines, each `name: value\r\n` with the name in lower case, without a status line or a blank line; and a body.
@@ -43,6 +46,14 @@ enum Content {
     /// A short body follows its head, of so many bytes, in one buffer.
     Together(Bytes, u32),
     Apart(Box<(Bytes, Pieces)>),
+    Remote(Box<(Bytes, RemoteBody)>),
+}
+
+/// A body that is not in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteBody {
+    pub(crate) length: u64,
+    pub(crate) source: Arc<dyn StoredBytes>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -131,6 +142,7 @@ impl StoredResponse {
             sequence,
             is_body_counted,
             is_host_bound: false,
+            is_from_disk: false,
         };
         let is_host_bound = response
             .fields()
@@ -178,6 +190,7 @@ impl StoredResponse {
             Content::Apart(apart) => {
                 allocated(size_of_val(&**apart)) + shared(apart.0.len()) + pieces(&apart.1)
             }
+            Content::Remote(remote) => allocated(size_of_val(&**remote)) + shared(remote.0.len()),
         };
         let extra = self.extra.as_ref().map_or(0, |extra| {
             let Extra { variant, url } = &**extra;
@@ -208,6 +221,48 @@ impl StoredResponse {
         }
     }
 
+    /// The same response, whose body is not in memory.
+    pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
+        let content = Content::Remote(Box::new((self.field_lines(), remote)));
+        Self { content, is_body_counted: false, ..self }
+    }
+
+    /// The same response with this body in memory, which the ledger counts by itself unless it is short.
+    #[cfg(feature = "disk")]
+    pub(crate) fn with_body(&self, body: Pieces) -> Self {
+        let lines = self.field_lines();
+        let content = match u32::try_from(lines.len()) {
+            Ok(head) if is_short(&body) => {
+                let slices = [&lines[..]].into_iter().chain(body.slices());
+                Content::Together(slices.collect::<Vec<_>>().concat().into(), head)
+            }
+            _ => Content::Apart(Box::new((lines, body))),
+        };
+        Self { content, is_body_counted: true, ..self.clone() }
+    }
+
+    /// The body, where it is not in memory.
+    pub(crate) fn remote(&self) -> Option<&RemoteBody> {
+        match &self.content {
+            Content::Remote(remote) => Some(&remote.1),
+            Content::Together(..) | Content::Apart(_) => None,
+        }
+    }
+
+    /// The same response, which was read from a disk for the request at hand.
+    pub(crate) fn as_from_disk(&self) -> Self {
+        Self { is_from_disk: true, ..self.clone() }
+    }
+
+    pub(crate) fn is_from_disk(&self) -> bool {
+        self.is_from_disk
+    }
+
+    /// The same response with other times.
+    pub(crate) fn with_validity(&self, validity: Validity) -> Self {
+        Self { validity, ..self.clone() }
+    }
+
     /// The same response, stale since then; `None` where it was before.
     pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
         let age = self.validity.age(at);
@@ -233,6 +288,7 @@ impl StoredResponse {
         match &self.content {
             Content::Together(buffer, head) => buffer.slice(..*head as usize),
             Content::Apart(apart) => apart.0.clone(),
+            Content::Remote(remote) => remote.0.clone(),
         }
     }
 
@@ -241,6 +297,7 @@ impl StoredResponse {
         match &self.content {
             Content::Together(buffer, head) => &buffer[..*head as usize],
             Content::Apart(apart) => &apart.0,
+            Content::Remote(remote) => &remote.0,
         }
     }
 
@@ -289,12 +346,13 @@ impl StoredResponse {
         })
     }
 
-    /// The body, whole.
+    /// The body, whole; empty where it is on a disk and too large for memory, as [its length](Self::body_length) tells.
     #[must_use]
     pub fn body(&self) -> Pieces {
         match &self.content {
             Content::Together(buffer, head) => buffer.slice(*head as usize..).into(),
             Content::Apart(apart) => apart.1.clone(),
+            Content::Remote(_) => Pieces::new(),
         }
     }
 
@@ -303,6 +361,7 @@ impl StoredResponse {
         let (one, several) = match &self.content {
             Content::Together(buffer, head) => (Some(&buffer[*head as usize..]), None),
             Content::Apart(apart) => (None, Some(apart.1.slices())),
+            Content::Remote(_) => (None, None),
         };
         one.into_iter().chain(several.into_iter().flatten())
     }
@@ -313,6 +372,7 @@ impl StoredResponse {
         match &self.content {
             Content::Together(buffer, head) => buffer.len() - *head as usize,
             Content::Apart(apart) => apart.1.len(),
+            Content::Remote(remote) => usize::try_from(remote.1.length).unwrap_or(usize::MAX),
         }
     }
 

@@ -9,6 +9,7 @@ mod cancellation;
 mod collapsing;
 mod command;
 mod deadlines;
+mod disk;
 mod errors;
 mod failover;
 mod go_package;

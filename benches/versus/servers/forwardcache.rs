@@ -9,12 +9,26 @@ use crate::processes::Process;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forwardcache");
 
+/// The memory of a server whose responses are mostly on disk.
+const ON_DISK: u64 = 16 << 20;
+
 /// Raises the limit of connections per address, since the load comes from a single address.
 const CONNECTIONS: [&str; 2] = ["--max-connections-per-address", "20000"];
 
-pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
+pub(super) fn launch(
+    home: &Path,
+    port: u16,
+    origin: &Origin,
+    certificate: Option<&Path>,
+    is_on_disk: bool,
+) -> Result<Process> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
-    arguments.extend(["--memory".to_owned(), format!("{}MiB", MEMORY >> 20)]);
+    let memory = if is_on_disk { ON_DISK } else { MEMORY };
+    arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
+    if is_on_disk {
+        arguments.extend(["--store".to_owned(), home.join("store").display().to_string()]);
+        arguments.extend(["--disk".to_owned(), format!("{}MiB", MEMORY >> 20)]);
+    }
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {
         arguments.extend(CONNECTIONS.map(str::to_owned));

@@ -82,14 +82,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind, origin: &Origin) -> Result<Self> {
-        Self::start_with(kind, origin, None)
+        Self::start_with(kind, origin, None, false)
     }
 
     /// Like [`start`](Self::start). With a file that contains a certificate and its key, the server uses TLS; only
     /// forwardcache and nginx support that here.
-    pub(crate) fn start_with(kind: Kind, origin: &Origin, certificate: Option<&Path>) -> Result<Self> {
+    /// With `is_on_disk`, forwardcache has little memory and stores responses on disk, as nginx always does.
+    pub(crate) fn start_with(
+        kind: Kind,
+        origin: &Origin,
+        certificate: Option<&Path>,
+        is_on_disk: bool,
+    ) -> Result<Self> {
         let launch = |home: &Path, port| match kind {
-            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate),
+            Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate, is_on_disk),
             Kind::Nginx => nginx::launch(home, port, origin, certificate),
             Kind::Varnish => varnish::launch(home, port, origin),
             Kind::Squid => squid::launch(home, port, origin),

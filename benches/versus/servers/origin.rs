@@ -41,6 +41,9 @@ impl Origin {
     /// The prefix of distinct URLs: each number appended to it gives a URL with a body as long as that of [`SMALL`].
     pub(crate) const DISTINCT: &str = "/miss/";
 
+    /// Followed by the path of a file and any number: a URL of its own with the content of that file.
+    pub(crate) const NUMBERED: &str = "/numbered";
+
     /// The prefix of event streams: each number appended to it gives a stream without end.
     pub(crate) const STREAM: &str = "/stream/";
 
@@ -136,6 +139,10 @@ http {{
             add_header Cache-Control "public, max-age=3600";
             add_header X-Content-Type-Options nosniff;
         }}
+        location ~ ^{numbered}(/files/[^/]*)/ {{
+            add_header Cache-Control "public, max-age=3600";
+            try_files $1 =404;
+        }}
         location {distinct} {{
             default_type "text/html; charset=utf-8";
             add_header Cache-Control "public, max-age=3600";
@@ -149,6 +156,7 @@ http {{
 }}
 "#,
         distinct = Origin::DISTINCT,
+        numbered = Origin::NUMBERED,
     );
     let file = home.join("nginx.conf");
     fs::write(&file, config)?;

@@ -10,6 +10,7 @@
 //! | `keeping` | the limits of a body that is stored, and the call that stores it |
 //! | `state` | the progress of a body and of its readers (pure) |
 //! | `transfer` | [`Fill`]: reads from the source on behalf of the readers |
+//! | `spilling` | moves a body to a file, and stores a whole body |
 //! | `driver` | reads a body from its source on a worker |
 //! | `reader` | [`FillReader`]: reads a body from its beginning, blocking or not |
 //! | `prepare` | prepares a response for a thread that never blocks |
@@ -20,13 +21,14 @@ mod keeping;
 mod kept;
 mod prepare;
 mod reader;
+mod spilling;
 mod state;
 mod transfer;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use keeping::{Commit, Keeping};
+pub(crate) use keeping::{BeginSpill, Commit, Keeping, Whole};
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
 pub(crate) use transfer::Fill;

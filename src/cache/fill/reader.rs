@@ -1,5 +1,6 @@
 //! A reader of a body in transit.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,20 +11,23 @@ use super::transfer::Fill;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::stored_bytes::ReadAhead;
 
 /// Reads a body from its beginning while it arrives.
-#[derive(Debug)]
 pub(crate) struct FillReader {
     fill: Arc<Fill>,
     reader: u64,
     position: u64,
+    /// Reads ahead in the file of a spilled body.
+    behind: ReadAhead,
 }
 
 impl Fill {
     /// Starts the transfer of a body that is to be stored; returns its first reader.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping { limit, worth_finishing, ledger, cancellation, commit } = keeping;
+        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit } = keeping;
         let fill = Self::new(body, limit, worth_finishing, Some(commit), ledger, cancellation);
+        fill.state.lock().begin_spill = spill;
         FillReader::new(fill, 0)
     }
 
@@ -41,7 +45,7 @@ impl Fill {
 
 impl FillReader {
     pub(super) fn new(fill: Arc<Fill>, reader: u64) -> Self {
-        Self { fill, reader, position: 0 }
+        Self { fill, reader, position: 0, behind: ReadAhead::default() }
     }
 
     /// Returns the fill that this reader reads.
@@ -66,7 +70,7 @@ impl Read for FillReader {
 
 impl Growing for FillReader {
     fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
-        let grown = self.fill.read_nonblocking(self.reader, self.position, most, wake)?;
+        let grown = self.fill.read_nonblocking(self.reader, self.position, most, &self.behind, wake)?;
         if let Grown::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;
         }
@@ -94,5 +98,11 @@ impl Growing for FillReader {
 impl Drop for FillReader {
     fn drop(&mut self) {
         self.fill.remove_reader(self.reader, true);
+    }
+}
+
+impl fmt::Debug for FillReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FillReader").field("fill", &self.fill).field("position", &self.position).finish()
     }
 }

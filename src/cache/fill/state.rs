@@ -5,13 +5,14 @@ use std::mem;
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::keeping::Commit;
+use super::keeping::{BeginSpill, Commit};
 use super::kept::Kept;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
 use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// How much is read from the source at a time, in bytes.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -39,6 +40,9 @@ pub(super) struct State {
     /// Whether its transfer was cancelled.
     pub(super) is_cancelled: bool,
     pub(super) commit: Option<Commit>,
+    pub(super) begin_spill: Option<BeginSpill>,
+    /// The file that holds the whole body, if the body does not stay in memory.
+    pub(super) spill: Option<Arc<dyn Spill>>,
 }
 
 /// The position of one reader.
@@ -70,6 +74,9 @@ pub(super) struct Source {
     pub(super) beginning: Pieces,
 }
 
+/// What a body that is not stored had for that.
+pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
+
 impl State {
     pub(super) fn new(source: Source, commit: Option<Commit>) -> Self {
         let (mut kept, mut received) = (Kept::default(), 0);
@@ -89,13 +96,15 @@ impl State {
             is_whole: false,
             is_cancelled: false,
             commit,
+            begin_spill: None,
+            spill: None,
         }
     }
 
     /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
-        let has_beginning = self.received == 0 || self.kept.start() == Some(0);
+        let has_beginning = self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
         if has_failed || self.is_cancelled || !has_beginning {
             return None;
         }
@@ -131,8 +140,33 @@ impl State {
     /// Drops the bytes that every reader has read, unless the body is stored.
     pub(super) fn drop_read(&mut self) {
         if !self.keeps_all {
-            self.kept.drop_before(self.slowest_position());
+            let recent = if self.spill.is_some() { self.received.saturating_sub(WINDOW) } else { 0 };
+            self.kept.drop_before(self.slowest_position().max(recent));
         }
+    }
+
+    /// Keeps the body in a file from now on, and only the latest bytes in memory.
+    pub(super) fn keep_in_file(&mut self, spill: Arc<dyn Spill>) {
+        self.keeps_all = false;
+        self.spill = Some(spill);
+        self.drop_read();
+    }
+
+    /// Gives up the file and removes the readers that need it. Returns the values to drop and the wake-up calls of the
+    /// removed readers.
+    pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
+        let from = self.kept.start().unwrap_or(self.received);
+        let unused = (self.commit.take(), self.spill.take());
+        let (stay, cut): (Vec<Position>, Vec<Position>) =
+            mem::take(&mut self.readers).into_iter().partition(|reader| reader.at >= from);
+        self.readers = stay;
+        (unused, cut.into_iter().filter_map(|position| position.wake).collect())
+    }
+
+    /// Returns the file if it contains a position that is no longer in memory.
+    pub(super) fn spilled(&self, position: u64) -> Option<Arc<dyn StoredBytes>> {
+        let spill = self.spill.as_ref().filter(|_| position < self.received)?;
+        Some(Arc::<dyn Spill>::clone(spill))
     }
 
     pub(super) fn register_wake(&mut self, reader: u64, wake: &Wake) {
@@ -150,7 +184,7 @@ impl State {
     /// calls of the removed readers.
     pub(super) fn disconnect_slowest(&mut self) -> Option<Vec<Wake>> {
         let slowest = self.slowest_position();
-        if slowest == self.received || !self.has_waiting_reader() {
+        if slowest == self.received || !self.has_waiting_reader() || self.spill.is_some() {
             return None;
         }
         let (cut, others) = mem::take(&mut self.readers).into_iter().partition(|reader| reader.at == slowest);
@@ -171,7 +205,7 @@ impl State {
 
     /// Returns how the memory is accounted for once this many bytes have arrived.
     pub(super) fn room_for(&self, received: u64) -> Room {
-        let ahead = received - self.slowest_position();
+        let ahead = if self.spill.is_some() { 0 } else { received - self.slowest_position() };
         if ahead < WINDOW + PIECE as u64 {
             Room::Window
         } else if ahead < WINDOW + BACKLOG {
@@ -183,7 +217,10 @@ impl State {
 
     /// Whether the source is not read until the readers have caught up.
     pub(super) fn is_far_ahead(&self) -> bool {
-        !self.keeps_all && self.received - self.slowest_position() >= WINDOW && !self.has_waiting_reader()
+        !self.keeps_all
+            && self.spill.is_none()
+            && self.received - self.slowest_position() >= WINDOW
+            && !self.has_waiting_reader()
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -24,13 +24,19 @@ use crate::pool::protocol::{WantsDigest, take_digest};
 
 const WORTH_FINISHING: u64 = 256 * 1024;
 
-fn keeping(limit: u64, commit: Commit) -> Keeping {
+type CommitPieces = Box<dyn FnOnce(Pieces, Digest) + Send>;
+
+fn keeping(limit: u64, commit: CommitPieces) -> Keeping {
     keeping_in(&Ledger::new(u64::MAX), limit, commit)
 }
 
-fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: Commit) -> Keeping {
+fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: CommitPieces) -> Keeping {
     let (ledger, cancellation) = (Arc::clone(ledger), Cancellation::new());
-    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, commit }
+    let commit: Commit = Box::new(|whole, digest| match whole {
+        Whole::Pieces(pieces) => commit(pieces, digest),
+        Whole::Spilled(..) => panic!("there is no file"),
+    });
+    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, spill: None, commit }
 }
 
 fn pass(body: Body, ledger: &Arc<Ledger>) -> FillReader {
@@ -307,7 +313,7 @@ fn a_body_over_the_limit_streams_through_in_bounded_memory() {
     }
     const LENGTH: u64 = 8 << 20;
     let (commit, committed) = mpsc::channel::<Pieces>();
-    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, _| commit.send(pieces).unwrap());
     let ledger = Ledger::new(u64::MAX);
     let slow = Fill::start(Body::from_reader(Endless(LENGTH), None), keeping_in(&ledger, 100_000, commit));
     let fast = slow.fill().reader().unwrap();
@@ -463,7 +469,7 @@ fn a_driven_body_that_fails_wakes_its_readers() {
 fn stored_bytes_are_counted_until_their_last_holder_drops_them() {
     let ledger = Ledger::new(1 << 20);
     let (commit, committed) = mpsc::channel();
-    let commit: Commit = Box::new(move |pieces, _| commit.send(pieces).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, _| commit.send(pieces).unwrap());
     let body = Body::from_reader(io::repeat(7).take(600_000), Some(600_000));
     let reader = Fill::start(body, keeping_in(&ledger, 1 << 20, commit));
     assert_eq!(rest(reader).unwrap().len(), 600_000);
@@ -481,7 +487,7 @@ fn without_memory_a_body_streams_through_and_nothing_stays_counted() {
     const LENGTH: usize = 1 << 20;
     for length in [Some(LENGTH as u64), None] {
         let ledger = Ledger::new(200_000);
-        let commit: Commit = Box::new(|_, _| panic!("the ledger had no room"));
+        let commit: CommitPieces = Box::new(|_, _| panic!("the ledger had no room"));
         let body = Body::from_reader(io::repeat(7).take(LENGTH as u64), length);
         let reader = Fill::start(body, keeping_in(&ledger, 2 << 20, commit));
         assert_eq!(rest(reader).unwrap().len(), LENGTH);
@@ -527,7 +533,7 @@ fn all_but_the_last_piece_can_be_read_while_it_is_committed() {
     let (send, pieces) = mpsc::channel();
     let (committing, is_committing) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
-    let commit: Commit = Box::new(move |_, _| {
+    let commit: CommitPieces = Box::new(move |_, _| {
         committing.send(()).unwrap();
         released.recv().unwrap();
     });
@@ -552,7 +558,7 @@ fn a_buffered_beginning_is_shared_and_stored_with_the_rest() {
     let beginning: Pieces = [vec![1; 100_000], vec![2; 5_000]].into_iter().map(Bytes::from).collect();
     let rest_of_it = Body::from_reader(io::repeat(3).take(70_000), Some(70_000));
     let (commit, committed) = mpsc::channel();
-    let commit: Commit = Box::new(move |pieces, digest| commit.send((pieces, digest)).unwrap());
+    let commit: CommitPieces = Box::new(move |pieces, digest| commit.send((pieces, digest)).unwrap());
     let body = Body::with_beginning(beginning.clone(), rest_of_it);
     let reader = Fill::start(body, keeping(1 << 20, commit));
     let expected = [vec![1; 100_000], vec![2; 5_000], vec![3; 70_000]].concat();

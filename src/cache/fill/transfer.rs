@@ -11,7 +11,8 @@
 //! It is stored before its last piece is handed out, so that a client which has read to the end and requests it again
 //! gets a hit. Readers get all earlier pieces as they arrive.
 //!
-//! A body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has
+//! A body that exceeds the limit, or for which the ledger has no room, continues in a file if the store has one; slow
+//! and new readers then read from the file. Without a file, a body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has
 //! read are then dropped. While some reader waits for more, the source is read, and the bytes that slower readers
 //! still need stay in memory up to a bound. Beyond the bound, or if the ledger is full, the slowest readers are cut
 //! off. If no reader waits for more, the source is read one window ahead at most.
@@ -19,25 +20,23 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use log::error;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
 use super::keeping::Commit;
-use super::kept::Kept;
 use super::state::{PIECE, Progress, Room, Source, State};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, Use};
 use crate::message::body::{Body, FINISHING, Grown, Wake};
-use crate::message::digest::{Digest, RunningDigest};
+use crate::message::digest::RunningDigest;
 use crate::message::pieces::merged;
+use crate::message::stored_bytes::ReadAhead;
 
 /// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
 /// reader may spend up to [`FINISHING`] on them.
@@ -48,7 +47,7 @@ pub(crate) struct Fill {
     pub(super) state: Mutex<State>,
     /// Notified at every change of `state` for which a reader may wait.
     pub(super) changed: Condvar,
-    length: Option<u64>,
+    pub(super) length: Option<u64>,
     limit: u64,
     worth_finishing: u64,
     ledger: Arc<Ledger>,
@@ -106,6 +105,14 @@ impl Fill {
                 state.note_position(reader, position + count as u64);
                 return Ok(count);
             }
+            if let Some(source) = state.spilled(position) {
+                drop(state);
+                let most = out.len().min(PIECE);
+                let read = source.read(position, most)?;
+                out[..read.len()].copy_from_slice(&read);
+                self.state.lock().note_position(reader, position + read.len() as u64);
+                return Ok(read.len());
+            }
             match &state.progress {
                 Progress::Ended(Ok(())) => return Ok(0),
                 Progress::Ended(Err(failure)) => return Err(failure.to_error()),
@@ -121,6 +128,7 @@ impl Fill {
         reader: u64,
         position: u64,
         most: usize,
+        behind: &ReadAhead,
         wake: &Wake,
     ) -> io::Result<Grown> {
         let mut state = self.state.lock();
@@ -128,6 +136,17 @@ impl Fill {
         if let Some((bytes, skip)) = state.kept.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
             state.note_position(reader, position + bytes.len() as u64);
+            return Ok(Grown::Bytes(bytes));
+        }
+        if let Some(source) = state.spilled(position) {
+            let received = state.received;
+            drop(state);
+            // Read no further: the next bytes are usually in memory.
+            let until = received.min(position + PIECE as u64);
+            let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
+                return Ok(Grown::Pending);
+            };
+            self.state.lock().note_position(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         match &state.progress {
@@ -192,7 +211,8 @@ impl Fill {
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
         // The driver may still run for a while, but no reader may join a cancelled transfer.
-        let unused = if state.is_cancelled { state.commit.take() } else { None };
+        let unused =
+            if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
         self.wake_and_cancel(state);
         drop(unused);
     }
@@ -205,7 +225,7 @@ impl Fill {
             (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
                 mem::take(&mut state.kept),
-                state.commit.take(),
+                (state.commit.take(), state.spill.take()),
             )
         });
         self.wake_and_cancel(state);
@@ -263,14 +283,15 @@ impl Fill {
             }
             _ => {}
         }
+        self.spill(read, received);
         let piece = merged(last.as_ref(), read).unwrap_or_else(|| read.into());
         drop(last);
         let at = received - piece.len() as u64;
-        let piece = self.account(piece, received);
+        let piece = self.account(piece, received, read);
 
         let mut state = self.state.lock();
         state.is_whole = count == 0 || self.length == Some(received);
-        if !state.keeps_all {
+        if !state.keeps_all && state.spill.is_none() {
             source.digest = None;
         }
         if let Some(digest) = &mut source.digest {
@@ -284,9 +305,9 @@ impl Fill {
         {
             let mut whole = state.kept.clone();
             whole.push(at, piece);
-            let commit = state.commit.take();
+            let (commit, spill) = (state.commit.take(), state.spill.clone());
             drop(state);
-            self.commit(whole, commit, digest.finish(), received);
+            self.commit(whole, commit.map(|commit| (commit, spill)), digest.finish(), received);
             return Progress::Ended(Ok(()));
         }
         state.received = received;
@@ -295,19 +316,18 @@ impl Fill {
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
-    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body is
-    /// not stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
-    fn account(&self, mut piece: Box<[u8]>, received: u64) -> Bytes {
+    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body
+    /// continues in a file or is not stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
+    fn account(&self, mut piece: Box<[u8]>, received: u64, read: &[u8]) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
-            if received <= self.limit {
+            if received <= self.limit && self.length.is_none_or(|length| length <= self.limit) {
                 match self.ledger.try_share(Use::Bodies, piece) {
                     Ok(bytes) => return bytes,
                     Err(refused) => piece = refused,
                 }
             }
-            let uncommitted = self.state.lock().stop_keeping();
-            drop(uncommitted);
+            self.begin_spill(read);
         }
         loop {
             let room = self.state.lock().room_for(received);
@@ -324,19 +344,6 @@ impl Fill {
             self.changed.notify_all();
             wakes.into_iter().for_each(|wake| wake());
         }
-    }
-
-    fn commit(&self, whole: Kept, commit: Option<Commit>, digest: Digest, received: u64) {
-        if let Some(commit) = commit {
-            let pieces = whole.pieces();
-            // A panic of the store must not fail the readers.
-            if catch_unwind(AssertUnwindSafe(|| commit(pieces, digest))).is_err() {
-                error!("storing a response panicked");
-            }
-        }
-        let mut state = self.state.lock();
-        state.kept = whole;
-        state.received = received;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests to a cache with a scripted origin and a manual clock.
 
 mod collapsing;
+#[cfg(feature = "disk")]
+mod disk;
 mod invalidation;
 mod negotiation;
 mod operator;

@@ -56,6 +56,8 @@ counters! {
     stored = "stored" by count_stored,
     /// Failures of the store. The affected requests were sent to the origin.
     store_errors = "store-errors" by count_store_error,
+    /// Responses that were read from the disk.
+    disk_answers = "disk-answers" by count_disk_answer,
     /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
     /// Requests from clients whose view of the pool differs from that of the peer.

@@ -10,8 +10,8 @@
 //! the body before it was written. Neither finds a forger: who can write to the backend can answer for every
 //! site.
 
-mod read;
-mod write;
+pub(super) mod read;
+pub(super) mod write;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};

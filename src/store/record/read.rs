@@ -12,12 +12,12 @@ use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
 
 /// What of a record is still to be read.
-pub(super) struct Reader {
-    pub(super) rest: Bytes,
+pub(in crate::store) struct Reader {
+    pub(in crate::store) rest: Bytes,
 }
 
 impl Reader {
-    pub(super) fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
+    pub(in crate::store) fn bytes(&mut self, count: u64) -> Result<Bytes, StoreError> {
         let count = usize::try_from(count).map_err(|_| cut_short())?;
         if count > self.rest.len() {
             return Err(cut_short());
@@ -25,23 +25,23 @@ impl Reader {
         Ok(self.rest.split_to(count))
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    pub(in crate::store) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let (array, _) = self.rest.split_first_chunk().ok_or_else(cut_short)?;
         let array = *array;
         self.rest = self.rest.slice(N..);
         Ok(array)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
+    pub(in crate::store) fn number(&mut self) -> Result<u64, StoreError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn block(&mut self) -> Result<Bytes, StoreError> {
+    pub(in crate::store) fn block(&mut self) -> Result<Bytes, StoreError> {
         let length = self.number()?;
         self.bytes(length)
     }
 
-    fn flag(&mut self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn flag(&mut self) -> Result<bool, StoreError> {
         match self.array()? {
             [0] => Ok(false),
             [1] => Ok(true),
@@ -75,7 +75,7 @@ impl Reader {
         Ok(Moment::new(wall, Some(steady).filter(|_| process == *THIS_PROCESS)))
     }
 
-    pub(super) fn response(&mut self) -> Result<StoredResponse, StoreError> {
+    pub(in crate::store) fn response(&mut self) -> Result<StoredResponse, StoreError> {
         let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
             .map_err(|error| corrupt("has a status that is none").with_source(error))?;
         let fields = self.block()?;
@@ -96,7 +96,7 @@ impl Reader {
         Ok(response.with_sequence(sequence).with_url(url))
     }
 
-    fn validity(&mut self) -> Result<Validity, StoreError> {
+    pub(in crate::store) fn validity(&mut self) -> Result<Validity, StoreError> {
         // Struct fields are evaluated in the order in which they are written here.
         Ok(Validity {
             response_time: self.moment()?,
@@ -122,7 +122,7 @@ impl Reader {
         })
     }
 
-    fn variant(&mut self) -> Result<Variant, StoreError> {
+    pub(in crate::store) fn variant(&mut self) -> Result<Variant, StoreError> {
         let count = self.number()?;
         let fields = (0..count).map(|_| {
             let name = HeaderName::from_bytes(&self.block()?)
@@ -137,7 +137,7 @@ impl Reader {
 }
 
 /// Field lines are sent as they are, so nothing may pass that would end the head early.
-pub(super) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
+pub(in crate::store) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
     let mut rest = fields;
     while !rest.is_empty() {
         let is_field = |line: &[u8]| {
@@ -155,10 +155,10 @@ pub(super) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn corrupt(problem: impl AsRef<str>) -> StoreError {
+pub(in crate::store) fn corrupt(problem: impl AsRef<str>) -> StoreError {
     StoreError::new(format!("the stored record {}", problem.as_ref()))
 }
 
-pub(super) fn cut_short() -> StoreError {
+pub(in crate::store) fn cut_short() -> StoreError {
     corrupt("is cut short")
 }

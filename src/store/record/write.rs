@@ -10,7 +10,7 @@ use crate::policy::{LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 
 /// Where a record goes: into a buffer, or into the sum of its length.
-pub(super) trait Sink {
+pub(in crate::store) trait Sink {
     fn write(&mut self, bytes: &[u8]);
 
     /// The digest of a body, computed if it is not known.
@@ -87,7 +87,7 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
     }
 }
 
-fn write_validity(sink: &mut impl Sink, validity: &Validity) {
+pub(in crate::store) fn write_validity(sink: &mut impl Sink, validity: &Validity) {
     // By name and without `..`: a new field has to be written too.
     let Validity {
         response_time,
@@ -119,7 +119,7 @@ fn write_validity(sink: &mut impl Sink, validity: &Validity) {
     }
 }
 
-fn write_variant(sink: &mut impl Sink, variant: &Variant) {
+pub(in crate::store) fn write_variant(sink: &mut impl Sink, variant: &Variant) {
     let Variant { fields } = variant;
     sink.number(fields.len() as u64);
     for (name, value) in fields {

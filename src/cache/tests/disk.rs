@@ -1,0 +1,290 @@
+//! A cache whose memory lies above a disk: what it stores outlives it.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::message::purge::Purge;
+use crate::store::DiskStore;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A cache that is opened again and again over one directory.
+struct Restarted {
+    folder: TempDir,
+    scene: Option<Scene>,
+    disk: Option<DiskStore>,
+    memory: u64,
+    mode: Mode,
+}
+
+impl Restarted {
+    fn new(memory: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut restarted = Self { folder, scene: None, disk: None, memory, mode: Mode::Private };
+        restarted.open();
+        restarted
+    }
+
+    fn open(&mut self) {
+        // A look-up that has just ended may hold the store for a moment longer.
+        let begun = std::time::Instant::now();
+        let disk = loop {
+            match DiskStore::open(self.folder.path()) {
+                Ok(disk) => break disk,
+                Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+            }
+            thread::yield_now();
+        };
+        let build = |cache: HttpCacheBuilder| {
+            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk(&disk)
+        };
+        self.scene = Some(Scene::built(build));
+        self.disk = Some(disk);
+    }
+
+    /// The same directory in another process, `seconds` later.
+    fn restart(&mut self, seconds: i64) {
+        let now = self.clock.now();
+        assert!(self.disk.take().unwrap().flush(LONG));
+        self.scene = None;
+        self.open();
+        let by = Duration::from_secs(seconds.unsigned_abs());
+        self.clock.set(if seconds < 0 { now - by } else { now + by });
+    }
+}
+
+impl std::ops::Deref for Restarted {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        self.scene.as_ref().unwrap()
+    }
+}
+
+#[test]
+fn what_is_stored_is_served_after_a_restart_until_it_is_stale_and_then_validated() {
+    let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, FRESH, "hello");
+    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "hello");
+    cache.restart(20);
+    let answer = cache.get(&[]);
+    answer.is(Outcome::Hit, "hello");
+    assert_eq!((answer.field("age"), cache.times_asked()), (Some("20"), 0));
+    assert!(answer.field("cache-status").unwrap().ends_with("; detail=disk"));
+    // It is in memory now.
+    assert!(!cache.get(&[]).is(Outcome::Hit, "hello").field("cache-status").unwrap().contains("disk"));
+    assert_eq!(cache.cache.stats().counts().disk_answers, 1);
+    cache.restart(50);
+    cache.answer(304, FRESH, "");
+    cache.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
+    assert_eq!(cache.last_asked().field("if-none-match"), Some("\"1\""));
+    cache.restart(50);
+    cache.get(&[]).is(Outcome::Hit, "hello");
+}
+
+#[test]
+fn nothing_is_looked_for_on_a_thread_of_the_disk_that_is_known_not_to_be_there() {
+    let cache = Restarted::new(1 << 20);
+    cache.answer(200, FRESH, "hello");
+    // What is in the index is known from here on.
+    assert!(cache.disk.as_ref().unwrap().flush(LONG));
+    cache.get(&[]);
+    for _ in 0..3 {
+        cache.get(&[]).is(Outcome::Hit, "hello");
+    }
+    assert_eq!(cache.cache.stats().counts().disk_answers, 0);
+}
+
+#[test]
+fn a_body_larger_than_memory_is_stored_while_it_streams_and_read_in_parts() {
+    let mut cache = Restarted::new(1 << 20);
+    let body: Vec<u8> = (0..5_000_000_u32).map(|at| (at / 5 % 251).to_le_bytes()[0]).collect();
+    let origin = io::Cursor::new(body.clone());
+    cache.answer(200, FRESH, Body::from_reader(origin, Some(5_000_000)));
+    let read = cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap();
+    assert!(read == body);
+    for _ in 0..2 {
+        let whole = cache.send("GET", URL, &[]).unwrap();
+        assert_eq!(Outcome::of(whole.headers()), Some(Outcome::Hit));
+        assert!(whole.into_body().into_bytes().unwrap() == body);
+        let end = cache.send("GET", URL, &[("range", "bytes=-10")]).unwrap();
+        assert_eq!(end.status().as_u16(), 206);
+        assert_eq!(end.headers()["content-range"], "bytes 4999990-4999999/5000000");
+        assert!(end.into_body().into_bytes().unwrap() == body[4_999_990..]);
+        let none = cache.send("GET", URL, &[("range", "bytes=5000000-")]).unwrap();
+        assert_eq!(none.status().as_u16(), 416);
+        let head = cache.send("HEAD", URL, &[]).unwrap();
+        assert_eq!(head.headers()["content-length"], "5000000");
+        assert_eq!(cache.get(&[("if-none-match", "\"1\"")]).status, 304);
+        cache.restart(1);
+    }
+    // A head of its own, and no second body.
+    cache.pass(100);
+    cache.answer(304, FRESH, "");
+    assert!(cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap() == body);
+    assert_eq!(cache.times_asked(), 1);
+    cache.restart(1);
+    assert_eq!(cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap().len(), 5_000_000);
+    assert_eq!(cache.times_asked(), 0);
+}
+
+#[test]
+fn a_large_body_that_is_cut_is_not_stored() {
+    let mut cache = Restarted::new(1 << 20);
+    let (send, pipe) = pipe();
+    let piece: &'static [u8] = Box::leak(vec![7; 60_000].into_boxed_slice());
+    for _ in 0..50 {
+        send.send(Ok(piece)).unwrap();
+    }
+    send.send(Err(io::ErrorKind::ConnectionReset.into())).unwrap();
+    cache.answer(200, FRESH, Body::from_reader(pipe, Some(5_000_000)));
+    assert!(cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().is_err());
+    cache.restart(1);
+    cache.answer(200, FRESH, "whole");
+    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "whole");
+}
+
+#[test]
+fn others_join_a_large_body_when_its_beginning_is_not_in_memory_any_more() {
+    let cache = Restarted::new(1 << 20);
+    let (send, pipe) = pipe();
+    let piece: &'static [u8] = Box::leak(vec![7; 50_000].into_boxed_slice());
+    cache.answer(200, FRESH, Body::from_reader(pipe, Some(4_000_000)));
+    let mut first = cache.send("GET", URL, &[]).unwrap().into_body();
+    for _ in 0..60 {
+        send.send(Ok(piece)).unwrap();
+    }
+    first.read_exact(&mut vec![0; 3_000_000]).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap());
+        let third = scope.spawn(|| cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap());
+        for _ in 0..20 {
+            send.send(Ok(piece)).unwrap();
+        }
+        drop(send);
+        let mut rest = Vec::new();
+        first.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.len(), 1_000_000);
+        for other in [second, third] {
+            let body = other.join().unwrap();
+            assert!(body.len() == 4_000_000 && body.iter().all(|byte| *byte == 7));
+        }
+    });
+    assert_eq!(cache.times_asked(), 1);
+}
+
+#[test]
+fn what_was_invalidated_or_purged_does_not_come_back_after_a_restart() {
+    let purges: [fn(&Scene); 4] = [
+        |scene| _ = scene.cache.purge(&Purge::url(URL).unwrap()),
+        |scene| _ = scene.cache.purge(&Purge::prefix("http://example.com/").unwrap()),
+        |scene| _ = scene.cache.purge(&Purge::all()),
+        |scene| {
+            scene.answer(200, &[], "done");
+            scene.send("POST", URL, &[]).unwrap().into_body().into_bytes().unwrap();
+        },
+    ];
+    for purge in purges {
+        let mut cache = Restarted::new(1 << 20);
+        cache.answer(200, FRESH, "old");
+        cache.get(&[]);
+        cache.restart(1);
+        purge(&cache);
+        // As after a crash: nothing is flushed.
+        cache.disk = None;
+        cache.scene = None;
+        cache.open();
+        cache.pass(5);
+        cache.answer(200, FRESH, "new");
+        cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
+    }
+}
+
+#[test]
+fn what_was_purged_softly_is_stale_after_a_restart_whatever_its_size() {
+    for length in [5, 3_000_000] {
+        let mut cache = Restarted::new(1 << 20);
+        let body = "x".repeat(length);
+        cache.answer(200, FRESH, body.clone());
+        cache.get(&[]);
+        cache.restart(1);
+        assert_eq!(cache.cache.purge(&Purge::all().soft()).responses, 1);
+        cache.restart(1);
+        cache.answer(304, FRESH, "");
+        let answer = cache.get(&[]);
+        assert!(answer.body == body);
+        assert_eq!(Outcome::of(&answer.headers), Some(Outcome::Revalidated(Forward::Stale)));
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_what_is_stored_stale_and_keeps_the_order() {
+    let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, FRESH, "old");
+    cache.get(&[]);
+    cache.restart(-1000);
+    cache.answer(200, FRESH, "new");
+    cache.get(&[]).is(Outcome::Miss(Forward::Stale), "new");
+    cache.get(&[]).is(Outcome::Hit, "new");
+    // The new one counts, although the clock says that it is older.
+    cache.restart(1);
+    cache.get(&[]).is(Outcome::Hit, "new");
+    cache.cache.purge(&Purge::all());
+    cache.restart(1);
+    cache.answer(200, FRESH, "newest");
+    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "newest");
+}
+
+#[test]
+fn what_was_stored_under_other_rules_is_not_for_this_cache() {
+    let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, &[("cache-control", "private, max-age=60")], "mine");
+    cache.get(&[]);
+    cache.mode = Mode::Shared;
+    cache.restart(1);
+    cache.answer(200, FRESH, "ours");
+    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "ours");
+    // For a cache of the former rules it still is.
+    cache.mode = Mode::Private;
+    cache.restart(1);
+    cache.get(&[]).is(Outcome::Hit, "mine");
+}
+
+#[test]
+fn nothing_of_a_credential_is_in_the_directory() {
+    let mut cache = Restarted::new(1 << 20);
+    const SECRET: &str = "c0ffee-5ecret";
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, Fields); 4] = [
+        (&[("authorization", SECRET)], FRESH),
+        (&[("cookie", SECRET)], &[("cache-control", "private, max-age=60")]),
+        (&[("x-api-key", SECRET)], &[("cache-control", "max-age=60"), ("vary", "x-api-key")]),
+        (&[], &[("cache-control", "max-age=60"), ("set-cookie", SECRET)]),
+    ];
+    for (asked_with, fields) in cases {
+        cache.answer(200, fields, "body");
+        cache.get(asked_with);
+        cache.get(asked_with).is(Outcome::Hit, "body");
+    }
+    cache.restart(1);
+    let index = std::fs::read(cache.folder.path().join("index.redb")).unwrap();
+    assert!(!index.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()));
+    cache.answer(200, FRESH, "anew");
+    cache.get(&[("authorization", SECRET)]).is(Outcome::Miss(Forward::UriMiss), "anew");
+}
+
+#[test]
+fn a_disk_that_is_gone_costs_requests_to_the_origin_and_nothing_else() {
+    let cache = Restarted::new(1 << 20);
+    std::fs::remove_dir_all(cache.folder.path()).unwrap();
+    for number in 0..3 {
+        let url = format!("http://example.com/{number}");
+        let large: &'static str = Box::leak("x".repeat(2_000_000).into_boxed_str());
+        for body in ["small", large] {
+            cache.answer(200, &[("cache-control", "no-cache")], body);
+            let read = cache.send("GET", &url, &[]).unwrap().into_body().into_text().unwrap();
+            assert!(read == body);
+        }
+    }
+    cache.disk.as_ref().unwrap().flush(LONG);
+}

@@ -1,0 +1,267 @@
+//! What the threads of a store on disk share.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use super::head::{Head, Place, decode};
+use super::index::Index;
+use super::known::Known;
+use super::lane::Lane;
+use super::pending::{Body, Op, Pending, Put};
+use super::room::Room;
+use super::stored_body::StoredBody;
+use super::trouble::Trouble;
+use crate::base::ledger::{Ledger, Use};
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::StoredBytes;
+use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
+
+/// The largest body that is in the index, in bytes.
+pub(super) const SMALL: u64 = 16 << 10;
+
+pub(super) struct Core {
+    pub(super) directory: PathBuf,
+    /// `None` while it cannot be used.
+    pub(super) index: RwLock<Option<Arc<Index>>>,
+    salt: [u64; 2],
+    pub(super) lane: Arc<Lane>,
+    pub(super) known: Mutex<Known>,
+    pub(super) pending: Pending,
+    pub(super) room: Room,
+    pub(super) trouble: Trouble,
+    pub(super) ledger: OnceLock<Arc<Ledger>>,
+    pub(super) capacity: AtomicU64,
+    pub(super) max_body: AtomicU64,
+    next_number: AtomicU64,
+    pub(super) sequence: AtomicU64,
+    pub(super) evictions: AtomicU64,
+    pub(super) skipped: AtomicU64,
+    corrupt: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn new(directory: PathBuf, index: Index, meta: super::index::Meta) -> Self {
+        Self {
+            directory,
+            index: RwLock::new(Some(Arc::new(index))),
+            salt: meta.salt,
+            lane: Arc::default(),
+            known: Mutex::default(),
+            pending: Pending::default(),
+            room: Room::default(),
+            trouble: Trouble::default(),
+            ledger: OnceLock::new(),
+            capacity: AtomicU64::new(super::CAPACITY),
+            max_body: AtomicU64::new(u64::MAX),
+            next_number: AtomicU64::new(meta.next_number),
+            sequence: AtomicU64::new(meta.sequence),
+            evictions: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            corrupt: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn index(&self) -> Result<Arc<Index>, StoreError> {
+        let index = self.index.read().clone();
+        index.ok_or_else(|| StoreError::new("the store on disk cannot be used at the moment"))
+    }
+
+    /// Nobody can choose URLs of one hash, which has a salt of its own in each directory.
+    pub(super) fn hash(&self, key: &str) -> u64 {
+        let salt = [self.salt[0].to_be_bytes(), self.salt[1].to_be_bytes()].concat();
+        let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
+        u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn numbers_given(&self) -> u64 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn max_body(&self) -> u64 {
+        self.max_body.load(Ordering::Relaxed).min(self.capacity() / 2)
+    }
+
+    pub(super) fn file_of(&self, number: u64) -> PathBuf {
+        file_in(&self.directory, number)
+    }
+
+    pub(super) fn create_file(&self, number: u64) -> io::Result<File> {
+        let path = self.file_of(number);
+        let create = || File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.directory))?;
+                create()
+            }
+            created => created,
+        }
+        .inspect_err(|error| self.trouble.report("write", error))
+    }
+
+    /// The responses of a key, the newest first.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        rules: u64,
+    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        let hash = self.hash(key.as_str());
+        // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
+        let pending = self.pending.of(hash);
+        let row = self.index()?.row(hash)?;
+        let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+        let mut found: Vec<(u64, Arc<StoredResponse>)> =
+            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
+        for op in pending {
+            match &*op {
+                Op::Put(put) if put.key == *key => merge(&mut found, put),
+                Op::Remove { .. } => found.clear(),
+                Op::Put(_) | Op::Purge { .. } => {}
+            }
+        }
+        if !found.is_empty() {
+            self.known.lock().use_of(hash);
+        }
+        Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
+    }
+
+    /// The heads of a row, where it is one of this key.
+    pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
+        match decode(row) {
+            Ok((of, heads)) => (of == key).then_some(heads),
+            Err(error) => {
+                self.trouble.report("read a row", &error);
+                self.corrupt.fetch_add(1, Ordering::Relaxed);
+                self.discard(hash);
+                None
+            }
+        }
+    }
+
+    fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
+        let Head { number, place, length, response, .. } = head;
+        let core = Arc::clone(self);
+        let source: Arc<dyn StoredBytes> =
+            Arc::new(StoredBody { core, hash, number, place, length, file: OnceLock::new() });
+        response.with_remote(RemoteBody { length, source })
+    }
+
+    /// The response with its body in memory.
+    pub(super) fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
+        let Some(remote) = response.remote() else { return Ok(response.clone()) };
+        let hash = self.hash(key.as_str());
+        let length = usize::try_from(remote.length).unwrap_or(usize::MAX);
+        let mut pieces = Vec::new();
+        let mut read = 0;
+        while read < length {
+            let bytes = remote
+                .source
+                .read(read as u64, (length - read).min(1 << 20))
+                .map_err(|error| StoreError::new("a body on disk cannot be read").with_source(error))?;
+            read += bytes.len();
+            // What is small is counted with its head.
+            pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
+                Some(ledger) => ledger.share(Use::Bodies, bytes),
+                None => Bytes::from(bytes.into_vec()),
+            });
+        }
+        let body: Pieces = pieces.into_iter().collect();
+        if !self.known.lock().is_checked(hash) {
+            if response.digest().is_some_and(|digest| digest != Digest::of_pieces(&body)) {
+                let error = io::Error::from(io::ErrorKind::InvalidData);
+                self.is_corrupt(hash, &error);
+                return Err(StoreError::new("a body on disk is not the one that was stored"));
+            }
+            self.known.lock().set_checked(hash);
+        }
+        Ok(response.with_body(body))
+    }
+
+    /// A body that is in the index.
+    pub(super) fn small_body(&self, number: u64, length: u64) -> io::Result<Vec<u8>> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let framed = self.index().and_then(|index| index.body(number)).map_err(io::Error::other)?;
+        let framed = framed.ok_or_else(gone)?;
+        let is_right = framed.split_first_chunk().is_some_and(|(sum, body)| {
+            *sum == small_checksum(number, body).to_be_bytes() && body.len() as u64 == length
+        });
+        if !is_right {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a body does not match its checksum"));
+        }
+        Ok(framed[4..].to_vec())
+    }
+
+    /// A body could not be read: where it is gone or not what was written, its key is removed.
+    pub(super) fn is_corrupt(&self, hash: u64, error: &io::Error) {
+        self.trouble.report("read", error);
+        let is_wrong = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof, io::ErrorKind::NotFound];
+        if is_wrong.contains(&error.kind()) {
+            self.corrupt.fetch_add(1, Ordering::Relaxed);
+            self.discard(hash);
+        }
+    }
+
+    fn discard(&self, hash: u64) {
+        self.pending.push(hash, Op::Remove { hash, done: None });
+    }
+
+    pub(super) fn corrupt(&self) -> u64 {
+        self.corrupt.load(Ordering::Relaxed)
+    }
+}
+
+/// Puts a response that waits to be written among those that are.
+fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
+    let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
+    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
+        return;
+    }
+    if matches!(put.body, Body::Kept) && same.is_none() {
+        return;
+    }
+    if let Some(at) = same {
+        found.remove(at);
+    }
+    found.insert(0, (put.rules, Arc::clone(&put.response)));
+}
+
+/// Salted by the number, as the checksums of blocks are.
+pub(super) fn small_checksum(number: u64, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&number.to_be_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+pub(super) fn file_in(directory: &Path, number: u64) -> PathBuf {
+    directory.join("bodies").join(format!("{:02x}", number & 0xff)).join(format!("{number:016x}"))
+}
+
+/// How many KiB of the disk the row and the bodies of a key are charged with: pages of the index are seldom full, and are
+/// copied when they are changed.
+pub(super) fn charge(row: usize, heads: &[Head]) -> u32 {
+    let of = |head: &Head| match head.place {
+        Place::File => super::body_file::file_length(head.length).next_multiple_of(4096),
+        Place::Index => 2 * (head.length + 64),
+    };
+    let bytes = 2 * (row as u64 + 256) + heads.iter().map(of).sum::<u64>();
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+/// Maps a hash of what is pending to what it is.
+pub(super) type ByHash<T> = HashMap<u64, T>;

@@ -1,0 +1,355 @@
+//! The tier that outlives the process: an index in a database, and large bodies in files.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `core` | what the threads share; look-ups |
+//! | `index` | the database |
+//! | `head` | the row of a key |
+//! | `body_file` | a body in a file, in blocks with checksums |
+//! | `stored_body` | a body that is read, and one that is written while it comes |
+//! | `pending` | what waits to be written |
+//! | `commit` | the thread that writes it |
+//! | `known` | what is known in memory of the keys on disk; pure |
+//! | `room` | how much of the disk may still be taken |
+//! | `lane` | the threads that read |
+//! | `trouble` | says that the disk fails |
+
+mod body_file;
+mod commit;
+mod core;
+mod head;
+mod index;
+mod known;
+mod lane;
+mod pending;
+mod room;
+mod stored_body;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::fmt;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::SET_COOKIE;
+use parking_lot::Mutex;
+
+use self::core::Core;
+use self::index::Index;
+use self::pending::{Body, Op, Put};
+use self::stored_body::BodyWriter;
+use super::tier::{Tier, TierUsage, Work};
+use super::{Key, StoreError, StoredResponse, Usage, url_of};
+use crate::base::ledger::Ledger;
+use crate::message::purge::{Purge, Purged};
+use crate::message::stored_bytes::Spill;
+
+/// How much a store may take that was given no capacity, in bytes.
+const CAPACITY: u64 = 1 << 30;
+
+/// How long an invalidation may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
+///
+/// A cache has it by [`HttpCacheBuilder::disk`](crate::HttpCacheBuilder::disk) or
+/// [`PeerBuilder::disk`](crate::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
+/// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
+/// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
+///
+/// One process uses a directory at a time. Responses that depend on credentials, or that set cookies, are not written.
+/// The directory belongs to the store: it has to be empty or one of its own.
+///
+/// ```
+/// use forwardcache::{HttpCache, DiskStore};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let directory = directory.path().join("cache");
+/// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
+/// let cache = HttpCache::builder().disk(&disk).build().unwrap();
+/// # Ok::<(), forwardcache::StoreError>(())
+/// ```
+///
+/// Cloning it is cheap and gives the same store. It is closed when the last clone and the last cache that has it are
+/// dropped.
+#[derive(Clone)]
+pub struct DiskStore {
+    open: Arc<Open>,
+}
+
+/// Closes the store when it is dropped.
+struct Open {
+    core: Arc<Core>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DiskStore {
+    /// Opens the store of a directory, which is made if it is not there. It takes up to 1 GiB.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made or written to, belongs to another user, is used by another process, or has a
+    /// format that this version does not know. Nothing in it is changed then.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let directory = directory.as_ref();
+        let told = |error: StoreError| {
+            let text = format!("cannot use the store {}: {error}", directory.display());
+            match std::error::Error::source(&error) {
+                Some(cause) => StoreError::new(format!("{text}: {cause}")),
+                None => StoreError::new(text),
+            }
+        };
+        let failed =
+            |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));
+        let open = || {
+            make(directory).map_err(failed("the directory cannot be made"))?;
+            check_owner(directory)?;
+            fs::create_dir_all(directory.join("bodies")).map_err(failed("it cannot be written to"))?;
+            let random = RandomState::new();
+            let salt = [random.hash_one(0), random.hash_one(1)];
+            let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
+            let core = Arc::new(Core::new(directory.to_owned(), index, meta));
+            let waking = Arc::downgrade(&core);
+            core.room.set_wake(move || {
+                if let Some(core) = waking.upgrade() {
+                    core.pending.hurry();
+                }
+            });
+            let own = Arc::clone(&core);
+            let writer = thread::Builder::new()
+                .name("storage-writer".to_owned())
+                .spawn(move || commit::run(&own))
+                .map_err(failed("no thread can be started"))?;
+            Ok(Self { open: Arc::new(Open { core, writer: Mutex::new(Some(writer)) }) })
+        };
+        open().map_err(told)
+    }
+
+    /// With this many bytes of the disk as the most that it takes, its index included. Default: 1 GiB.
+    #[must_use]
+    pub fn capacity(self, bytes: u64) -> Self {
+        self.core().capacity.store(bytes, Ordering::Relaxed);
+        self.core().pending.hurry();
+        self
+    }
+
+    /// With this many bytes as the largest body that it takes. Default, and at most: half of the capacity.
+    #[must_use]
+    pub fn max_body(self, bytes: u64) -> Self {
+        self.core().max_body.store(bytes, Ordering::Relaxed);
+        self
+    }
+
+    /// Writes what waits to be written; says whether it was within this time.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.core().pending.flush(within)
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let TierUsage { keys, bytes, capacity, evictions, .. } = Tier::usage(self);
+        Usage { keys, bytes, capacity, evictions }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.open.core
+    }
+
+    /// Has something removed, and waits until that is on the disk.
+    fn durably(&self, hash: u64, op: impl FnOnce(pending::Done) -> Op) -> Result<Purged, StoreError> {
+        let (done, wait) = mpsc::channel();
+        if !self.core().pending.push(hash, op(done)) {
+            return Err(StoreError::new("the store on disk is closed"));
+        }
+        wait.recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| Err(StoreError::new("the store on disk does not answer")))
+    }
+
+    fn put_as(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, body: Body) -> bool {
+        let core = self.core();
+        let hash = core.hash(key.as_str());
+        let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
+            let (key, response) = (key.clone(), Arc::clone(response));
+            core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
+            core.pending.push(hash, Op::Put(Put { key, hash, rules, response, body }))
+        };
+        if is_taken {
+            return true;
+        }
+        core.skipped.fetch_add(1, Ordering::Relaxed);
+        if let Body::File(number) = body {
+            self.discard_spilled(number);
+        }
+        // What is stored is older than what could not be.
+        if self.may_hold(key.as_str()) {
+            core.pending.push(hash, Op::Remove { hash, done: None });
+        }
+        false
+    }
+}
+
+/// Whether a response may be in a file: nothing of a credential, nor what sets one, and no part of a body.
+fn may_write(key: &Key, response: &StoredResponse) -> bool {
+    url_of(key.as_str()).len() == key.as_str().len()
+        && response.status() != StatusCode::PARTIAL_CONTENT
+        && response.digest().is_some()
+        && !response.variant().has_credentials()
+        && response.field(&SET_COOKIE).is_none()
+        && response.field(&SET_COOKIE_2).is_none()
+}
+
+static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");
+
+fn make(directory: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// A directory of another user may be changed by that user, who could then answer for every site.
+fn check_owner(directory: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let probe = directory.join(".owner");
+        let written = fs::write(&probe, []).and_then(|()| fs::metadata(&probe));
+        let _ = fs::remove_file(&probe);
+        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be written to: {error}"));
+        let (own, its) = (written.map_err(owner)?.uid(), fs::metadata(directory).map_err(owner)?.uid());
+        if own != its {
+            return Err(StoreError::new(format!(
+                "it belongs to the user {its}, and this process is user {own}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Tier for DiskStore {
+    fn may_hold(&self, key: &str) -> bool {
+        let core = self.core();
+        let hash = core.hash(key);
+        core.known.lock().may_hold(hash) || core.pending.has(hash)
+    }
+
+    fn spawn(&self, work: Work) -> Result<(), Work> {
+        self.core().lane.try_submit(work)
+    }
+
+    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        self.core().find(key, rules)
+    }
+
+    fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
+        self.core().load(key, response)
+    }
+
+    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool {
+        let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
+        self.put_as(key, rules, response, body)
+    }
+
+    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        let core = self.core();
+        if core.index.read().is_none() || length.is_some_and(|length| length > core.max_body()) {
+            return None;
+        }
+        match BodyWriter::begin(core, length) {
+            Ok(writer) => Some(writer),
+            Err(error) => {
+                core.trouble.report("take a body", &error);
+                core.skipped.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, rules, response, Body::File(number))
+    }
+
+    fn discard_spilled(&self, number: u64) {
+        let core = self.core();
+        let _ = fs::remove_file(core.file_of(number));
+        core.room.is_booked(number);
+    }
+
+    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        if !self.may_hold(key.as_str()) {
+            return Ok(false);
+        }
+        let hash = self.core().hash(key.as_str());
+        let removed = self.durably(hash, |done| Op::Remove { hash, done: Some(done) })?;
+        Ok(removed.responses > 0)
+    }
+
+    fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        if purge.single_url().is_some_and(|url| !self.may_hold(url)) {
+            return Ok(Purged::default());
+        }
+        self.durably(0, |done| Op::Purge { purge: purge.clone(), done })
+    }
+
+    fn sequence(&self) -> u64 {
+        self.core().sequence.load(Ordering::Relaxed)
+    }
+
+    fn max_body(&self) -> u64 {
+        self.core().max_body()
+    }
+
+    fn usage(&self) -> TierUsage {
+        let core = self.core();
+        let (keys, bytes) = {
+            let known = core.known.lock();
+            (known.len() as u64, known.bytes())
+        };
+        let index = core.index().map_or(0, |index| index.length());
+        TierUsage {
+            keys,
+            bytes: bytes.max(index),
+            capacity: core.capacity(),
+            evictions: core.evictions.load(Ordering::Relaxed),
+            skipped: core.skipped.load(Ordering::Relaxed),
+            corrupt: core.corrupt(),
+        }
+    }
+
+    fn set_ledger(&self, ledger: Arc<Ledger>) {
+        // The first cache that has the store counts.
+        let _ = self.core().ledger.set(ledger);
+    }
+}
+
+impl fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskStore")
+            .field("directory", &self.core().directory)
+            .field("usage", &Tier::usage(self))
+            .finish()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.core.pending.close();
+        self.core.room.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // It catches the panics of what it does.
+            let _ = writer.join();
+        }
+        self.core.lane.close();
+        // Another process may have it from here on, whoever still holds a body.
+        *self.core.index.write() = None;
+    }
+}

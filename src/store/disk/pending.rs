@@ -1,0 +1,191 @@
+//! What waits to be written: found by readers as if it were written, and committed together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::ByHash;
+use crate::message::purge::{Purge, Purged};
+use crate::store::{Key, StoreError, StoredResponse};
+
+/// For how long something may wait.
+const LONGEST: Duration = Duration::from_millis(900);
+
+/// How many bytes of bodies wait before they are written at once, and before more are refused.
+const ENOUGH: u64 = 4 << 20;
+const MOST: u64 = 32 << 20;
+
+/// What has to wait for the commit.
+pub(super) type Done = Sender<Result<Purged, StoreError>>;
+
+/// A change of the store.
+pub(super) enum Op {
+    Put(Put),
+    Remove { hash: u64, done: Option<Done> },
+    Purge { purge: Purge, done: Done },
+}
+
+pub(super) struct Put {
+    pub(super) key: Key,
+    pub(super) hash: u64,
+    pub(super) rules: u64,
+    pub(super) response: Arc<StoredResponse>,
+    pub(super) body: Body,
+}
+
+/// Where the body of a response that is put is.
+#[derive(Clone, Copy)]
+pub(super) enum Body {
+    /// In memory.
+    Memory,
+    /// In a file of this number already.
+    File(u64),
+    /// On disk, with the response that this one takes the place of.
+    Kept,
+}
+
+impl Put {
+    fn bytes(&self) -> u64 {
+        1024 + self.in_memory()
+    }
+
+    /// How many bytes of the body are in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        if self.response.remote().is_some() { 0 } else { self.response.body_length() as u64 }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Arc<Op>>,
+    bytes: u64,
+    /// Since when the oldest waits.
+    since: Option<Instant>,
+    /// What waits or is being written, by the key's hash.
+    by_hash: ByHash<Vec<Arc<Op>>>,
+    is_urgent: bool,
+    is_closed: bool,
+    /// How often a batch was done with.
+    rounds: u64,
+}
+
+impl Pending {
+    /// Adds a change; says whether it is taken. Only what takes memory is ever refused.
+    pub(super) fn push(&self, hash: u64, op: Op) -> bool {
+        let bytes = if let Op::Put(put) = &op { put.bytes() } else { 0 };
+        let is_urgent = matches!(&op, Op::Purge { .. } | Op::Remove { done: Some(_), .. });
+        let op = Arc::new(op);
+        let mut state = self.state.lock();
+        if state.is_closed || (bytes > 0 && state.bytes + bytes > MOST) {
+            return false;
+        }
+        state.bytes += bytes;
+        state.since.get_or_insert_with(Instant::now);
+        state.is_urgent |= is_urgent || state.bytes > ENOUGH;
+        if !matches!(*op, Op::Purge { .. }) {
+            state.by_hash.entry(hash).or_default().push(Arc::clone(&op));
+        }
+        let is_first = state.queue.is_empty();
+        state.queue.push_back(op);
+        let is_to_wake = is_first || state.is_urgent;
+        drop(state);
+        if is_to_wake {
+            self.changed.notify_all();
+        }
+        true
+    }
+
+    /// Has what waits written at once.
+    pub(super) fn hurry(&self) {
+        let mut state = self.state.lock();
+        state.is_urgent = true;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What waits of a key, the oldest first.
+    pub(super) fn of(&self, hash: u64) -> Vec<Arc<Op>> {
+        self.state.lock().by_hash.get(&hash).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.state.lock().by_hash.contains_key(&hash)
+    }
+
+    /// Blocks until there is something to do, and gives what is to be written; `None` at the end. It is still found
+    /// until [`done`](Self::done) says that it is written.
+    pub(super) fn next(&self) -> Option<Vec<Arc<Op>>> {
+        let mut state = self.state.lock();
+        loop {
+            let due = state.since.map(|since| since + LONGEST);
+            if state.is_urgent || state.is_closed || due.is_some_and(|due| due <= Instant::now()) {
+                break;
+            }
+            match due {
+                Some(due) => drop(self.changed.wait_until(&mut state, due)),
+                None => self.changed.wait(&mut state),
+            }
+        }
+        if state.is_closed && state.queue.is_empty() {
+            return None;
+        }
+        state.is_urgent = false;
+        state.since = None;
+        Some(state.queue.drain(..).collect())
+    }
+
+    pub(super) fn done(&self, ops: &[Arc<Op>]) {
+        let mut state = self.state.lock();
+        for op in ops {
+            let hash = match &**op {
+                Op::Put(put) => {
+                    state.bytes -= put.bytes();
+                    put.hash
+                }
+                Op::Remove { hash, .. } => *hash,
+                Op::Purge { .. } => continue,
+            };
+            if let Some(waiting) = state.by_hash.get_mut(&hash) {
+                waiting.retain(|other| !Arc::ptr_eq(op, other));
+                if waiting.is_empty() {
+                    state.by_hash.remove(&hash);
+                }
+            }
+        }
+        state.rounds += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until all is written that waits now; says whether it is.
+    pub(super) fn flush(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        self.hurry();
+        let mut state = self.state.lock();
+        while !state.by_hash.is_empty() || !state.queue.is_empty() {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                return false;
+            }
+            if !state.queue.is_empty() && !state.is_urgent {
+                state.is_urgent = true;
+                self.changed.notify_all();
+            }
+        }
+        true
+    }
+
+    /// Takes nothing more. What waits is written.
+    pub(super) fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+}

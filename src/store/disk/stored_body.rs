@@ -1,0 +1,173 @@
+//! A body on disk that is read, and one that is written while it comes.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::body_file::{self, BLOCK, file_length};
+use super::core::Core;
+use super::head::Place;
+use crate::message::stored_bytes::{Spill, StoredBytes};
+
+/// For how many bytes room is made at a time.
+const STEP: u64 = 1 << 20;
+
+/// The body of a response on disk.
+pub(super) struct StoredBody {
+    pub(super) core: Arc<Core>,
+    /// Of the key.
+    pub(super) hash: u64,
+    pub(super) number: u64,
+    pub(super) place: Place,
+    pub(super) length: u64,
+    pub(super) file: OnceLock<File>,
+}
+
+impl StoredBody {
+    fn read_part(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
+        if self.place == Place::Index {
+            let body = self.core.small_body(self.number, self.length)?;
+            let from = usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+            let until = from.saturating_add(most).min(body.len());
+            return Ok(body[from..until].into());
+        }
+        let file = match self.file.get() {
+            Some(file) => file,
+            None => {
+                let file = File::open(self.core.file_of(self.number))?;
+                self.file.get_or_init(|| file)
+            }
+        };
+        body_file::read(file, self.number, self.length, at, most)
+    }
+}
+
+impl StoredBytes for StoredBody {
+    fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
+        self.read_part(at, most).inspect_err(|error| self.core.is_corrupt(self.hash, error))
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        self.core.lane.submit_always(work);
+    }
+}
+
+impl fmt::Debug for StoredBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBody").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// A body on its way to the disk.
+pub(super) struct BodyWriter {
+    core: Arc<Core>,
+    number: u64,
+    file: File,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The bytes after the last whole block.
+    rest: Vec<u8>,
+    /// In whole blocks.
+    length: u64,
+    /// For how many bytes of the file room was made.
+    reserved: u64,
+    is_finished: bool,
+}
+
+impl BodyWriter {
+    pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
+        let number = core.next_number();
+        let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
+        core.room.reserve(reserved)?;
+        let file = core.create_file(number).inspect_err(|_| core.room.release(reserved))?;
+        let state = State { rest: Vec::with_capacity(BLOCK), length: 0, reserved, is_finished: false };
+        Ok(Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) }))
+    }
+}
+
+impl Spill for BodyWriter {
+    fn write(&self, piece: &[u8]) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let length = state.length + (state.rest.len() + piece.len()) as u64;
+        if length > self.core.max_body() {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than the store takes"));
+        }
+        if file_length(length) > state.reserved {
+            let more = (file_length(length) - state.reserved).next_multiple_of(STEP);
+            self.core.room.reserve(more)?;
+            state.reserved += more;
+        }
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let count = piece.len().min(BLOCK - state.rest.len());
+            let (now, later) = piece.split_at(count);
+            state.rest.extend_from_slice(now);
+            piece = later;
+            if state.rest.len() == BLOCK {
+                body_file::write_block(&self.file, self.number, state.length / BLOCK as u64, &state.rest)
+                    .inspect_err(|error| self.core.trouble.report("write", error))?;
+                state.rest.clear();
+                state.length += BLOCK as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        if !state.rest.is_empty() {
+            body_file::write_block(&self.file, self.number, state.length / BLOCK as u64, &state.rest)?;
+        }
+        state.is_finished = true;
+        // From here on it counts for the store, which has it in its books in a moment.
+        self.core.room.release_later(self.number, state.reserved);
+        Ok(self.number)
+    }
+}
+
+impl StoredBytes for BodyWriter {
+    fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
+        let state = self.state.lock();
+        if at >= state.length {
+            let from = usize::try_from(at - state.length).unwrap_or(usize::MAX).min(state.rest.len());
+            let until = from.saturating_add(most).min(state.rest.len());
+            if from == until {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            return Ok(state.rest[from..until].into());
+        }
+        let length = state.length;
+        drop(state);
+        // The end of the last whole block: what comes after is read next.
+        body_file::read(&self.file, self.number, length, at, most)
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        self.core.lane.submit_always(work);
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        if !state.is_finished {
+            // Not here, where somebody may drop it who never waits. Whatever stays is swept after the next start.
+            let (core, number, reserved) = (Arc::clone(&self.core), self.number, state.reserved);
+            self.core.lane.submit_always(Box::new(move || {
+                let _ = fs::remove_file(core.file_of(number));
+                core.room.release(reserved);
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for BodyWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyWriter").field("number", &self.number).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,391 @@
+//! A store on disk by itself: what is put is found, also by the next process, and what is wrong is not.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use tempfile::TempDir;
+
+use super::*;
+use crate::message::stored_bytes::StoredReader;
+use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
+
+const RULES: u64 = 7;
+const LONG: Duration = Duration::from_secs(20);
+
+struct Scene {
+    folder: TempDir,
+    store: Option<DiskStore>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Some(DiskStore::open(folder.path()).unwrap());
+        Self { folder, store }
+    }
+
+    fn store(&self) -> &DiskStore {
+        self.store.as_ref().unwrap()
+    }
+
+    fn put(&self, number: u64, response: &Arc<StoredResponse>) {
+        assert!(self.store().put(&key(number), RULES, response));
+    }
+
+    /// Writes what waits, closes the store, and opens it again.
+    fn reopen(&mut self) {
+        assert!(self.store().flush(LONG));
+        self.store = None;
+        self.store = Some(DiskStore::open(self.folder.path()).unwrap());
+    }
+
+    /// The bodies that are found under a key, by their numbers; `None` for one that cannot be read.
+    fn found(&self, number: u64) -> Vec<Option<u64>> {
+        let found = self.store().find(&key(number), RULES).unwrap();
+        let body = |stored: &Arc<StoredResponse>| {
+            let loaded = self.store().load(&key(number), stored).ok()?;
+            assert_eq!(loaded.digest(), Some(crate::message::digest::Digest::of_pieces(&loaded.body())));
+            Some(u64::from_be_bytes(*loaded.body().to_bytes().first_chunk().unwrap()))
+        };
+        found.iter().map(body).collect()
+    }
+
+    /// All files of bodies.
+    fn files(&self) -> Vec<PathBuf> {
+        let folders = fs::read_dir(self.folder.path().join("bodies")).unwrap();
+        let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        files.map(|file| file.unwrap().path()).collect()
+    }
+
+    /// What the directory takes.
+    fn taken(&self) -> u64 {
+        let index = self.folder.path().join("index.redb");
+        self.files().iter().chain([&index]).map(|file| index::blocks(&fs::metadata(file).unwrap())).sum()
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < until, "it takes too long");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_put_is_found_before_and_after_it_is_written_and_after_a_restart() {
+    let mut scene = Scene::new();
+    for (number, size) in [(1, 10), (2, 16 << 10), (3, (16 << 10) + 1), (4, 300_000), (5, 2_000_000)] {
+        scene.put(number, &response_of("a", number, size));
+        scene.put(number, &response_of("b", number + 100, size));
+    }
+    for round in 0..3 {
+        for number in 1..=5 {
+            assert_eq!(scene.found(number), [Some(number + 100), Some(number)], "{round}");
+        }
+        assert!(scene.found(6).is_empty() && scene.store().find(&key(1), RULES + 1).unwrap().is_empty());
+        match round {
+            0 => assert!(scene.store().flush(LONG)),
+            _ => scene.reopen(),
+        }
+    }
+    assert_eq!(scene.files().len(), 6);
+    assert!(scene.store().may_hold(key(1).as_str()));
+}
+
+#[test]
+fn the_newer_takes_the_place_of_the_older_whenever_it_comes() {
+    let mut scene = Scene::new();
+    let of = |number, sequence| {
+        Arc::new(StoredResponse::clone(&response_of("a", number, 50_000)).with_sequence(sequence))
+    };
+    scene.put(1, &of(1, 10));
+    assert!(scene.store().flush(LONG));
+    scene.put(1, &of(2, 20));
+    scene.put(1, &of(3, 15));
+    assert_eq!(scene.found(1), [Some(2)]);
+    scene.reopen();
+    assert_eq!((scene.found(1), scene.files().len(), scene.store().sequence()), (vec![Some(2)], 1, 20));
+}
+
+#[test]
+fn a_new_head_of_the_same_body_writes_no_body() {
+    let mut scene = Scene::new();
+    let first = response_of("a", 1, 200_000);
+    scene.put(1, &first);
+    scene.reopen();
+    let files = scene.files();
+    let mut headers = first.headers();
+    headers.insert("x-new", HeaderValue::from_static("1"));
+    let fresh = StoredResponse::with_digest(
+        first.status(),
+        &headers,
+        first.body(),
+        first.digest(),
+        validity(),
+        first.variant().clone(),
+    );
+    let found = scene.store().find(&key(1), RULES).unwrap();
+    let remote = fresh.clone().with_remote(found[0].remote().unwrap().clone());
+    for head in [fresh, remote] {
+        scene.put(1, &Arc::new(head));
+        scene.reopen();
+        assert_eq!((scene.found(1), scene.files()), (vec![Some(1)], files.clone()));
+        let found = scene.store().find(&key(1), RULES).unwrap();
+        assert_eq!(found[0].headers()["x-new"], "1");
+    }
+    // What was removed meanwhile does not come back by its head.
+    let found = scene.store().find(&key(1), RULES).unwrap();
+    scene.store().remove(&key(1)).unwrap();
+    scene.put(1, &found[0]);
+    scene.reopen();
+    assert!(scene.found(1).is_empty() && scene.files().is_empty());
+}
+
+#[test]
+fn what_is_removed_or_purged_is_gone_when_the_call_returns() {
+    let mut scene = Scene::new();
+    for number in 1..=6 {
+        scene.put(number, &response_of("a", number, 40_000 * (number % 2)));
+    }
+    scene.put(7, &grouped("a", 7, "news"));
+    assert!(scene.store().flush(LONG));
+    scene.put(8, &response("a", 8));
+    assert!(scene.store().remove(&key(1)).unwrap() && !scene.store().remove(&key(99)).unwrap());
+    assert_eq!(scene.store().purge(&Purge::url(key(2).url()).unwrap()).unwrap().responses, 1);
+    let group = Purge::group("http://a", "news").unwrap();
+    assert_eq!(scene.store().purge(&group).unwrap().responses, 1);
+    let copy = tempfile::tempdir().unwrap();
+    let left = |scene: &Scene| (1..=8).filter(|number| !scene.found(*number).is_empty()).collect::<Vec<_>>();
+    assert_eq!(left(&scene), [3, 4, 5, 6, 8]);
+    // What would be found if the process were killed here.
+    fs::copy(scene.folder.path().join("index.redb"), copy.path().join("index.redb")).unwrap();
+    let killed = Scene { store: Some(DiskStore::open(copy.path()).unwrap()), folder: copy };
+    assert!([1, 2, 7].iter().all(|number| killed.found(*number).is_empty()));
+    assert_eq!(scene.store().purge(&Purge::prefix("http://a/").unwrap()).unwrap().responses, 5);
+    scene.reopen();
+    assert!(left(&scene).is_empty() && scene.files().is_empty());
+    assert_eq!(scene.store().usage().keys, 0);
+}
+
+#[test]
+fn the_capacity_is_kept_while_much_comes_and_goes() {
+    with_seed("the_capacity_is_kept_while_much_comes_and_goes", |seed| {
+        const CAPACITY: u64 = 24 << 20;
+        let mut scene = Scene::new();
+        scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
+        let mut random = Random::new(seed);
+        for number in 0..300 {
+            let size = if random.below(3) == 0 { random.below(1 << 20) } else { random.below(20_000) };
+            scene.store().put(&key(random.below(200)), RULES, &response_of("a", number, size));
+            if number % 20 == 0 {
+                assert!(scene.store().flush(LONG));
+                assert!(scene.taken() <= CAPACITY, "{} of {CAPACITY}", scene.taken());
+            }
+        }
+        assert!(scene.store().flush(LONG));
+        assert!(scene.store().usage().evictions > 0 && scene.store().usage().keys > 10);
+        scene.store = None;
+        scene.store = Some(DiskStore::open(scene.folder.path()).unwrap().capacity(CAPACITY / 2));
+        scene.put(1, &response("a", 1));
+        assert!(scene.store().flush(LONG));
+        assert!(scene.taken() <= CAPACITY);
+        assert_eq!(scene.found(1), [Some(1)]);
+    });
+}
+
+fn body(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 3 % 253).to_le_bytes()[0]).collect()
+}
+
+#[test]
+fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
+    let mut scene = Scene::new();
+    let bytes = body(3_000_000);
+    let spill = scene.store().begin(None).unwrap();
+    for (at, piece) in bytes.chunks(100_000).enumerate() {
+        spill.write(piece).unwrap();
+        let read = spill.read((at * 50_000) as u64, 70_000).unwrap();
+        assert!(!read.is_empty() && *read == bytes[at * 50_000..][..read.len()]);
+    }
+    let dropped = scene.store().begin(Some(1_000_000)).unwrap();
+    dropped.write(&bytes[..500_000]).unwrap();
+    drop(dropped);
+    let number = spill.finish().unwrap();
+    let head = StoredResponse::clone(&StoredResponse::new(
+        StatusCode::OK,
+        &http::HeaderMap::new(),
+        bytes::Bytes::from(bytes.clone()),
+        validity(),
+        crate::policy::Variant::default(),
+    ));
+    let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
+    let head = Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source }));
+    assert!(scene.store().put_spilled(&key(1), RULES, &head, number));
+    drop(head);
+    for _ in 0..2 {
+        let found = scene.store().find(&key(1), RULES).unwrap();
+        let remote = found[0].remote().unwrap();
+        for range in [0..3_000_000, 2_999_990..3_000_000, 65_535..65_537] {
+            let ledger = Ledger::new(1 << 30);
+            let mut part = Vec::new();
+            let mut reader = StoredReader::body(Arc::clone(&remote.source), range.clone(), ledger);
+            reader.read_to_end(&mut part).unwrap();
+            assert!(
+                part == bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()]
+            );
+        }
+        drop(found);
+        scene.reopen();
+    }
+    wait_until(|| scene.files().len() == 1);
+}
+
+#[test]
+fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
+    let mut scene = Scene::new();
+    scene.store = Some(scene.store.take().unwrap().capacity(16 << 20).max_body(2 << 20));
+    assert!(scene.store().begin(Some((2 << 20) + 1)).is_none());
+    let spill = scene.store().begin(None).unwrap();
+    let piece = vec![1; 1 << 20];
+    assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
+    drop(spill);
+    wait_until(|| scene.files().is_empty());
+    assert!(!scene.store().put(&key(1), RULES, &response_of("a", 1, 3 << 20)));
+}
+
+#[test]
+fn what_was_altered_cut_or_deleted_is_a_miss_and_is_removed() {
+    for harm in ["alter", "cut", "delete"] {
+        let mut scene = Scene::new();
+        scene.put(1, &response_of("a", 1, 100_000));
+        scene.put(2, &response_of("a", 2, 100_000));
+        scene.reopen();
+        let files = scene.files();
+        for file in &files {
+            match harm {
+                "alter" => {
+                    let mut bytes = fs::read(file).unwrap();
+                    bytes[70_000] ^= 1;
+                    fs::write(file, bytes).unwrap();
+                }
+                "cut" => fs::File::options().write(true).open(file).unwrap().set_len(80_000).unwrap(),
+                _ => fs::remove_file(file).unwrap(),
+            }
+        }
+        assert_eq!((scene.found(1), scene.found(2)), (vec![None], vec![None]), "{harm}");
+        assert!(scene.found(1).is_empty(), "{harm}");
+        scene.reopen();
+        assert!(scene.found(1).is_empty() && scene.files().is_empty(), "{harm}");
+        scene.put(1, &response_of("a", 3, 100_000));
+        assert_eq!(scene.found(1), [Some(3)]);
+    }
+}
+
+#[test]
+fn files_that_no_row_names_are_swept_at_the_next_start() {
+    let mut scene = Scene::new();
+    scene.put(1, &response_of("a", 1, 100_000));
+    assert!(scene.store().flush(LONG));
+    let orphan = core::file_in(scene.folder.path(), 99);
+    fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    fs::write(&orphan, "left by a crash").unwrap();
+    scene.reopen();
+    wait_until(|| !orphan.exists());
+    assert_eq!((scene.files().len(), scene.found(1)), (1, vec![Some(1)]));
+}
+
+#[test]
+fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
+    let mut scene = Scene::new();
+    let plain = response("a", 1);
+    let with = |name: &'static str| {
+        let mut headers = plain.headers();
+        headers.insert(name, HeaderValue::from_static("secret=1"));
+        let (body, validity) = (plain.body(), *plain.validity());
+        Arc::new(StoredResponse::new(plain.status(), &headers, body, validity, plain.variant().clone()))
+    };
+    let by = |name: &'static str| {
+        let fields = Box::new([(http::HeaderName::from_static(name), Some(bytes::Bytes::from_static(b"x")))]);
+        let variant = crate::policy::Variant { fields };
+        let (body, validity) = (plain.body(), *plain.validity());
+        Arc::new(StoredResponse::new(plain.status(), &plain.headers(), body, validity, variant))
+    };
+    let store = scene.store();
+    assert!(!store.put(&Key::partitioned("http://a/", 7), RULES, &plain));
+    for response in
+        [with("set-cookie"), with("set-cookie2"), by("cookie"), by("authorization"), by("x-api-key")]
+    {
+        assert!(!store.put(&key(1), RULES, &response));
+    }
+    // And what was there is older than what could not be written.
+    scene.put(1, &plain);
+    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), RULES, &with("set-cookie")));
+    scene.reopen();
+    assert!(scene.found(1).is_empty());
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_says_why_and_stays_as_it_is() {
+    let message = |folder: &Path| DiskStore::open(folder).unwrap_err().to_string();
+    let scene = Scene::new();
+    assert!(message(scene.folder.path()).contains("another process uses it"));
+    let file = scene.folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(message(&file).contains("cannot be made"), "{}", message(&file));
+
+    let foreign = tempfile::tempdir().unwrap();
+    fs::create_dir(foreign.path().join("bodies")).unwrap();
+    let index = foreign.path().join("index.redb");
+    drop(DiskStore::open(foreign.path()).unwrap());
+    let (database, _) = Index::open(&index, [0; 2]).unwrap();
+    database.write(|tables| tables.meta.insert("format", 99).map(drop).map_err(index::failed)).unwrap();
+    drop(database);
+    // Nor does it become this version's by that.
+    for _ in 0..2 {
+        assert!(message(foreign.path()).contains("format 99"), "{}", message(foreign.path()));
+    }
+
+    let damaged = tempfile::tempdir().unwrap();
+    fs::write(damaged.path().join("index.redb"), vec![7; 100_000]).unwrap();
+    let text = message(damaged.path());
+    assert!(text.contains("index"), "{text}");
+}
+
+/// What is resident of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "it takes a minute: run it by its name, alone"]
+fn a_million_keys_are_there_within_a_second_and_take_less_than_a_hundred_bytes_each() {
+    let count =
+        std::env::var("FORWARDCACHE_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let mut scene = Scene::new();
+    scene.store = Some(scene.store.take().unwrap().capacity(20 << 30));
+    let begun = Instant::now();
+    for number in 0..count {
+        let response = response("a", number);
+        while !scene.store().put(&key(number), RULES, &response) {
+            assert!(scene.store().flush(LONG));
+        }
+    }
+    assert!(scene.store().flush(LONG));
+    eprintln!("{count} keys were written in {:?}, index {}", begun.elapsed(), scene.taken());
+    scene.store = None;
+    let (before, begun) = (resident(), Instant::now());
+    scene.store = Some(DiskStore::open(scene.folder.path()).unwrap().capacity(20 << 30));
+    assert_eq!(scene.found(count / 2), [Some(count / 2)]);
+    let first = begun.elapsed();
+    wait_until(|| !scene.store().may_hold(key(count + 1).as_str()));
+    let bytes = resident().saturating_sub(before) as f64 / count as f64;
+    eprintln!("first hit after {first:?}, all known after {:?}, {bytes:.0} bytes each", begun.elapsed());
+    assert!(first < Duration::from_secs(1) && bytes < 100.0);
+}

@@ -1,0 +1,399 @@
+//! Real processes with a store on disk: what survives them, and what becomes of a disk that fails.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use crate::local::{escaped, send};
+use crate::processes::PeerProcess;
+use crate::support::origin::{Gate, Origin, Received, Reply};
+use crate::support::random::Random;
+use crate::support::raw::{Connection, Response};
+use crate::support::wait_until;
+
+const MIB: usize = 1 << 20;
+
+/// A body that says for which target and by which request it was made, in each of its lines.
+fn marked(target: &str, number: usize, length: usize) -> Vec<u8> {
+    let line = format!("{target} {number}\n").into_bytes();
+    line.iter().copied().cycle().take(length.max(line.len())).collect()
+}
+
+/// Whether these bytes are one such body of the target, whatever its number, or the beginning of one.
+fn is_marked(target: &str, body: &[u8]) -> bool {
+    let end = body.iter().position(|byte| *byte == b'\n').unwrap_or(body.len());
+    let line = &body[..body.len().min(end + 1)];
+    let start = format!("{target} ").into_bytes();
+    line.iter().zip(&start).all(|(one, other)| one == other)
+        && body.iter().zip(line.iter().cycle()).all(|(one, other)| one == other)
+}
+
+/// `/LENGTH/...` has a body of so many bytes, which may be stored for an hour.
+fn bodies() -> Origin {
+    let count = AtomicUsize::new(0);
+    Origin::start(move |received: &Received| {
+        let length = received.target.split('/').nth(1).unwrap().parse().unwrap();
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        Reply::ok(marked(&received.target, number, length)).field("Cache-Control", "max-age=3600")
+    })
+}
+
+fn start(folder: &Path, options: &[&str]) -> PeerProcess {
+    let store = folder.to_str().unwrap();
+    PeerProcess::start_as("127.0.0.1:0", &[&["--store", store], options].concat())
+}
+
+fn get_with(peer: &PeerProcess, url: &str, fields: &str) -> Response {
+    send(peer.address, "GET", &format!("/proxy?q={}", escaped(url)), fields)
+}
+
+fn get(peer: &PeerProcess, url: &str) -> Response {
+    get_with(peer, url, "")
+}
+
+fn is_hit(response: &Response) -> bool {
+    response.field("cache-status").is_some_and(|status| status.contains("; hit"))
+}
+
+/// Ends a process as a service manager does, and waits for its end.
+fn stop(peer: &mut PeerProcess) {
+    peer.process.terminate();
+    assert_eq!(peer.process.wait().code(), Some(0));
+}
+
+/// All files of the store.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let each = entries.flatten().map(|entry| entry.path());
+    each.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What they take of the disk.
+fn taken(folder: &Path) -> usize {
+    use std::os::unix::fs::MetadataExt;
+    let blocks = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.blocks() * 512);
+    usize::try_from(files(folder).into_iter().map(blocks).sum::<u64>()).unwrap()
+}
+
+#[test]
+fn what_was_stored_is_served_after_a_restart_without_asking_the_origin() {
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let urls: Vec<String> =
+        [10, 20_000, 300_000, 3_000_000].map(|length| origin.url(&format!("/{length}/a"))).to_vec();
+    let mut peer = start(folder.path(), &["--memory", "8MiB"]);
+    let first: Vec<Vec<u8>> = urls.iter().map(|url| get(&peer, url).body).collect();
+    for _ in 0..2 {
+        stop(&mut peer);
+        peer.restart();
+        for (url, body) in urls.iter().zip(&first) {
+            let answer = get(&peer, url);
+            assert!(is_hit(&answer) && answer.body == *body, "{url}: {:?}", answer.headers);
+            assert!(answer.field("cache-status").unwrap().contains("detail=disk"));
+        }
+    }
+    assert_eq!(origin.count(), urls.len());
+    assert_eq!(peer.process.stderr(), "");
+}
+
+#[test]
+fn a_purge_is_there_after_the_process_was_killed() {
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let mut peer = start(folder.path(), &[]);
+    let (one, two) = (origin.url("/10/one"), origin.url("/100000/two"));
+    get(&peer, &one);
+    get(&peer, &two);
+    stop(&mut peer);
+    peer.restart();
+    let target = format!("/proxy?q={}", escaped(&one));
+    assert_eq!(send(peer.address, "PURGE", &target, "").status, 200);
+    peer.restart();
+    assert!(is_hit(&get(&peer, &two)) && !is_hit(&get(&peer, &one)));
+}
+
+#[test]
+fn a_body_larger_than_memory_streams_to_the_disk_and_is_read_in_parts() {
+    const LENGTH: usize = 80 * MIB;
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| {
+            let body = marked(&received.target, 0, LENGTH);
+            Reply::ok(body).field("Cache-Control", "max-age=3600").gate_body(LENGTH / 2, &gate)
+        })
+    };
+    let folder = TempDir::new().unwrap();
+    let mut peer = start(folder.path(), &["--memory", "32MiB", "--disk", "400MiB"]);
+    let url = origin.url("/large");
+    let expected = marked("/large", 0, LENGTH);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| get(&peer, &url).body);
+        origin.wait_for(1);
+        // The second one joins when half of it is on the disk, and its beginning not in memory any more.
+        wait_until("half of it is on the disk", || taken(folder.path()) > LENGTH / 2 - MIB);
+        let second = scope.spawn(|| get(&peer, &url).body);
+        gate.open();
+        assert!(first.join().unwrap() == expected);
+        assert!(second.join().unwrap() == expected);
+    });
+    assert_eq!(origin.count(), 1);
+    #[cfg(target_os = "linux")]
+    {
+        let status = fs::read_to_string(format!("/proc/{}/status", peer.process.id())).unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let most: usize = most.trim_matches([' ', '\t', 'k', 'B']).parse::<usize>().unwrap() << 10;
+        assert!(most < 100 * MIB, "{most}");
+    }
+    for _ in 0..2 {
+        let asked = Instant::now();
+        let end = get_with(&peer, &url, "Range: bytes=-1000\r\n");
+        assert!(end.status == 206 && end.body == expected[LENGTH - 1000..], "{:?}", end.headers);
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        let whole = get(&peer, &url);
+        assert!(is_hit(&whole) && whole.body == expected);
+        stop(&mut peer);
+        peer.restart();
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn what_was_altered_cut_or_deleted_behind_its_back_is_asked_of_the_origin_again() {
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let urls: Vec<String> = (0..3).map(|number| origin.url(&format!("/100000/{number}"))).collect();
+    let mut peer = start(folder.path(), &[]);
+    urls.iter().for_each(|url| drop(get(&peer, url)));
+    stop(&mut peer);
+    let bodies = files(&folder.path().join("bodies"));
+    assert_eq!(bodies.len(), 3);
+    let mut altered = fs::read(&bodies[0]).unwrap();
+    altered[50_000] ^= 1;
+    fs::write(&bodies[0], altered).unwrap();
+    fs::File::options().write(true).open(&bodies[1]).unwrap().set_len(10).unwrap();
+    fs::remove_file(&bodies[2]).unwrap();
+    peer.restart();
+    for url in &urls {
+        let answer = get(&peer, url);
+        let target = url.strip_prefix(&origin.url("")).unwrap();
+        assert!(answer.status == 200 && !is_hit(&answer) && is_marked(target, &answer.body));
+    }
+    assert_eq!(origin.count(), 6);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_said_and_the_peer_serves_without_it() {
+    let origin = bodies();
+    let serves = |folder: &Path, reason: &str| {
+        let peer = start(folder, &[]);
+        peer.process.wait_for_line("serving without it");
+        let said = peer.process.stderr();
+        assert!(said.contains("cannot use the store") && said.contains(reason), "{said}");
+        let url = origin.url("/10/a");
+        get(&peer, &url);
+        assert!(is_hit(&get(&peer, &url)));
+    };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "no directory").unwrap();
+    serves(&file, "cannot be made");
+    serves(Path::new("/proc/forwardcache"), "cannot be made");
+    // Two processes: the second one says that it is used, and what the first one has stays right.
+    let mut first = start(&folder.path().join("store"), &[]);
+    let url = origin.url("/10/first");
+    get(&first, &url);
+    serves(&folder.path().join("store"), "another process uses it");
+    stop(&mut first);
+    first.restart();
+    assert!(is_hit(&get(&first, &url)));
+    stop(&mut first);
+    // Damaged, or of another kind.
+    fs::write(folder.path().join("store/index.redb"), vec![1; 50_000]).unwrap();
+    serves(&folder.path().join("store"), "index");
+}
+
+#[test]
+fn the_bound_holds_while_more_comes_than_fits() {
+    const CAPACITY: usize = 32 * MIB;
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let mut peer = start(folder.path(), &["--memory", "8MiB", "--disk", "32MiB"]);
+    for number in 0..150 {
+        let length = [500, 20_000, 400_000, 3_000_000][number % 4];
+        assert_eq!(get(&peer, &origin.url(&format!("/{length}/{number}"))).status, 200);
+        let taken = taken(folder.path());
+        assert!(taken <= CAPACITY, "{taken} after {number}");
+    }
+    stop(&mut peer);
+    peer.restart();
+    let kept = (0..150).filter(|number| {
+        let length = [500, 20_000, 400_000, 3_000_000][number % 4];
+        is_hit(&get_with(
+            &peer,
+            &origin.url(&format!("/{length}/{number}")),
+            "Cache-Control: only-if-cached\r\n",
+        ))
+    });
+    assert!(kept.count() > 5);
+}
+
+/// How often the process is killed: a sample, or as often as `FORWARDCACHE_KILLS` says.
+fn kills() -> usize {
+    std::env::var("FORWARDCACHE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+/// Kills a process again and again under load; says each time how many responses that were stored for some seconds it
+/// still has, and how many it has not.
+fn kill(capacity: usize, mut check: impl FnMut(usize, usize)) {
+    let seed = std::env::var("FORWARDCACHE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
+    eprintln!("FORWARDCACHE_SEED={seed}");
+    let mut random = Random::new(seed);
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let disk = format!("{}MiB", capacity / MIB);
+    let mut peer = start(folder.path(), &["--memory", "16MiB", "--disk", &disk]);
+    let target = |random: &mut Random| {
+        let length = *random.one_of(&[100, 5_000, 40_000, 200_000, 6_000_000]);
+        format!("/{length}/{}", random.below(30))
+    };
+    for round in 0..kills() {
+        let is_over = AtomicBool::new(false);
+        // When each target was last seen whole.
+        let seen = Mutex::new(HashMap::new());
+        // Every other time long enough for something to be on the disk for certain.
+        let life = Duration::from_millis(if round % 2 == 0 { 4000 } else { 0 } + random.next() % 2000);
+        let address = peer.address;
+        let seeds: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        thread::scope(|scope| {
+            for seed in seeds {
+                let (origin, is_over, seen) = (&origin, &is_over, &seen);
+                scope.spawn(move || {
+                    let mut random = Random::new(seed);
+                    while !is_over.load(Ordering::Relaxed) {
+                        let target = target(&mut random);
+                        let Some(response) = try_get(address, &origin.url(&target)) else { continue };
+                        assert!(is_marked(&target, &response.body), "round {round}, {target}");
+                        if response.cut.is_none() && response.status == 200 {
+                            seen.lock().entry(target).or_insert_with(Instant::now);
+                        }
+                    }
+                });
+            }
+            let until = Instant::now() + life;
+            while Instant::now() < until {
+                thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            }
+            peer.process.signal("KILL");
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let killed = Instant::now();
+        peer.restart();
+        let (mut kept, mut lost) = (0, 0);
+        for (target, at) in seen.into_inner() {
+            let answer = get_with(&peer, &origin.url(&target), "Cache-Control: only-if-cached\r\n");
+            let is_kept = answer.status == 200;
+            assert!(!is_kept || is_marked(&target, &answer.body), "round {round}, {target}");
+            if killed.saturating_duration_since(at) > Duration::from_secs(3) {
+                kept += usize::from(is_kept);
+                lost += usize::from(!is_kept);
+            }
+        }
+        check(kept, lost);
+        let taken = taken(folder.path());
+        // What the process had written and not booked when it was killed is swept soon.
+        assert!(taken <= capacity + 16 * MIB, "round {round}: {taken}");
+        wait_until("the bound holds", || self::taken(folder.path()) <= capacity);
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_at_any_moment_has_all_but_the_last_seconds() {
+    let mut all_kept = 0;
+    kill(1024 * MIB, |kept, lost| {
+        all_kept += kept;
+        assert_eq!(lost, 0);
+    });
+    assert!(all_kept > 0);
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_evicts_serves_no_wrong_byte_and_keeps_its_bound() {
+    kill(48 * MIB, |_, _| ());
+}
+
+/// A file system of its own, where one may be mounted: that needs rights that not every machine gives to tests.
+#[cfg(target_os = "linux")]
+struct Mounted(TempDir);
+
+#[cfg(target_os = "linux")]
+impl Mounted {
+    fn new(options: &str) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"];
+        let mount = std::process::Command::new("mount").args(arguments).arg(folder.path()).output();
+        let is_mounted = mount.is_ok_and(|mount| mount.status.success());
+        if !is_mounted {
+            eprintln!("no file system can be mounted here");
+        }
+        is_mounted.then_some(Self(folder))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_is_read_only_or_another_users_is_said() {
+    let says = |folder: &Path, reason: &str| {
+        let peer = start(folder, &[]);
+        peer.process.wait_for_line("serving without it");
+        assert!(peer.process.stderr().contains(reason), "{}", peer.process.stderr());
+    };
+    if let Some(mounted) = Mounted::new("size=1m,ro") {
+        says(mounted.0.path(), "cannot be written to");
+    }
+    let folder = TempDir::new().unwrap();
+    if std::os::unix::fs::chown(folder.path(), Some(54_321), None).is_ok() {
+        says(folder.path(), "belongs to the user 54321");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_what_is_stored_and_nothing_else() {
+    let Some(mounted) = Mounted::new("size=12m") else { return };
+    let origin = bodies();
+    let store = mounted.0.path().join("store");
+    let mut peer = start(&store, &["--memory", "8MiB", "--disk", "1GiB"]);
+    for number in 0..60 {
+        let length = [1_000, 100_000, 3_000_000][number % 3];
+        let target = format!("/{length}/{number}");
+        let answer = get(&peer, &origin.url(&target));
+        assert!(answer.status == 200 && answer.body.len() == length && is_marked(&target, &answer.body));
+    }
+    let said = peer.process.stderr();
+    let warnings = said.lines().filter(|line| line.contains("the store on disk cannot")).count();
+    assert!((1..=2).contains(&warnings), "{said}");
+    drop(said);
+    peer.process.kill();
+}
+
+/// The response, as far as it came; `None` where there is none.
+fn try_get(address: std::net::SocketAddr, url: &str) -> Option<Response> {
+    let socket = std::net::TcpStream::connect(address).ok()?;
+    drop(socket);
+    std::panic::catch_unwind(|| {
+        let mut connection = Connection::open(address);
+        connection.write(format!("GET /proxy?q={} HTTP/1.1\r\nHost: {address}\r\n\r\n", escaped(url)));
+        connection.read_response()
+    })
+    .ok()
+}
