@@ -1,4 +1,4 @@
-//! A stored response as an answer to a request (RFC 9111 section 4).
+//! Builds the answer to a request from a stored response (RFC 9111 section 4).
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -27,7 +27,7 @@ use crate::policy::{CDN_CACHE_CONTROL, Condition, Part, Validity, condition, ran
 use crate::pool::protocol;
 use crate::store::{RemoteBody, StoredResponse};
 
-/// Answers with a stored response: whole, a part of it, or that the client has it already.
+/// Answers with a stored response: the whole, a part, or 304 if the client has it.
 pub(crate) fn answer(
     stored: &StoredResponse,
     incoming: &Incoming,
@@ -42,7 +42,7 @@ pub(crate) fn answer(
     let mut code = stored.status();
     let (mut body, mut is_whole) = (stored.body(), true);
     if is_bodiless(code, &Method::GET) {
-        // Whatever the origin sent with it.
+        // The origin may have sent content that this status does not allow.
         (body, is_whole) = (Pieces::new(), false);
     }
     let conditions_apply = matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
@@ -52,28 +52,28 @@ pub(crate) fn answer(
     {
         code = StatusCode::NOT_MODIFIED;
         (body, is_whole) = (Pieces::new(), false);
-        keep_for_not_modified(&mut headers);
+        remove_content_fields(&mut headers);
     } else {
         if conditions_apply
             && incoming.method == Method::GET
-            && let Some(part) = part(code, &body, &mut headers, incoming)
+            && let Some(part) = cut_range(code, &body, &mut headers, incoming)
         {
             (code, body) = part;
             is_whole = false;
         }
-        // RFC 9110 section 8.6: none on a 204.
+        // RFC 9110 section 8.6: a 204 has no Content-Length.
         if code != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
         }
     }
-    decorate(&mut headers, stored.validity(), status, now);
+    add_cache_fields(&mut headers, stored.validity(), status, now);
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
     }
     if incoming.is_head() {
         return response(code, headers, Body::empty());
     }
-    // That of a part is not known, and computing it costs what hashing its bytes does.
+    // Only the digest of the whole is known. Computing one for a part would cost as much as hashing its bytes.
     if incoming.hop.wants_digest
         && !body.is_empty()
         && let Some(digest) = stored.digest().filter(|_| is_whole)
@@ -83,7 +83,7 @@ pub(crate) fn answer(
     response(code, headers, Body::from(body))
 }
 
-/// The same of a response whose body is read from a disk as it is sent. Several ranges are answered with the whole.
+/// Like [`answer`], for a body that is read from the disk while it is sent. Several ranges get the whole.
 fn answer_remote(
     stored: &StoredResponse,
     remote: &RemoteBody,
@@ -93,7 +93,7 @@ fn answer_remote(
     ledger: &Arc<Ledger>,
 ) -> Response<Body> {
     let mut headers = stored.headers();
-    // A 304 or 204 has none, whatever the origin sent with it.
+    // A 304 or 204 has no content, whatever the origin sent.
     let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
     let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
     let is_ok = code == StatusCode::OK;
@@ -102,7 +102,7 @@ fn answer_remote(
             == Condition::NotModified
     {
         (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
-        keep_for_not_modified(&mut headers);
+        remove_content_fields(&mut headers);
     } else {
         if is_ok && incoming.method == Method::GET {
             match requested_of(&headers, incoming, remote.length) {
@@ -111,8 +111,8 @@ fn answer_remote(
                 }
                 Some(Requested::Parts(parts)) if parts.len() == 1 => {
                     let (start, end) = parts[0];
-                    let place = ContentRange { start, end, complete: Some(remote.length) };
-                    headers.insert(CONTENT_RANGE, ranges::text(place.text()));
+                    let range_text = ContentRange { start, end, complete: Some(remote.length) };
+                    headers.insert(CONTENT_RANGE, ranges::text(range_text.text()));
                     (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
                 }
                 Some(Requested::Unsatisfiable) => {
@@ -126,7 +126,7 @@ fn answer_remote(
             headers.insert(CONTENT_LENGTH, number::value(range.end - range.start));
         }
     }
-    decorate(&mut headers, stored.validity(), status, now);
+    add_cache_fields(&mut headers, stored.validity(), status, now);
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
     }
@@ -141,35 +141,39 @@ fn answer_remote(
     response(code, headers, StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger)))
 }
 
-/// What of a whole a request asks for by its one `Range` field, where that applies.
+/// Returns the ranges that the single `Range` field of the request selects, if it applies.
 fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option<Requested> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return None };
     range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
 }
 
-/// What came in place of a stored response, as the client asked for it: it may have that already, or want a part that the
-/// origin does not cut.
-pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: SystemTime) -> Response<Body> {
+/// Applies the client's own condition or range to the whole response that the origin sent, because the request to the
+/// origin had neither.
+pub(crate) fn apply_client_conditions(
+    response: Response<Body>,
+    incoming: &Incoming,
+    now: SystemTime,
+) -> Response<Body> {
     if response.status() != StatusCode::OK {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     if condition(&incoming.headers, &parts.headers, now) == Condition::NotModified {
         parts.status = StatusCode::NOT_MODIFIED;
-        keep_for_not_modified(&mut parts.headers);
+        remove_content_fields(&mut parts.headers);
         parts.headers.remove(&CONTENT_DIGEST);
         return Response::from_parts(parts, Body::empty());
     }
     let body = match body.as_pieces().filter(|_| incoming.method == Method::GET) {
-        Some(whole) => match part(parts.status, whole, &mut parts.headers, incoming) {
+        Some(whole) => match cut_range(parts.status, whole, &mut parts.headers, incoming) {
             Some((code, cut)) => {
                 parts.status = code;
                 Body::from(cut)
             }
             None => return Response::from_parts(parts, body),
         },
-        None => match one_part(&mut parts.headers, body, incoming) {
+        None => match cut_single_range(&mut parts.headers, body, incoming) {
             Ok(cut) => {
                 parts.status = StatusCode::PARTIAL_CONTENT;
                 cut
@@ -182,8 +186,8 @@ pub(crate) fn as_asked(response: Response<Body>, incoming: &Incoming, now: Syste
     Response::from_parts(parts, body)
 }
 
-/// The one part of a body on its way that a GET asks for; the body itself where it does not.
-fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
+/// Cuts the single requested range from a body in transit. Returns the body itself if the request has no such range.
+fn cut_single_range(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
         return Err(body);
@@ -194,16 +198,16 @@ fn one_part(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<
     let (start, end) = (*start, *end);
     let text = ContentRange { start, end, complete: Some(length) }.text();
     headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
-    Ok(Body::from_reader(Skipping { body, left: start }.take(end - start), Some(end - start)))
+    Ok(Body::from_reader(SkipPrefix { body, left: start }.take(end - start), Some(end - start)))
 }
 
-/// A body without its beginning.
-struct Skipping {
+/// Skips the beginning of a body.
+struct SkipPrefix {
     body: Body,
     left: u64,
 }
 
-impl Read for Skipping {
+impl Read for SkipPrefix {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left > 0 {
             let mut beginning = self.body.by_ref().take(self.left);
@@ -213,8 +217,13 @@ impl Read for Skipping {
     }
 }
 
-/// Adds what a response from a cache says of itself: its age, and how it came about.
-pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: CacheStatus<'_>, now: Moment) {
+/// Adds the fields of a cached response: its age and its `Cache-Status`.
+pub(crate) fn add_cache_fields(
+    headers: &mut HeaderMap,
+    validity: &Validity,
+    status: CacheStatus<'_>,
+    now: Moment,
+) {
     headers.insert(AGE, number::value(validity.age(now).as_secs()));
     if status.outcome().is_from_store() {
         headers.insert(&X_FROM_CACHE, HeaderValue::from_static("1"));
@@ -222,7 +231,7 @@ pub(crate) fn decorate(headers: &mut HeaderMap, validity: &Validity, status: Cac
     status.time_to_live(validity.remaining(now), validity.staleness(now)).append_to(headers);
 }
 
-/// A response of these parts.
+/// Builds a response from its parts.
 pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -230,16 +239,16 @@ pub(crate) fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Re
     response
 }
 
-/// A 304 does not describe a body that it does not have (RFC 9110 section 15.4.5).
-fn keep_for_not_modified(headers: &mut HeaderMap) {
+/// Removes the fields that describe a body, which a 304 does not have (RFC 9110 section 15.4.5).
+fn remove_content_fields(headers: &mut HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
         headers.remove(name);
     }
 }
 
-/// It is about this range: nothing of the whole's is true of it, least of all for how long.
+/// Makes the fields those of a 416, to which validators and lifetimes of the whole do not apply.
 fn make_unsatisfiable(headers: &mut HeaderMap, content_range: HeaderValue) {
-    keep_for_not_modified(headers);
+    remove_content_fields(headers);
     for name in [&ETAG, &EXPIRES, &LAST_MODIFIED, &CDN_CACHE_CONTROL, &REPR_DIGEST] {
         headers.remove(name);
     }
@@ -247,8 +256,8 @@ fn make_unsatisfiable(headers: &mut HeaderMap, content_range: HeaderValue) {
     headers.insert(CONTENT_RANGE, content_range);
 }
 
-/// What of a stored part a request asks for that was found to be answered by it.
-fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
+/// Returns the requested range within a stored part, if the part contains all of it.
+fn cut_partial(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &Incoming) -> Option<Pieces> {
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
     let (from, to) = (at(start)?, at(end)?);
@@ -257,15 +266,15 @@ fn part_of_part(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: 
     (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
 }
 
-/// The part of what is stored that `Range` asks for (RFC 9110 section 14.2); `None` for all of it.
-fn part(
+/// Returns the requested `Range` of a stored body (RFC 9110 section 14.2); `None` for the whole body.
+fn cut_range(
     code: StatusCode,
     body: &Pieces,
     headers: &mut HeaderMap,
     incoming: &Incoming,
 ) -> Option<(StatusCode, Pieces)> {
     if let Some(stored) = Part::of(code, headers) {
-        return part_of_part(stored, body, headers, incoming).map(|part| (code, part));
+        return cut_partial(stored, body, headers, incoming).map(|part| (code, part));
     }
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return None };

@@ -1,14 +1,14 @@
-//! What a [`HttpCache`] is made of.
+//! The builder of an [`HttpCache`].
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{HttpCache, MadeOf};
+use super::engine::{CacheParts, HttpCache};
 use super::forwarding;
 use super::keys::KeyHook;
 use super::near::NearRules;
-use super::refresh::Background;
+use super::refresh_queue::Background;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
@@ -19,7 +19,7 @@ use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::store::{MemoryStore, Store, Tier};
 
-/// Puts a [`HttpCache`] together. Every part has a default.
+/// Builds an [`HttpCache`]. Every part has a default.
 #[derive(Default)]
 #[must_use]
 pub struct HttpCacheBuilder {
@@ -40,102 +40,114 @@ pub struct HttpCacheBuilder {
     cache_post: u64,
 }
 
-/// Less than a new connection costs.
+/// Fetching a rest of this size costs less than a new connection to the origin.
 const WORTH_FINISHING: u64 = 256 << 10;
 
+impl HttpCache {
+    /// Returns a builder with the default parts.
+    pub fn builder() -> HttpCacheBuilder {
+        HttpCacheBuilder::default()
+    }
+}
+
 impl HttpCacheBuilder {
-    /// Where requests go that are not answered from the store. Default: [`Origin`], the network.
+    /// Sets the [`RoundTrip`] that answers requests which the store cannot answer. Default: [`Origin`], the network.
     pub fn origin(mut self, origin: impl RoundTrip + 'static) -> Self {
         self.origin = Some(Arc::new(origin));
         self
     }
 
-    /// Where responses are kept. Default: a [`MemoryStore`] of its default capacity.
+    /// Sets the store of the responses. Default: a [`MemoryStore`] with its default capacity.
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// Where responses are kept below the [store](Self::store), in a directory: they are found there after a restart,
-    /// and larger bodies than memory holds. Default: nowhere.
+    /// Sets the directory that stores responses below the [store](Self::store). It keeps responses across restarts, and
+    /// bodies that are too large for memory. Default: none.
     #[cfg(feature = "disk")]
     pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
         self.tier = Some(Arc::new(store.clone()));
         self
     }
 
-    /// Where time comes from. Default: [`SystemClock`].
+    /// Sets the source of time. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// What the operator decides. Default: a private cache, see [`Rules`].
+    /// Sets the operator's caching rules. Default: a private cache, see [`Rules`].
     pub fn rules(mut self, rules: Rules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Where outcomes are counted. Default: counters of its own.
+    /// Sets the counters of outcomes. Default: new counters that no other cache shares.
     pub fn stats(mut self, stats: Arc<Stats>) -> Self {
         self.stats = Some(stats);
         self
     }
 
-    /// The clock of the cache, for what stands before its origin.
+    /// Returns the clock of the cache, for parts that run in front of its origin.
     pub(crate) fn its_clock(&mut self) -> Arc<dyn Clock> {
         Arc::clone(self.clock.get_or_insert_with(|| Arc::new(SystemClock)))
     }
 
-    /// The counters of the cache.
+    /// Returns the counters of the cache.
     pub(crate) fn its_stats(&mut self) -> Arc<Stats> {
         Arc::clone(self.stats.get_or_insert_default())
     }
 
-    /// The name under which it stands in `Via` (RFC 9110 section 7.6.3), by which a request that comes
-    /// back is known. Default: `forwardcache-` and 64 random bits, which no other cache has.
+    /// Sets the name of this cache in `Via` (RFC 9110 section 7.6.3). The name identifies requests that loop back to
+    /// this cache. It must be a token. Default: `forwardcache-` and 64 random bits, which no other cache has.
     pub fn pseudonym(mut self, pseudonym: impl Into<String>) -> Self {
         self.pseudonym = Some(pseudonym.into());
         self
     }
 
-    /// Who refreshes what was served stale (`stale-while-revalidate`). Default: [`Background::Thread`].
+    /// Sets which threads refresh stale responses (`stale-while-revalidate`). Default: [`Background::Thread`].
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
         self
     }
 
-    /// Threads for refreshes, in place of its own.
+    /// Sets the threads that run refreshes, in place of the cache's own threads.
     pub(crate) fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.spawn = Some(spawn);
         self
     }
 
-    /// For how long the last handle on the cache, when it is dropped, still works off refreshes that wait:
-    /// for a program that ends and whose store stays. Default: zero, they are given up.
+    /// Sets how long dropping the last handle on the cache may take to finish waiting refreshes. This is useful for a
+    /// program that ends while its store persists. Default: zero, which discards waiting refreshes.
     pub fn drain_on_drop(mut self, budget: Duration) -> Self {
         self.drain_on_drop = budget;
         self
     }
 
-    /// How much may be missing of a body whose last reader has left for it to be fetched to its end and
-    /// stored all the same, in bytes. Zero: whatever is not read to its end is given up. Default: 256 KiB.
+    /// Sets the largest missing rest of a body, in bytes, that is still fetched and stored after the last reader has
+    /// left. Zero stores only bodies that a reader reads to the end. Default: 256 KiB.
     pub fn worth_finishing(mut self, bytes: u64) -> Self {
         self.worth_finishing = Some(bytes);
         self
     }
 
-    /// The largest body that is stored, in bytes; what is larger passes through. Default: as large as the store takes.
+    /// Sets the largest body that is stored, in bytes. A larger body passes through. Default: the limit of the store.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = Some(bytes);
         self
     }
 
-    /// Stores responses to POST requests with content of up to so many bytes under the URL and the digest of that content,
-    /// for interfaces that are asked by POST, such as GraphQL. Only a success is stored that says for how long it is fresh,
-    /// or of which a [`LifetimeRule`](crate::LifetimeRule) says so. It answers the same POST while it is fresh; a POST is
-    /// never repeated, shared with others, or sent in the background. It has no effect unless
-    /// [`Rules::unknown_fields`] is [`UnknownFields::Forward`](crate::UnknownFields::Forward). Zero: none are. Default: 0.
+    /// Stores responses to POST requests whose content has at most `max_content` bytes, under the URL and the digest
+    /// of that content. This serves interfaces that are queried by POST, such as GraphQL. Default: 0, which stores no
+    /// response to a POST.
+    ///
+    /// A response is stored only if it is successful and either specifies its freshness lifetime or has a
+    /// [`LifetimeRule`](crate::LifetimeRule) that specifies one. The response answers the same POST while it is
+    /// fresh. The cache never repeats a POST, shares it between requests, or sends it in the background.
+    ///
+    /// The option has no effect unless [`Rules::unknown_fields`] is
+    /// [`UnknownFields::Forward`](crate::UnknownFields::Forward).
     ///
     /// ```
     /// use forwardcache::HttpCache;
@@ -148,14 +160,14 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// What of a URL is the key under which its answers are stored: two URLs with the same key have the same
-    /// answers. The origin is still asked for the URL itself. It is called on every request, must be cheap,
-    /// and must not block. Default: the URL.
+    /// Sets the function that maps a URL to the key of its stored responses. Two URLs with the same key share their
+    /// responses. A request to the origin still has the URL itself. The function runs on every request, must be
+    /// cheap, and must not block. Default: the key is the URL.
     ///
     /// ```
     /// use forwardcache::{HttpCache, CanonicalUrl};
     ///
-    /// // Where a link was found does not change what it leads to.
+    /// // The query only tells where a visitor found the link.
     /// let without_query = |target: &CanonicalUrl| target.as_str().split('?').next().unwrap_or_default().to_owned();
     /// let cache = HttpCache::builder().key(without_query).build()?;
     /// # Ok::<(), forwardcache::Error>(())
@@ -165,23 +177,24 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// Stands beside whoever asks, and asks the owner of a URL in place of its origin: see [`NearRules`].
+    /// Makes this cache a near cache: its origin is the owner of each URL, see [`NearRules`].
     pub(crate) fn near(mut self, rules: NearRules) -> Self {
         self.near = Some(rules);
         self
     }
 
-    /// The cache.
+    /// Builds the cache.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] when the pseudonym is not a token.
+    /// [`ErrorKind::BadOption`] if the pseudonym is not a token.
     pub fn build(self) -> Result<HttpCache> {
         let pseudonym = self.pseudonym.unwrap_or_else(random_pseudonym);
         let via = forwarding::via(&pseudonym).ok_or_else(|| {
-            Error::new(ErrorKind::BadOption, format!("the pseudonym {pseudonym:?} is not a token"))
+            let text = format!("invalid pseudonym {pseudonym:?}: use letters, digits and hyphens only");
+            Error::new(ErrorKind::BadOption, text)
         })?;
-        Ok(HttpCache::new(MadeOf {
+        Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
             tier: self.tier,
@@ -189,7 +202,7 @@ impl HttpCacheBuilder {
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),
             pseudonym,
-            // A near cache is a part of whoever asks, and no hop of its own.
+            // A near cache is a part of the client and not a hop of its own.
             via: self.near.is_none().then_some(via),
             background: self.background,
             spawn: self.spawn,

@@ -1,13 +1,13 @@
-//! How one credential is told from another without being kept.
+//! Distinguishes credentials without keeping them.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::policy::CredentialDigest;
 
-/// A keyed digest of 128 bits, of which nobody outside this process knows the key: two SipHashes with
-/// random keys. A digest tells equal from different and nothing else; after a restart all are
-/// different, so that what a persistent store holds for a credential is not found again.
+/// A keyed digest of 128 bits: two SipHashes with random keys that never leave this process. Equal credentials have
+/// equal digests, and a digest reveals nothing else. After a restart all digests differ, so a persistent store no
+/// longer finds the responses of a credential.
 #[derive(Clone, Default)]
 pub(crate) struct KeyedDigest {
     high: RandomState,

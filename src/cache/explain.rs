@@ -1,4 +1,4 @@
-//! A dry run: what would happen to a request, without asking the origin or changing anything.
+//! A dry run: reports how the cache would answer a request. Sends nothing to the origin and changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use http::{HeaderName, Method, Request};
 use super::answer::answer;
 use super::engine::{HttpCache, Inner};
 use super::explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
-use super::forwarding::{By, Outgoing, outgoing};
+use super::forwarding::{Outgoing, Upstream, outgoing};
 use super::incoming::Incoming;
 use super::lookup::{Lookup, Plan, lookup, selected};
 use crate::base::clock::Moment;
@@ -24,11 +24,11 @@ use crate::policy::{Flag, Rule, Validity, may_serve_on_error, response_directive
 use crate::store::{StoredResponse, Variants};
 
 impl HttpCache {
-    /// Says what would happen to a request without a body at this moment, and why.
+    /// Reports how the cache would answer a request without a body at this moment, and why.
     ///
-    /// The origin is not asked, nothing is stored, counted or waited for, and a look at a
-    /// [`MemoryStore`](crate::MemoryStore) is no use of what it holds. What other requests are fetching at
-    /// that moment, and so would share, is not looked at.
+    /// The call sends nothing to the origin, stores and counts nothing, and waits for nothing. A lookup in a
+    /// [`MemoryStore`](crate::MemoryStore) does not count as a use of the response. Fetches that are under way, which
+    /// the request could share, are not considered.
     ///
     /// ```
     /// use forwardcache::{Body, HttpCache, MemoryStore, Outcome, RoundTrip, RoundTripFn, Verdict};
@@ -50,14 +50,14 @@ impl HttpCache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadUrl`] when its URL is not an absolute `http` or `https` URL, and [`ErrorKind::Io`] when
-    /// the store cannot be read.
+    /// [`ErrorKind::BadUrl`] if the URL is not an absolute `http` or `https` URL, and [`ErrorKind::Io`] if the store
+    /// cannot be read.
     pub fn explain(&self, request: &Request<()>) -> Result<Explanation> {
         let inner = &self.inner;
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         let mut headers = request.headers().clone();
         let (method, via) = (request.method().clone(), inner.via.clone());
-        let hop = inner.end_to_end(&method, &mut headers);
+        let hop = inner.strip_fields(&method, &mut headers);
         let incoming = Incoming::new(method, target, headers, hop, via, &inner.keys);
         let variants = inner.store.peek(&incoming.key, inner.clock.now()).map_err(|error| {
             Error::new(ErrorKind::Io, "the store cannot be read")
@@ -69,7 +69,7 @@ impl HttpCache {
     }
 }
 
-/// One request, one state of the store, one moment.
+/// One request, the stored responses of its key, and the time.
 #[derive(Clone, Copy)]
 struct DryRun<'a> {
     inner: &'a Inner,
@@ -80,7 +80,7 @@ struct DryRun<'a> {
 
 impl<'a> DryRun<'a> {
     fn explanation(self) -> Explanation {
-        let (verdict, rule, outlook) = self.judge();
+        let (verdict, rule, outlook) = self.verdict();
         let selected = self.selected();
         let explained = |stored: &Arc<StoredResponse>| {
             let is_selected = selected.is_some_and(|selected| Arc::ptr_eq(selected, stored));
@@ -91,7 +91,7 @@ impl<'a> DryRun<'a> {
             is_partitioned: self.incoming.key.as_str() != self.incoming.key.url(),
             mode: self.inner.rules.mode,
             stored: self.variants.iter().map(explained).collect(),
-            not_stored: self.inner.unstored.of(&self.incoming.key).map(|last| NotStoredFetch {
+            not_stored: self.inner.unstored.get(&self.incoming.key).map(|last| NotStoredFetch {
                 status: last.status,
                 ago: self.now.wall().duration_since(last.at).unwrap_or_default(),
                 reason: last.why.name(),
@@ -103,13 +103,13 @@ impl<'a> DryRun<'a> {
         }
     }
 
-    fn judge(self) -> (Verdict, Rule, String) {
+    fn verdict(self) -> (Verdict, Rule, String) {
         if !matches!(self.incoming.method, Method::GET | Method::HEAD) {
             let outlook = "A GET or HEAD of this URL may be answered from the store.";
             return (Verdict::Forward(Forward::Method), Rule::Method, outlook.to_owned());
         }
         if self.incoming.is_for_origin() {
-            let outlook = "Without that condition it may be answered from the store.";
+            let outlook = "Without that condition, the request may be answered from the store.";
             return (Verdict::Forward(Forward::Bypass), Rule::OriginCondition, outlook.to_owned());
         }
         match self.look_up() {
@@ -117,16 +117,16 @@ impl<'a> DryRun<'a> {
                 let status =
                     answer(&stored, self.incoming, CacheStatus::new(outcome), self.now, &self.inner.ledger)
                         .status();
-                let outlook = self.until_when(stored.validity(), outcome);
+                let outlook = self.outlook_of_hit(stored.validity(), outcome);
                 (Verdict::Serve { outcome, status }, self.rule_of_reuse(&stored), outlook)
             }
             Lookup::Forward(plan) if self.incoming.directives.only_if_cached => {
-                let outlook = "Without only-if-cached the origin is asked.".to_owned();
+                let outlook = "Without only-if-cached, the request is sent to the origin.".to_owned();
                 (Verdict::Refuse(plan.why), self.rule_of(plan.why), outlook)
             }
             Lookup::Forward(plan) => {
                 let rule = self.rule_of(plan.why);
-                (Verdict::Forward(plan.why), rule, self.what_follows(&plan, rule))
+                (Verdict::Forward(plan.why), rule, self.outlook_of_fetch(&plan, rule))
             }
         }
     }
@@ -160,14 +160,14 @@ impl<'a> DryRun<'a> {
         let (validity, directives) = (stored.validity(), &self.incoming.directives);
         let decision = reuse(validity, directives, self.now);
         match Rule::behind(decision, validity, &self.flags(stored), directives, self.now) {
-            // It may be, and this cache does not: it waits for the origin.
+            // A stale response could be served, but this lookup does not: the request waits for the origin.
             Rule::StaleWhileRevalidate if matches!(self.look_up(), Lookup::Forward(_)) => Rule::Stale,
             rule => rule,
         }
     }
 
-    /// For how long an answer from the store stays one, and what comes after that.
-    fn until_when(self, validity: &Validity, outcome: Outcome) -> String {
+    /// Describes how long the store answers this request, and what follows.
+    fn outlook_of_hit(self, validity: &Validity, outcome: Outcome) -> String {
         let asked = &self.incoming.directives;
         let (age, staleness) = (validity.age(self.now), validity.staleness(self.now));
         let remaining = validity.remaining(self.now);
@@ -180,31 +180,31 @@ impl<'a> DryRun<'a> {
         let by_age = asked.max_age.filter(|_| !validity.immutable).map(|limit| limit.saturating_sub(age));
         let by_rest = asked.min_fresh.map(|least| remaining.saturating_sub(least));
         let Some(left) = [own, by_age, by_rest].into_iter().flatten().min() else {
-            return "The request takes it for as long as it is stored.".to_owned();
+            return "The request accepts the response for as long as it is stored.".to_owned();
         };
         let how = match outcome {
             Outcome::Hit if left == remaining => "Fresh",
             Outcome::Hit => "Fresh enough for this request",
-            _ => "Taken stale",
+            _ => "Accepted stale",
         };
-        // Some of these limits count while they are reached, and others no more.
+        // Some of these limits include their last instant and others do not, so look one second later.
         let later = self.now.checked_add(left + Duration::from_secs(1)).unwrap_or(self.now);
         let then = match (Self { now: later, ..self }).look_up() {
-            Lookup::Serve(_, outcome) => format!("served from the store still ({outcome})"),
+            Lookup::Serve(_, outcome) => format!("still served from the store ({outcome})"),
             Lookup::Forward(_) if asked.only_if_cached => "refused with 504, for only-if-cached".to_owned(),
-            Lookup::Forward(plan) => self.asked_how(&plan).to_owned(),
+            Lookup::Forward(plan) => self.describe_request(&plan).to_owned(),
         };
         format!("{how} for another {} s; after that it is {then}.", left.as_secs())
     }
 
-    /// How the origin is asked, and what would spare that.
-    fn what_follows(self, plan: &Plan, rule: Rule) -> String {
-        let asked_how = self.asked_how(plan);
+    /// Describes the request to the origin, and how the client could avoid it.
+    fn outlook_of_fetch(self, plan: &Plan, rule: Rule) -> String {
+        let describe_request = self.describe_request(plan);
         match rule {
             Rule::NothingStored | Rule::NotSelected if self.incoming.directives.no_store => {
-                "The answer is fetched, and not kept, because the request says no-store.".to_owned()
+                "The response is fetched but not stored, because the request has no-store.".to_owned()
             }
-            Rule::NothingStored => "The answer is fetched, and kept if it may be.".to_owned(),
+            Rule::NothingStored => "The response is fetched, and stored if that is allowed.".to_owned(),
             Rule::NotSelected => {
                 let mut names: Vec<&str> = self
                     .variants
@@ -215,22 +215,27 @@ impl<'a> DryRun<'a> {
                 names.sort_unstable();
                 names.dedup();
                 format!(
-                    "It is {asked_how}; one with the {} of a stored response selects that.",
+                    "The response is {describe_request}; a request with the {} of a stored response selects it.",
                     names.join(", ")
                 )
             }
             Rule::Partial if plan.beginning.is_some() => {
-                "What is missing is fetched, and completes the stored beginning.".to_owned()
+                "The missing rest is fetched, and completes the stored beginning.".to_owned()
             }
-            Rule::Partial => "It is fetched; a range within the stored part is answered from it.".to_owned(),
+            Rule::Partial => {
+                "The response is fetched; a range within the stored part is answered from the store."
+                    .to_owned()
+            }
             Rule::RequestNoCache | Rule::RequestMaxAge | Rule::RequestMinFresh => {
                 let mut incoming = self.incoming.clone();
                 incoming.directives = RequestDirectives::default();
                 let without = match (DryRun { incoming: &incoming, ..self }).look_up() {
                     Lookup::Serve(_, outcome) => format!("answered from the store ({outcome})"),
-                    Lookup::Forward(plan) => format!("forwarded too ({})", plan.why),
+                    Lookup::Forward(plan) => format!("also forwarded ({})", plan.why),
                 };
-                format!("It is {asked_how}; without Cache-Control or Pragma the request is {without}.")
+                format!(
+                    "The response is {describe_request}; without Cache-Control or Pragma, the request is {without}."
+                )
             }
             _ => {
                 let may_serve = |stored: &Arc<StoredResponse>| {
@@ -243,20 +248,20 @@ impl<'a> DryRun<'a> {
                     )
                 };
                 let on_error = if plan.selected.as_ref().is_some_and(may_serve) {
-                    "it is served stale"
+                    "the stored response is served stale"
                 } else {
-                    "that is an error, and it is not served stale"
+                    "the client gets an error and no stale response"
                 };
-                format!("It is {asked_how}; if the origin fails, {on_error}.")
+                format!("The response is {describe_request}; if the origin fails, {on_error}.")
             }
         }
     }
 
-    /// In words, what would be sent to the origin.
-    fn asked_how(self, plan: &Plan) -> &'static str {
-        let Outgoing { request, asks_for_us } = outgoing(self.incoming, plan, By::Origin, None);
-        match (asks_for_us, plan.selected.is_some()) {
-            (false, _) => "fetched anew",
+    /// Describes the request to the origin in words.
+    fn describe_request(self, plan: &Plan) -> &'static str {
+        let Outgoing { request, has_our_validators } = outgoing(self.incoming, plan, Upstream::Origin, None);
+        match (has_our_validators, plan.selected.is_some()) {
+            (false, _) => "fetched in full",
             (true, false) => "fetched, unless one of the stored entity tags still holds",
             (true, true) if request.headers().contains_key(IF_NONE_MATCH) => "validated with its entity tag",
             (true, true) => "validated with its Last-Modified date",
@@ -290,7 +295,7 @@ fn explained(stored: &StoredResponse, is_selected: bool, flags: Vec<Flag>, now: 
     }
 }
 
-/// Whether a field is about what a client can read, and so no secret.
+/// Whether a field is for content negotiation. Such a value is not secret.
 fn is_negotiation(name: &HeaderName) -> bool {
     [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
 }

@@ -1,4 +1,4 @@
-//! What a dry run says, as data and as lines.
+//! The result of a dry run, as data and as lines of text.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use http::{HeaderName, StatusCode};
 use crate::message::stats::{Forward, Outcome};
 use crate::policy::{Flag, LifetimeSource, Mode, Rule};
 
-/// What would happen to a request at this moment, and why: what [`HttpCache::explain`](super::HttpCache::explain)
-/// finds.
+/// How the cache would answer a request at this moment, and why: the result of
+/// [`HttpCache::explain`](super::HttpCache::explain).
 ///
-/// `Display` prints it as lines of text.
+/// `Display` prints lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The canonical URL under which responses are stored, query included.
+    /// The canonical URL under which responses are stored, including the query.
     pub url: String,
-    /// Whether the request's credential has a partition of its own, in which alone it finds something.
+    /// Whether the request's credential has a partition. The request then finds only responses of that partition.
     pub is_partitioned: bool,
-    /// Whose cache it is.
+    /// Whether the cache is private or shared.
     pub mode: Mode,
-    /// All that is stored for the URL, in that partition; the newest first.
+    /// The responses that are stored for the URL in that partition, newest first.
     pub stored: Vec<ExplainedResponse>,
-    /// The last response that was fetched for the URL, in that partition, if it was not stored. It is remembered for the
-    /// last 1,024 such URLs.
+    /// The last response that was fetched for the URL in that partition, if it was not stored. The last 1,024 such
+    /// URLs are remembered.
     pub not_stored: Option<NotStoredFetch>,
-    /// What would happen.
+    /// How the request would be answered.
     pub verdict: Verdict,
-    /// The rule that decides it.
+    /// The rule that determines the verdict.
     pub rule: Rule,
-    /// One sentence: until when it holds, or what would change it.
+    /// One sentence: how long the verdict holds, or what would change it.
     pub outlook: String,
 }
 
@@ -40,33 +40,33 @@ pub struct Explanation {
 pub struct NotStoredFetch {
     /// The status.
     pub status: StatusCode,
-    /// How long ago it came.
+    /// The time since the response arrived.
     pub ago: Duration,
     /// The reason, as in the `detail` of `Cache-Status`, such as `no-store`.
     pub reason: &'static str,
-    /// The section that says so, such as `RFC 9111 section 5.2.2.5`; for a limit of this cache, which one it is.
+    /// The section that gives the reason, such as `RFC 9111 section 5.2.2.5`, or the name of a limit of this cache.
     pub clause: &'static str,
 }
 
-/// What would happen to a request.
+/// How a request would be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It would be answered from the store.
+    /// The store would answer.
     Serve {
-        /// Fresh, or stale as somebody allows.
+        /// Whether the response is fresh, or stale and still allowed.
         outcome: Outcome,
-        /// The status of the answer: that of the stored response, or what the request's own condition or
-        /// range makes of it.
+        /// The status of the answer: the stored status, or the status that follows from the request's own condition
+        /// or range.
         status: StatusCode,
     },
-    /// The origin would be asked.
+    /// The request would be sent to the origin, for this reason.
     Forward(Forward),
-    /// The origin would have to be asked, and the request forbids it by `only-if-cached`: 504.
+    /// The request would have to be sent to the origin, but `only-if-cached` prohibits that: 504.
     Refuse(Forward),
 }
 
-/// A stored response, as far as its reuse depends on it.
+/// A stored response, with the values that determine its reuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExplainedResponse {
@@ -74,32 +74,32 @@ pub struct ExplainedResponse {
     pub status: StatusCode,
     /// The length of the stored body in bytes.
     pub length: u64,
-    /// Which part of the whole that is, where it is a part.
+    /// The stored range, if the response is partial.
     pub content_range: Option<String>,
-    /// The request fields that select it, each with the normalised value that it had if it is one of
-    /// `Accept`, `Accept-Charset`, `Accept-Encoding` and `Accept-Language`. No other value is shown.
+    /// The request fields that select the response. The normalised value is given for `Accept`, `Accept-Charset`,
+    /// `Accept-Encoding` and `Accept-Language`, and omitted for all other fields.
     pub selected_by: Vec<(HeaderName, Option<String>)>,
-    /// Whether this request selects it.
+    /// Whether this request selects the response.
     pub is_selected: bool,
-    /// The `ETag`.
+    /// The value of `ETag`.
     pub entity_tag: Option<String>,
-    /// The `Last-Modified`.
+    /// The value of `Last-Modified`.
     pub last_modified: Option<String>,
-    /// How old it is now.
+    /// The current age.
     pub age: Duration,
-    /// For how long since its generation it is fresh.
+    /// The freshness lifetime, from the generation of the response.
     pub lifetime: Duration,
-    /// Who says so.
+    /// The source of the lifetime.
     pub lifetime_source: LifetimeSource,
-    /// For how long it stays fresh; zero when it is stale.
+    /// How long the response remains fresh; zero if it is stale.
     pub remaining: Duration,
-    /// For how long it has been stale; zero while it is fresh.
+    /// How long the response has been stale; zero while it is fresh.
     pub staleness: Duration,
-    /// For how long past its lifetime it may be served while it is refreshed; zero where it does not say.
+    /// How long beyond its lifetime the response may be served during its refresh; zero if it has no such directive.
     pub stale_while_revalidate: Duration,
-    /// For how long past its lifetime it may be served when the origin fails, where it says so itself.
+    /// How long beyond its lifetime the response may be served if the origin fails, if it has such a directive.
     pub stale_if_error: Option<Duration>,
-    /// What else its `Cache-Control` says that counts here.
+    /// The other directives of the response that matter here.
     pub flags: Vec<Flag>,
 }
 
@@ -192,7 +192,7 @@ impl fmt::Display for ExplainedResponse {
     }
 }
 
-/// Text of strangers for a terminal: one line, without control characters.
+/// Prints foreign text on one line of a terminal, with `?` for each control character.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {

@@ -1,4 +1,4 @@
-//! Fetches that failed a moment ago, so that a burst of requests does not repeat them one by one.
+//! Fetches that failed within the last second, so that a burst of requests does not repeat them.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +9,13 @@ use crate::base::error::{Error, ErrorKind};
 use crate::message::url::CanonicalUrl;
 use crate::store::Key;
 
-/// For how long a failure is remembered.
+/// How long a failure is remembered.
 const LIFETIME: Duration = Duration::from_secs(1);
 
 /// How many failures are remembered.
 const CAPACITY: usize = 1024;
 
-/// The failures of the last second: of a key, or of an origin that cannot be connected to.
+/// The failures of the last second, by key, or by origin if no connection was possible.
 pub(super) struct Failures {
     recent: Mutex<LruCache<Box<str>, (SystemTime, Error)>>,
 }
@@ -27,11 +27,11 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// Remembers what became of a fetch.
+    /// Remembers a failed fetch, if its error is likely to repeat.
     pub(super) fn remember(&self, key: &Key, target: &CanonicalUrl, error: &Error, now: SystemTime) {
         let under = match error.kind() {
             ErrorKind::Unresolved | ErrorKind::Tls => of_origin(target).into(),
-            // There was no connection: no other request would have one.
+            // No connection was possible, so other requests to this origin would fail too.
             ErrorKind::Unreachable if error.is_unsent() => of_origin(target).into(),
             ErrorKind::Unreachable
             | ErrorKind::BadResponse
@@ -47,10 +47,10 @@ impl Failures {
         drop((replaced, oldest));
     }
 
-    /// The failure that a fetch would repeat.
+    /// Returns the failure that a fetch would repeat.
     pub(super) fn recent(&self, key: &Key, target: &CanonicalUrl, now: SystemTime) -> Option<Error> {
         let recent = self.recent.lock();
-        // Most often nothing has failed.
+        // Most often the list is empty: skip computing the origin.
         if recent.is_empty() {
             return None;
         }
@@ -60,7 +60,7 @@ impl Failures {
         Some(error.shared())
     }
 
-    /// A fetch of this key, and so of this origin, succeeded.
+    /// Forgets the failures of this key and its origin after a successful fetch.
     pub(super) fn forget(&self, key: &Key, target: &CanonicalUrl) {
         let mut recent = self.recent.lock();
         if recent.is_empty() {
@@ -72,52 +72,10 @@ impl Failures {
     }
 }
 
-/// No key begins with a space.
+/// Returns the key of an origin's failures. No other key begins with a space.
 fn of_origin(target: &CanonicalUrl) -> String {
     format!(" {}", target.origin())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use super::*;
-
-    fn at(milliseconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(milliseconds)
-    }
-
-    fn target(url: &str) -> CanonicalUrl {
-        CanonicalUrl::parse(url).unwrap()
-    }
-
-    #[test]
-    fn a_failed_connection_is_its_origins_and_a_failed_response_its_keys() {
-        let (a, b) = (target("http://h/a"), target("http://h/b"));
-        let key = |target: &CanonicalUrl| Key::new(target.as_str());
-        let failed = |kind| Error::new(kind, "failed");
-        for (error, is_origins) in [
-            (failed(ErrorKind::Unreachable).unsent(), true),
-            (failed(ErrorKind::Unreachable), false),
-            (failed(ErrorKind::BadResponse), false),
-        ] {
-            let (failures, kind) = (Failures::default(), error.kind());
-            failures.remember(&key(&a), &a, &error, at(0));
-            assert_eq!(failures.recent(&key(&a), &a, at(999)).unwrap().kind(), kind);
-            assert_eq!(failures.recent(&key(&b), &b, at(999)).is_some(), is_origins);
-            assert!(failures.recent(&key(&a), &a, at(1000)).is_none());
-            failures.forget(&key(&a), &a);
-            assert!(failures.recent(&key(&a), &a, at(1)).is_none());
-        }
-    }
-
-    #[test]
-    fn what_the_request_brought_about_is_not_remembered() {
-        let failures = Failures::default();
-        let a = target("http://h/a");
-        for kind in [ErrorKind::BadRequest, ErrorKind::Forbidden, ErrorKind::OriginBusy, ErrorKind::Loop] {
-            failures.remember(&Key::new(a.as_str()), &a, &Error::new(kind, "failed"), at(0));
-        }
-        assert!(failures.recent(&Key::new(a.as_str()), &a, at(0)).is_none());
-    }
-}
+mod tests;

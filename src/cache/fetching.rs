@@ -1,20 +1,19 @@
-//! Asking the origin, and what its answer comes to.
+//! Sends a request to the origin and turns the response into an answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{Method, Request, Response, StatusCode};
 use log::{debug, warn};
 
-use super::answer::as_asked;
+use super::answer::apply_client_conditions;
 use super::engine::Inner;
+use super::flight::{FlightLeader, FlightResult};
 use super::forwarding::{Outgoing, Received, outgoing};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::parts;
-use super::step::{FlightResult, Lead};
+use super::partial;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
@@ -26,37 +25,39 @@ use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
-/// How a fetch is made.
+/// How a fetch runs.
 pub(super) struct Exchange {
-    /// Its place among fetches and invalidations.
+    /// The number of the fetch in the sequence of fetches and invalidations.
     pub(super) fetch: Fetch,
-    /// On whose thread it runs: a deadline is that of a caller alone, and not of a fetch that others share.
+    /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because
+    /// other requests may share any other fetch.
     pub(super) turn: Turn,
     pub(super) cancellation: Cancellation,
 }
 
 impl Inner {
-    /// Sends the request on, and makes of the answer what can be made of it.
+    /// Sends a request to the origin and answers with its response, a confirmed response, or a stale one.
     pub(super) fn forward(
         self: &Arc<Self>,
         incoming: &Incoming,
         plan: &Plan,
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
         exchange: Exchange,
     ) -> Result<Response<Body>> {
-        // What was found before an invalidation is not confirmed after it, which would store it anew.
+        // A 304 must not confirm a response that was invalidated since the lookup, which would store it again.
         let is_valid = |stored: &Arc<StoredResponse>| self.store.is_valid(&incoming.key, stored);
         let without_store = Plan::without_store(plan.why);
         let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
-        let anew = plan.unconditional();
+        let whole_plan = plan.unconditional();
         let deadline = incoming.deadline.filter(|_| exchange.turn == Turn::Caller);
-        let Outgoing { mut request, asks_for_us } = outgoing(incoming, plan, self.by(), deadline);
+        let Outgoing { mut request, has_our_validators } =
+            outgoing(incoming, plan, self.upstream(), deadline);
         request.extensions_mut().insert(exchange.cancellation.clone());
-        let received = match self.ask(request, &incoming.target, plan.why) {
+        let received = match self.send_to_origin(request, &incoming.target, plan.why) {
             Ok(received) => received,
             Err(error) => {
                 if let Some(leader) = leader {
-                    self.land_failure(
+                    self.finish_failed(
                         incoming,
                         leader,
                         &error,
@@ -66,32 +67,32 @@ impl Inner {
                 return self.serve_on_error(incoming, plan, error);
             }
         };
-        if received.status == StatusCode::NOT_MODIFIED && asks_for_us {
+        if received.status == StatusCode::NOT_MODIFIED && has_our_validators {
             let validators = plan.candidates.iter().map(|stored| Validators {
                 entity_tag: stored.field(&ETAG),
                 last_modified: stored.field(&LAST_MODIFIED),
             });
-            let ours: Vec<_> = validators.collect();
-            return match confirmed(&ours, plan.selected.is_some(), &received.headers) {
+            let candidates: Vec<_> = validators.collect();
+            return match confirmed(&candidates, plan.selected.is_some(), &received.headers) {
                 Some(at) => Ok(self.confirm(incoming, plan, at, &received, &exchange.fetch, leader)),
-                // It confirms something that we do not have: ask again, for the whole.
+                // The 304 confirms a response that is not stored: fetch the whole.
                 None => {
                     drop(received);
-                    self.forward(incoming, &anew, leader, exchange)
+                    self.forward(incoming, &whole_plan, leader, exchange)
                 }
             };
         }
         let received = match &plan.beginning {
-            // Not what it was the beginning of: nothing but the whole will do. The other goes first: its place at the
-            // origin may be the only one.
+            // The response does not continue the stored beginning: fetch the whole. Drop this response first, because
+            // it may occupy the only connection to the origin.
             Some(_) if !matches!(received.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) => {
                 drop(received);
-                return self.forward(incoming, &anew, leader, exchange);
+                return self.forward(incoming, &whole_plan, leader, exchange);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
-                match parts::whole(received, beginning) {
+                match partial::whole(received, beginning) {
                     Some(whole) => self.checked_whole(whole, incoming)?,
-                    None => return self.forward(incoming, &anew, leader, exchange),
+                    None => return self.forward(incoming, &whole_plan, leader, exchange),
                 }
             }
             _ => received,
@@ -100,27 +101,31 @@ impl Inner {
             && let Some(stale) = self.stale_on_error(incoming, plan)
         {
             if let Some(leader) = leader {
-                leader.land(FlightResult::ServerError(received.status));
+                leader.finish(FlightResult::ServerError(received.status));
             }
             let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(received.status);
             return Ok(self.serve_with(&stale, incoming, status));
         }
         if incoming.is_head() {
-            self.learn_from_head(incoming, plan, &received, &exchange.fetch);
+            self.update_from_head(incoming, plan, &received, &exchange.fetch);
         }
         let status = CacheStatus::new(Outcome::Miss(plan.why)).forward_status(received.status);
         let fetch = (exchange.fetch, exchange.cancellation);
         let is_worth_filling = plan.selected.is_none() && self.is_worth_filling(incoming, &received);
         let response = self.keep(incoming, plan.selected.as_ref(), received, status, fetch, leader);
         if is_worth_filling {
-            self.refreshes.offer(incoming, self);
+            self.offer_refresh(incoming);
         }
-        // The client's own condition was not sent.
-        Ok(if asks_for_us { as_asked(response, incoming, self.clock.now()) } else { response })
+        // The client's own condition was not sent to the origin, so it is applied here.
+        Ok(if has_our_validators {
+            apply_client_conditions(response, incoming, self.clock.now())
+        } else {
+            response
+        })
     }
 
-    /// Whether the whole is to be fetched in the background because this response to a part or a condition tells that it
-    /// could be stored.
+    /// Whether the whole response should be fetched in the background, because this response to a range or a
+    /// conditional request shows that the whole could be stored.
     fn is_worth_filling(&self, incoming: &Incoming, received: &Received) -> bool {
         let Rules { fill_on_conditional, fill_on_range, .. } = self.rules;
         let is_asked_for = match received.status {
@@ -137,38 +142,39 @@ impl Inner {
             && is_small_enough()
             && !self.is_part_to_complete(incoming, received)
             && self.may_store(incoming, StatusCode::OK, &received.headers).is_ok()
-            && !self.uncacheable.holds(&self.sharing_key(incoming), self.clock.now())
+            && !self.uncacheable.contains(&self.sharing_key(incoming), self.clock.now())
     }
 
-    /// Tells those who wait for the same thing how a fetch failed.
-    fn land_failure(&self, incoming: &Incoming, leader: Lead, error: &Error, is_out_of_time: bool) {
+    /// Gives the followers the result of a failed fetch.
+    fn finish_failed(&self, incoming: &Incoming, leader: FlightLeader, error: &Error, is_out_of_time: bool) {
         if self.near.is_some() {
-            // A near cache is not the one to tell others of an error: they hear of it from the owner, as it is.
-            leader.land(FlightResult::Alone);
+            // A near cache does not share errors: each follower gets the owner's own error.
+            leader.finish(FlightResult::NotShared);
         } else if is_out_of_time || leader.cancellation().is_cancelled() || !is_shared(error.kind()) {
-            // One of those who wait leads then.
-            leader.leave_with(FlightResult::GivenUp);
+            // One of the followers leads the next fetch.
+            leader.finish_and_release(FlightResult::GivenUp);
         } else {
             self.failures.remember(&incoming.key, &incoming.target, error, self.clock.now());
-            leader.leave_with(FlightResult::Failed(Arc::new(error.shared())));
+            leader.finish_and_release(FlightResult::Failed(Arc::new(error.shared())));
         }
     }
 
-    /// Sends a request to the origin.
-    pub(super) fn ask(
+    /// Sends a request to the origin and checks its response.
+    pub(super) fn send_to_origin(
         &self,
         request: Request<Body>,
         target: &CanonicalUrl,
         why: Forward,
     ) -> Result<Received> {
-        if self.is_offline.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Unreachable, "this cache is offline").with_url(target));
+        if self.is_offline() {
+            let text = "this cache is offline and cannot send a request to the origin";
+            return Err(Error::new(ErrorKind::Unreachable, text).with_url(target));
         }
-        let (asked, method) = (self.clock.moment(), request.method().clone());
+        let (request_time, method) = (self.clock.moment(), request.method().clone());
         let has_condition =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
         let answer = self.origin.round_trip(request);
-        // What was refused on the way was not sent.
+        // A request that the origin limits refused was never sent.
         if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
             self.stats.count_origin_request();
         }
@@ -176,31 +182,31 @@ impl Inner {
             debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
-        // RFC 9110 section 15.4.5: it is about a response that nobody here has.
+        // RFC 9110 section 15.4.5: a 304 refers to a stored response, and this request named none.
         let is_about_content = matches!(method, Method::GET | Method::HEAD);
         if response.status() == StatusCode::NOT_MODIFIED && is_about_content && !has_condition {
-            let text = "it answers 304 to a request without a condition";
+            let text = "the origin sent 304 in response to a request without a condition";
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
-        let times = Times { request: asked, response: self.clock.moment() };
-        self.checked(Received::new(response, times, self.via.as_ref(), self.by()), &method, target)
+        let times = Times { request: request_time, response: self.clock.moment() };
+        self.checked(Received::new(response, times, self.via.as_ref(), self.upstream()), &method, target)
     }
 
-    /// With a body that fails where it is not what the origin says that it is (RFC 9530).
+    /// Adds a check that fails the body if it does not match the digests that the origin announced (RFC 9530).
     fn checked(&self, received: Received, method: &Method, target: &CanonicalUrl) -> Result<Received> {
         let expected = announced(method, received.status, &received.headers);
-        self.expecting(expected, received, target, || ())
+        self.with_expected_digests(expected, received, target, || ())
     }
 
-    /// The same of a whole whose beginning was stored. Where it proves to be the beginning of something else it is
-    /// given up: or the next one who asks would meet it again.
+    /// Like [`checked`](Self::checked), for a whole whose beginning was stored. A mismatch removes the stored
+    /// beginning, because it would spoil the next response too.
     fn checked_whole(&self, whole: Received, incoming: &Incoming) -> Result<Received> {
         let expected = announced(&Method::GET, whole.status, &whole.headers);
         let (store, key) = (self.store.clone(), incoming.key.clone());
-        self.expecting(expected, whole, &incoming.target, move || store.remove(&key))
+        self.with_expected_digests(expected, whole, &incoming.target, move || store.remove(&key))
     }
 
-    fn expecting(
+    fn with_expected_digests(
         &self,
         expected: Vec<Expected>,
         received: Received,
@@ -211,26 +217,27 @@ impl Inner {
             return Ok(received);
         }
         let (stats, shown) = (Arc::clone(&self.stats), redacted(target.as_str()));
-        let told = move || {
+        let report_mismatch = move || {
             stats.count_digest_mismatch();
             warn!(
-                "{} {shown} the body has another digest than its origin announced",
+                "{} {shown} the body does not match the digest that the origin announced",
                 ErrorKind::DigestMismatch
             );
             on_mismatch();
         };
-        let body = checked(received.body, expected, told).map_err(|error| error.with_url(target))?;
+        let body =
+            checked(received.body, expected, report_mismatch).map_err(|error| error.with_url(target))?;
         Ok(Received { body, ..received })
     }
 
-    /// Answers with what is stale because the origin failed, or passes the failure on.
+    /// Answers with a stale response because the origin failed, or returns the error.
     pub(super) fn serve_on_error(
         &self,
         incoming: &Incoming,
         plan: &Plan,
         error: Error,
     ) -> Result<Response<Body>> {
-        let stale = self.stale_on_error(incoming, plan).filter(|_| is_the_origins(error.kind()));
+        let stale = self.stale_on_error(incoming, plan).filter(|_| is_origin_failure(error.kind()));
         match stale {
             Some(stale) => {
                 let status = CacheStatus::new(Outcome::StaleOnError(plan.why));
@@ -247,13 +254,13 @@ impl Inner {
         let stored = plan.selected.as_ref()?;
         let (validity, now) = (stored.validity(), self.clock.moment());
         let may_serve = may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);
-        // What was found before an invalidation is not served after it.
+        // A response that was invalidated since the lookup must not be served.
         (may_serve && self.store.is_valid(&incoming.key, stored)).then(|| Arc::clone(stored))
     }
 }
 
-/// Whether it is the origin that failed, and not the request.
-fn is_the_origins(kind: ErrorKind) -> bool {
+/// Whether the origin failed, and not the request.
+fn is_origin_failure(kind: ErrorKind) -> bool {
     !matches!(
         kind,
         ErrorKind::BadUrl
@@ -265,8 +272,7 @@ fn is_the_origins(kind: ErrorKind) -> bool {
     )
 }
 
-/// Whether a failure is shared with those who waited for the same thing: all but what the fields of one request may have
-/// brought about.
+/// Whether followers get this error too. They do unless the fields of one request may have caused it.
 fn is_shared(kind: ErrorKind) -> bool {
-    is_the_origins(kind) || kind == ErrorKind::Forbidden
+    is_origin_failure(kind) || kind == ErrorKind::Forbidden
 }

@@ -1,40 +1,45 @@
-//! What is sent to the origin, and what came back.
+//! Requests to the origin and responses from it.
 
-use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::header::{CONTENT_LENGTH, DATE, ETAG, IF_RANGE, RANGE, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::parts;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::digest::CONTENT_DIGEST;
 use crate::message::header::token::is_token_byte;
 use crate::message::header::{date, hop_by_hop};
 use crate::message::stats::{CACHE_STATUS, X_FROM_CACHE};
-use crate::policy::{Rules, Times, response_directives, validators};
+use crate::policy::{Part, Rules, Times, response_directives, validators};
 use crate::pool::protocol::{self, FetchedDirectly};
+use crate::store::StoredResponse;
 
-/// A request to the origin, and whether a 304 to it confirms what is stored.
+/// A request to the origin, and whether a 304 to it confirms a stored response.
 pub(crate) struct Outgoing {
     pub(crate) request: Request<Body>,
-    pub(crate) asks_for_us: bool,
+    pub(crate) has_our_validators: bool,
 }
 
-/// The request that the plan comes to: ours to send, with our validators where there are any.
-pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Option<Deadline>) -> Outgoing {
+/// Builds the request for a plan, with validators of the stored responses if there are any.
+pub(crate) fn outgoing(
+    incoming: &Incoming,
+    plan: &Plan,
+    upstream: Upstream,
+    deadline: Option<Deadline>,
+) -> Outgoing {
     let mut headers = incoming.headers.clone();
     if let Some(via) = &incoming.via {
         headers.append(VIA, via.clone());
     }
-    // A HEAD asks on the client's behalf alone: its answer freshens what is stored by its fields.
-    let asks_for_us = !incoming.is_head() && {
+    // A HEAD has only the client's own condition. Its response freshens a stored response through its fields.
+    let has_our_validators = !incoming.is_head() && {
         let (entity_tags, last_modified) = (plan.entity_tags(), plan.last_modified());
         (!entity_tags.is_empty() || last_modified.is_some())
             && validators(&mut headers, &entity_tags, last_modified)
     };
     if let Some(beginning) = &plan.beginning {
-        parts::ask_for_the_rest(&mut headers, beginning);
+        ask_for_the_rest(&mut headers, beginning);
     }
     let mut request = Request::new(Body::empty());
     *request.method_mut() = incoming.method.clone();
@@ -44,23 +49,33 @@ pub(crate) fn outgoing(incoming: &Incoming, plan: &Plan, by: By, deadline: Optio
         request.extensions_mut().insert(on_interim.clone());
     }
     if let Some(deadline) = deadline {
-        // Others may read along, for whom it is none.
-        let deadline = if by == By::Owner { deadline.softly_for_head() } else { deadline.for_head() };
+        // Other requests may share the body, so the deadline applies to the head only.
+        let deadline =
+            if upstream == Upstream::Owner { deadline.softly_for_head() } else { deadline.for_head() };
         request.extensions_mut().insert(deadline);
     }
-    Outgoing { request, asks_for_us }
+    Outgoing { request, has_our_validators }
 }
 
-/// Who answers what is not answered from the store.
+/// Adds the fields that request the missing rest of a stored beginning, on condition that the bytes are unchanged.
+fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
+    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
+    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
+    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
+    request.insert(RANGE, range.expect("digits are visible ASCII"));
+    request.insert(IF_RANGE, tag);
+}
+
+/// The kind of server that answers a forwarded request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// The origin, or whoever stands for it: what it says of caches is true of others.
+pub(crate) enum Upstream {
+    /// The origin, or a stand-in for it: its `Cache-Status` describes caches behind this one.
     Origin,
-    /// A cache of the same pool: what it says is true of the answer, also when that is used again.
+    /// The owner of the URL in the pool: its `Cache-Status` belongs to the response, also when that is reused.
     Owner,
 }
 
-/// A response as it came, its fields made end-to-end.
+/// A response of the origin, with end-to-end fields only.
 pub(crate) struct Received {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -69,20 +84,25 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn new(response: Response<Body>, times: Times, via: Option<&HeaderValue>, by: By) -> Self {
+    pub(crate) fn new(
+        response: Response<Body>,
+        times: Times,
+        via: Option<&HeaderValue>,
+        upstream: Upstream,
+    ) -> Self {
         let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         hop_by_hop::remove(&mut headers);
-        // Whatever says so, it was not this cache; nor can an origin fail in a peer's name.
-        if by == By::Origin {
+        // An origin cannot set the field of this cache, nor report an error as a peer.
+        if upstream == Upstream::Origin {
             headers.remove(&X_FROM_CACHE);
         } else if parts.extensions.get::<FetchedDirectly>().is_some() {
-            // It is no owner that says so.
+            // The client fetched directly from the origin, so no owner wrote this field.
             headers.remove(&CACHE_STATUS);
         }
         protocol::remove_marks(&mut headers);
-        // RFC 9110 section 6.6.1: a recipient with a clock records when a response without Date came.
-        // It may do so with one whose Date is none.
+        // RFC 9110 section 6.6.1: a recipient with a clock records when a response without a Date arrived. It may do
+        // so too if the Date is invalid.
         if date::of(&headers, &DATE).is_none() {
             headers.insert(DATE, date::value(times.response.wall()));
         }
@@ -91,7 +111,7 @@ impl Received {
         }
         let (status, mut body) = (parts.status, body);
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-            // RFC 9110 sections 15.3.5 and 15.3.6: whatever comes with it is not passed on.
+            // RFC 9110 sections 15.3.5 and 15.3.6: content of these responses is not passed on.
             headers.remove(CONTENT_LENGTH);
             headers.remove(&CONTENT_DIGEST);
             body = Body::empty();
@@ -99,12 +119,12 @@ impl Received {
         Self { status, headers, body, times }
     }
 
-    /// The fields to store, without those that are true of this transfer alone, and without those that a qualified
-    /// directive keeps out (RFC 9111 section 3.1). `Age` goes when it has been counted.
-    pub(crate) fn fields_to_store(&self, rules: &Rules, by: By) -> HeaderMap {
+    /// Returns the fields to store. Fields of this transfer only are left out, as are fields that a qualified
+    /// directive excludes (RFC 9111 section 3.1). `Age` is removed later, after it has been counted.
+    pub(crate) fn fields_to_store(&self, rules: &Rules, upstream: Upstream) -> HeaderMap {
         let mut headers = self.headers.clone();
         remove_unstored(&mut headers, rules);
-        if by == By::Origin {
+        if upstream == Upstream::Origin {
             headers.remove(&CACHE_STATUS);
         }
         headers.remove(CONTENT_LENGTH);
@@ -112,14 +132,14 @@ impl Received {
     }
 }
 
-/// Removes the fields that the response itself says are not to be stored.
+/// Removes the fields that the directives of the response exclude from storing.
 pub(crate) fn remove_unstored(headers: &mut HeaderMap, rules: &Rules) {
     for name in response_directives(headers, rules).unstored_fields(rules) {
         headers.remove(name);
     }
 }
 
-/// Our `Via` of a message that was received over this version (RFC 9110 section 7.6.3).
+/// Returns the `Via` member for a message that was received with this HTTP version (RFC 9110 section 7.6.3).
 pub(crate) fn received_over(version: Version, via: Option<&HeaderValue>) -> Option<HeaderValue> {
     let via = via?;
     if version != Version::HTTP_10 {
@@ -132,9 +152,9 @@ pub(crate) fn received_over(version: Version, via: Option<&HeaderValue>) -> Opti
     Some(HeaderValue::from_bytes(&bytes).unwrap_or_else(|_| via.clone()))
 }
 
-/// The field value of a cache of this pseudonym.
+/// Returns the `Via` member of a cache with this pseudonym; `None` if the pseudonym is not a token.
 pub(crate) fn via(pseudonym: &str) -> Option<HeaderValue> {
-    // A pseudonym is a token; the colon is for the port of a host that stands in its place.
+    // A pseudonym is a token. The colon allows a host and port in its place.
     let is_received_by =
         !pseudonym.is_empty() && pseudonym.bytes().all(|byte| is_token_byte(byte) || byte == b':');
     is_received_by.then(|| HeaderValue::try_from(format!("1.1 {pseudonym}")).ok()).flatten()

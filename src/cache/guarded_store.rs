@@ -1,4 +1,4 @@
-//! The store, whose trouble is never the client's.
+//! Wraps the store, so that a failing store never fails a request.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::soft_purges::SoftPurges;
-use super::tombstones::{Fetch, Place, Sequence, Tombstones};
+use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
 use crate::policy::{Rules, Validity};
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
-/// A store whose errors are counted and logged once a minute, and read as "nothing there" and "not stored". What was
-/// invalidated since it was stored counts as not stored.
+/// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
+/// Responses that were invalidated after they were stored count as not stored.
 #[derive(Clone)]
 pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
@@ -41,7 +41,7 @@ struct Below {
 }
 
 impl GuardedStore {
-    /// With a limit to the bodies that are stored, beside that of the store.
+    /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
         let (tombstones, soft_purges, reported) = Default::default();
         Self { store, stats, tombstones, soft_purges, max_body, tier: None, reported }
@@ -119,7 +119,7 @@ impl GuardedStore {
         is_stored == Some(true)
     }
 
-    /// What was invalidated.
+    /// Returns the tombstones of all invalidations.
     pub(crate) fn tombstones(&self) -> &Arc<Tombstones> {
         &self.tombstones
     }
@@ -136,12 +136,12 @@ impl GuardedStore {
         Ok(self.all(key, in_memory, now))
     }
 
-    /// As [`variants`](Self::variants), found by the text of a key; `None` where somebody would have to wait.
+    /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
     pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
         self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
     }
 
-    /// What is read and judged while no tombstone is retired.
+    /// Repeats a read until no tombstone was retired between the read and its judgement.
     fn judged<T>(&self, read: impl Fn() -> T) -> T {
         loop {
             let before = self.tombstones.retirements();
@@ -152,28 +152,28 @@ impl GuardedStore {
         }
     }
 
-    /// Whether what was found under a key still counts as stored.
+    /// Whether a response that was found under a key is still valid.
     pub(crate) fn is_valid(&self, key: &Key, stored: &StoredResponse) -> bool {
-        !self.tombstones.cover(key.as_str(), stored)
+        !self.tombstones.covers(key.as_str(), stored)
     }
 
     fn valid(&self, key: &str, variants: Variants) -> Variants {
-        let variants = if variants.iter().any(|stored| self.tombstones.cover(key, stored)) {
-            variants.iter().filter(|stored| !self.tombstones.cover(key, stored)).cloned().collect()
+        let variants = if variants.iter().any(|stored| self.tombstones.covers(key, stored)) {
+            variants.iter().filter(|stored| !self.tombstones.covers(key, stored)).cloned().collect()
         } else {
             variants
         };
-        self.soft_purges.marked(key, variants, &self.tombstones)
+        self.soft_purges.mark_all(key, variants, &self.tombstones)
     }
 
-    /// Whether a request that comes now may share a fetch of this place and number.
-    pub(crate) fn is_joinable<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        let place = place.into();
-        !self.tombstones.cover_key(place, sequence) && !self.soft_purges.cover_key(place, sequence)
+    /// Whether later requests may share the fetch with this key, URL and number.
+    pub(crate) fn is_joinable<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let resource = resource.into();
+        !self.tombstones.covers_key(resource, sequence) && !self.soft_purges.covers_key(resource, sequence)
     }
 
-    /// Stores what a fetch brought, unless something newer is known by now; says whether it is stored. The response has
-    /// the sequence of the fetch.
+    /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The
+    /// response must have the sequence number of the fetch.
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         let is_stored = self.insert_by(fetch, response, |response| {
             let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
@@ -203,7 +203,7 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return None;
         }
-        let stale = || self.soft_purges.stale(fetch.key().as_str(), response, &self.tombstones);
+        let stale = || self.soft_purges.mark(fetch.key().as_str(), response, &self.tombstones);
         let marked = stale();
         if !write(marked.as_ref().unwrap_or(response)) {
             return None;
@@ -213,7 +213,7 @@ impl GuardedStore {
         {
             write(&marked);
         }
-        // It may have been invalidated while it was being written, behind the back of whoever removes what is stored.
+        // An invalidation during the write may have removed nothing, because the response was not yet stored.
         Some(self.may_insert(fetch, response))
     }
 
@@ -226,21 +226,21 @@ impl GuardedStore {
         self.try_remove(key);
     }
 
-    /// The same; says whether the store could.
+    /// Removes the responses under a key; returns whether the store succeeded.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
         let below = self.tier.as_ref().map(|below| below.tier.remove(key));
         let below = self.answer("remove", below.transpose().map(|_| true));
         self.answer("remove", self.store.remove(key).map(|_| true)) && below
     }
 
-    /// Makes void what the purge is about, and removes it. What the store cannot list, or fails to remove, counts as not
-    /// stored from then on.
+    /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
+    /// remove, count as not stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         if purge.is_soft() {
             let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
             let purged = self.purge_all(&purge);
             if purged.is_some() {
-                self.soft_purges.sweep(sequence, &self.tombstones);
+                self.soft_purges.note_swept(sequence, &self.tombstones);
             }
             return purged.unwrap_or_else(Purged::uncounted);
         }
@@ -254,11 +254,11 @@ impl GuardedStore {
         purged
     }
 
-    /// Removes what a tombstone covers, which is retired where the store can list what it holds.
+    /// Removes the responses that a tombstone covers. The tombstone is retired if the store can list its responses.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
         let purged = self.purge_all(&purge.clone().before(tombstone));
         if purged.is_some() {
-            self.tombstones.sweep(tombstone);
+            self.tombstones.note_swept(tombstone);
         }
         purged.unwrap_or_else(Purged::uncounted)
     }
@@ -300,7 +300,7 @@ impl GuardedStore {
             drop(last);
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            warn!("the store cannot {what}: {error}{cause}");
+            warn!("the store failed to {what}: {error}{cause}");
             T::default()
         })
     }

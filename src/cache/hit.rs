@@ -1,4 +1,4 @@
-//! The shortest way: a plain request for what is stored, fresh and whole.
+//! The fast path: answers a plain request with a stored response that is fresh and whole.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::pool::protocol::{self, Hop};
 use crate::store::StoredResponse;
 
 impl HttpCache {
-    /// What is stored under this URL, if it answers a plain request as it is, fresh and whole. What it says
-    /// of the moment is added to `lines`, as field lines.
+    /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole.
+    /// Appends the field lines that depend on the time to `lines`.
     ///
-    /// The URL need not be in its canonical form: one that is not is not found. A client that sends no hop field sees the
-    /// response at another host, and is not given one whose fields are for its own host.
+    /// A URL that is not in canonical form is not found. If the client sent no `Forwardcache` field, it sees the
+    /// response under another host, so responses with host-bound fields are not returned.
     pub(crate) fn hit(
         &self,
         url: &str,
@@ -28,7 +28,7 @@ impl HttpCache {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
-        // A key is another text where it is chosen, and behind a space there is somebody's partition.
+        // A chosen key differs from the URL, and the text after a space would be another user's partition.
         if inner.keys.are_chosen() || url.contains(' ') || inner.keys.are_selecting(request) {
             return None;
         }
@@ -37,7 +37,7 @@ impl HttpCache {
         for stored in variants.iter() {
             if stored.variant().matches_plainly(request)? {
                 selected = selected.or(Some(stored));
-                // As whoever reads all of a request chooses.
+                // The same choice as `lookup::selected` makes.
                 if stored.variant().is_by_any() {
                     selected = Some(stored);
                     break;
@@ -67,7 +67,7 @@ impl HttpCache {
     }
 }
 
-/// Whether it is the whole of a response that has a body.
+/// Whether this is a whole response with a body.
 fn is_whole(stored: &StoredResponse) -> bool {
     !matches!(stored.status().as_u16(), 204 | 205 | 206 | 304)
 }

@@ -1,4 +1,4 @@
-//! A request, with what the engine asks of it computed once.
+//! A request, with the values that the cache derives from it.
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -18,37 +18,37 @@ pub(crate) struct Incoming {
     pub(crate) method: Method,
     pub(crate) target: CanonicalUrl,
     pub(crate) headers: HeaderMap,
-    /// What `Via` says of the hop over which it came, where it is to say anything.
+    /// The `Via` member for the hop over which the request arrived; `None` in a near cache.
     pub(crate) via: Option<HeaderValue>,
     pub(crate) directives: RequestDirectives,
-    /// What the one who asks over the last hop wants beside it.
+    /// The options that the client sent for this hop.
     pub(crate) hop: Hop,
-    /// Until when it wants an answer.
+    /// When the client stops waiting.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) key: Key,
-    /// The fields that select its answer beside those that `Vary` names.
+    /// The request fields that select the response in addition to those that `Vary` lists.
     pub(crate) selecting: Vec<HeaderName>,
-    /// Whether fields that nobody knows select answers.
+    /// Whether unknown request fields select responses.
     pub(crate) selects_by_unknown: bool,
-    /// Who receives the interim responses of the origin.
+    /// Receives the interim responses of the origin.
     pub(crate) on_interim: Option<OnInterim>,
-    /// Whether no client waits for it.
+    /// Whether this is a refresh, for which no client waits.
     pub(crate) is_refresh: bool,
-    /// In the last part of a lifetime, of this many percent, it asks the origin in any case.
+    /// A refresh of a fresh response contacts the origin if less than this percentage of its lifetime is left.
     pub(crate) early_refresh: u8,
 }
 
-/// A request that goes to the origin past the store, without its body.
+/// A request that is forwarded past the store, without its body.
 #[derive(Debug)]
-pub(crate) struct Passing {
+pub(crate) struct BypassRequest {
     pub(crate) method: Method,
     pub(crate) target: CanonicalUrl,
     pub(crate) headers: HeaderMap,
-    /// What `Via` says of the hop over which it came.
+    /// The `Via` member for the hop over which the request arrived.
     pub(crate) via: Option<HeaderValue>,
-    /// Until when an answer is wanted.
+    /// When the client stops waiting.
     pub(crate) deadline: Option<Deadline>,
-    /// Who receives the interim responses of the origin.
+    /// Receives the interim responses of the origin.
     pub(crate) on_interim: Option<OnInterim>,
 }
 
@@ -81,22 +81,22 @@ impl Incoming {
         }
     }
 
-    /// Wanted until then.
-    pub(crate) fn until(self, deadline: Option<Deadline>) -> Self {
+    /// Sets the deadline.
+    pub(crate) fn with_deadline(self, deadline: Option<Deadline>) -> Self {
         Self { deadline, ..self }
     }
 
-    /// Whose interim responses go there.
-    pub(crate) fn telling(self, on_interim: Option<OnInterim>) -> Self {
+    /// Sets the receiver of interim responses.
+    pub(crate) fn with_interim(self, on_interim: Option<OnInterim>) -> Self {
         Self { on_interim, ..self }
     }
 
-    pub(crate) fn into_passing(self) -> Passing {
+    pub(crate) fn into_bypass_request(self) -> BypassRequest {
         let Self { method, target, headers, via, deadline, on_interim, .. } = self;
-        Passing { method, target, headers, via, deadline, on_interim }
+        BypassRequest { method, target, headers, via, deadline, on_interim }
     }
 
-    /// Whether a response was made for one who sent each of the fields that select its answer.
+    /// Whether the variant includes all fields that select the response to this request.
     pub(crate) fn is_answered_by(&self, variant: &Variant) -> bool {
         self.selecting.iter().all(|name| variant.is_by(name))
     }
@@ -105,14 +105,14 @@ impl Incoming {
         self.method == Method::HEAD
     }
 
-    /// Whether only the origin can answer: its condition is about the origin's state (RFC 9110 sections
-    /// 13.1.1 and 13.1.4).
+    /// Whether only the origin can answer: the condition of the request concerns the origin's state (RFC 9110
+    /// sections 13.1.1 and 13.1.4).
     pub(crate) fn is_for_origin(&self) -> bool {
         self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_UNMODIFIED_SINCE)
     }
 
-    /// Whether it may wait for what another request fetches, and others for what it fetches: a plain GET
-    /// for the whole, by somebody who does not insist on an answer made for them.
+    /// Whether the request may share a fetch with others: a GET for the whole, whose directives accept a response
+    /// that another request caused.
     pub(crate) fn may_collapse(&self) -> bool {
         let whole = ![RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
             .iter()
@@ -123,7 +123,7 @@ impl Incoming {
         self.method == Method::GET && whole && patient
     }
 
-    /// Whether it asks for a range that begins at 0.
+    /// Whether the request is for a range that begins at byte 0.
     pub(crate) fn is_for_beginning(&self) -> bool {
         const FROM_0: &[u8] = b"bytes=0-";
         let range = self.headers.get(RANGE).and_then(|range| range.as_bytes().get(..FROM_0.len()));

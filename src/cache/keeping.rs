@@ -1,19 +1,18 @@
-//! What becomes of a response that came from the origin: stored when it is whole, or why not.
+//! Decides whether a response of the origin is stored, and stores it when its body is whole.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RANGE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::engine::Inner;
+use super::flight::{FlightLeader, FlightResult, Head};
 use super::forwarding::{Received, remove_unstored};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{FlightResult, Head, Lead};
-use super::tombstones::{Fetch, Sequence};
+use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
 use crate::cache::fill::{Commit, Fill, FillReader, Keeping, Whole};
@@ -23,28 +22,28 @@ use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::policy::{
-    HeadSays, LifetimeRule, NotStored, Rules, Times, Variant, apply_rules, freshened, head_says,
-    implied_fields, lifetime_rule, may_store, response_directives, validity, varies_by_anything,
+    HeadSays, LifetimeRule, NotStored, Rules, freshened, head_says, lifetime_rule, may_store,
+    response_directives, varies_by_anything,
 };
 use crate::store::{Key, RemoteBody, StoredResponse};
 
-/// The longest response of an origin that fails which is shared with those who wait for it, in bytes.
+/// The longest error response of an origin that followers share, in bytes.
 const SHARED_FAILURE: u64 = 64 << 10;
 
 /// A body that failed while it was read ahead.
-struct Failed(Option<Error>);
+struct FailedBody(Option<Error>);
 
-impl Read for Failed {
+impl Read for FailedBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         let error = self.0.take();
         Err(error.unwrap_or_else(|| Error::new(ErrorKind::IncompleteBody, "the body is incomplete")).into())
     }
 }
 
-/// A reader that reads nothing, and leaves without waiting for anything.
-struct Kept(Option<Box<FillReader>>);
+/// Holds a place among the readers of a body, without reading. Dropping it never waits.
+struct HeldReader(Option<Box<FillReader>>);
 
-impl Drop for Kept {
+impl Drop for HeldReader {
     fn drop(&mut self) {
         if let Some(reader) = self.0.take() {
             reader.abandon();
@@ -53,7 +52,7 @@ impl Drop for Kept {
 }
 
 impl Inner {
-    /// Freshens what a 304 confirmed, and answers with it.
+    /// Freshens the stored response that a 304 confirmed, and answers with it.
     pub(super) fn confirm(
         &self,
         incoming: &Incoming,
@@ -61,16 +60,16 @@ impl Inner {
         at: usize,
         received: &Received,
         fetch: &Fetch,
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Response<Body> {
         let confirmed = &plan.candidates[at];
         let mut known = confirmed.headers();
         if self.near.is_some() {
-            // What the owner says of this moment takes the place of what it said then, also if it says nothing.
+            // The owner's new Cache-Status replaces the old one, even if the new response has none.
             known.remove(&CACHE_STATUS);
         }
-        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.by()));
-        // A 304 need not repeat which fields are not stored.
+        let mut headers = freshened(&known, &received.fields_to_store(&self.rules, self.upstream()));
+        // A 304 need not repeat which fields must not be stored.
         remove_unstored(&mut headers, &self.rules);
         let may_store = self.may_store(incoming, confirmed.status(), &headers);
         let own = own_fields(&received.headers, &headers, &self.rules);
@@ -80,7 +79,7 @@ impl Inner {
             Ok(()) => {
                 let is_stored = self.store.insert(fetch, &freshened);
                 if let Some(leader) = leader {
-                    leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
+                    leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
                 }
             }
             Err(NotStored::RequestNoStore) => {}
@@ -93,29 +92,30 @@ impl Inner {
         response
     }
 
-    /// A HEAD tells whether what is stored for GET still holds (RFC 9111 section 4.3.5).
-    pub(super) fn learn_from_head(
+    /// Applies the response to a HEAD to the stored response of GET (RFC 9111 section 4.3.5).
+    pub(super) fn update_from_head(
         &self,
         incoming: &Incoming,
         plan: &Plan,
         received: &Received,
         fetch: &Fetch,
     ) {
-        // What is not for this method, or not there at this moment, says nothing of what GET is answered with.
+        // Only a 200 describes the representation that GET would return.
         let Some(stored) = plan.selected.as_ref().filter(|_| received.status == StatusCode::OK) else {
             return;
         };
         let headers = stored.headers();
-        let says = if received.status == stored.status() {
+        let verdict = if received.status == stored.status() {
             head_says(&headers, stored.body_length(), &received.headers)
         } else {
             HeadSays::Changed
         };
-        match says {
+        match verdict {
             HeadSays::Nothing => {}
             HeadSays::Changed => self.store.remove(&incoming.key),
             HeadSays::Confirmed => {
-                let mut headers = freshened(&headers, &received.fields_to_store(&self.rules, self.by()));
+                let mut headers =
+                    freshened(&headers, &received.fields_to_store(&self.rules, self.upstream()));
                 remove_unstored(&mut headers, &self.rules);
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
@@ -129,8 +129,8 @@ impl Inner {
         }
     }
 
-    /// Hands a response on, and stores it where that is allowed and once it is whole. A transfer that nobody reads any
-    /// more is cancelled by the token.
+    /// Returns a response to the client and, if that is allowed, stores it once it is whole. The token cancels a
+    /// transfer that no client reads any more.
     pub(super) fn keep(
         &self,
         incoming: &Incoming,
@@ -138,19 +138,20 @@ impl Inner {
         received: Received,
         status: CacheStatus<'_>,
         (fetch, cancellation): (Fetch, Cancellation),
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Response<Body> {
-        if let Err(why) = self.may_keep(incoming, &received) {
+        if let Err(why) = self.may_store_received(incoming, &received) {
             self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
             if leader.is_none() && self.is_part_to_keep(incoming, &received) {
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
             let received = match leader {
-                Some(leader) => self.land_unstored(incoming, leader, received, why),
+                Some(leader) => self.finish_unstored(incoming, leader, received, why),
                 None => received,
             };
-            // What is stored has just been contradicted by the origin; a failing origin contradicts only an
-            // older failure, and one that wants to be left alone, the answer to a part or to a condition nothing.
+            // The response contradicts the stored one, with exceptions: a server error contradicts only a stored
+            // server error, and a response to a range, a condition or no-store, or about the client (429),
+            // contradicts nothing.
             let is_failure = |status: StatusCode| status.is_server_error();
             let contradicts = (!is_failure(received.status)
                 || selected.is_some_and(|stored| is_failure(stored.status())))
@@ -165,34 +166,34 @@ impl Inner {
                 self.store.remove(&incoming.key);
             }
             let Received { status: code, headers, body, .. } = received;
-            return self.hand_on(incoming, code, headers, body, status.detail(why.name()));
+            return self.forward_response(incoming, code, headers, body, status.detail(why.name()));
         }
         self.uncacheable.forget(&self.sharing_key(incoming));
         self.unstored.forget(&incoming.key);
         self.failures.forget(&incoming.key, &incoming.target);
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
             let body = self.fill(head, body, (fetch, cancellation), leader);
-            return self.hand_on(incoming, code, headers, body, status.stored());
+            return self.forward_response(incoming, code, headers, body, status.stored());
         };
         let digest = Digest::of_pieces(&whole);
         let is_stored = self.store.insert(&fetch, &head.into_stored(whole, digest, fetch.sequence()));
         if let Some(leader) = leader {
-            leader.land(if is_stored { FlightResult::Stored } else { FlightResult::Alone });
+            leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
         }
         let status = if is_stored { status.stored() } else { status };
-        self.hand_on(incoming, code, headers, body, status)
+        self.forward_response(incoming, code, headers, body, status)
     }
 
-    /// Tells those who wait for the same thing of a response that is not stored. A short response that says that the
-    /// origin fails is theirs too, where nothing in it forbids that: the origin is not asked once for each of them.
-    fn land_unstored(
+    /// Gives the followers the result of a fetch whose response is not stored. Followers share a short server error
+    /// unless its fields prohibit that, so that each follower does not send its own request.
+    fn finish_unstored(
         &self,
         incoming: &Incoming,
-        leader: Lead,
+        leader: FlightLeader,
         received: Received,
         why: NotStored,
     ) -> Received {
@@ -201,7 +202,7 @@ impl Inner {
             if why.is_of_response() {
                 self.uncacheable.remember(&self.sharing_key(incoming), self.clock.now());
             }
-            leader.land(FlightResult::Alone);
+            leader.finish(FlightResult::NotShared);
             return received;
         }
         let directives = response_directives(&received.headers, &self.rules);
@@ -213,28 +214,29 @@ impl Inner {
             && !is_of_one_user;
         let is_short = received.body.length().is_some_and(|length| length <= SHARED_FAILURE);
         if !is_for_others || !is_short || !leader.has_followers() {
-            // One of those who wait leads then.
-            leader.leave_with(FlightResult::GivenUp);
+            // One of the followers leads the next fetch.
+            leader.finish_and_release(FlightResult::GivenUp);
             return received;
         }
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status, headers, body, times } = received;
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
                 let head = Head::of(self, incoming, status, fields, times);
-                leader.leave_with(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
+                leader.finish_and_release(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
                 Received { status, headers, body: Body::from(bytes), times }
             }
             Err(error) => {
-                leader.leave_with(FlightResult::GivenUp);
-                let body = Body::from_reader(Failed(Some(error)), None);
+                leader.finish_and_release(FlightResult::GivenUp);
+                let body = Body::from_reader(FailedBody(Some(error)), None);
                 Received { status, headers, body, times }
             }
         }
     }
 
-    /// Under which key it is remembered that responses are not for sharing. In shared mode requests with a credential
-    /// say nothing of those without.
+    /// Returns the key under which [`Uncacheable`](super::hit_for_miss::Uncacheable) remembers a request. In shared
+    /// mode, requests with credentials have a separate key, because their responses predict nothing about requests
+    /// without.
     pub(super) fn sharing_key<'a>(&self, incoming: &'a Incoming) -> Cow<'a, Key> {
         if self.rules.is_shared() && incoming.headers.contains_key(AUTHORIZATION) {
             Cow::Owned(Key::partitioned(incoming.key.url(), 0))
@@ -243,7 +245,7 @@ impl Inner {
         }
     }
 
-    /// Whether a response may be stored, by RFC 9111 and by the operator's rules on lifetimes.
+    /// Whether a response may be stored, by RFC 9111 and by the operator's lifetime rules.
     pub(super) fn may_store(
         &self,
         incoming: &Incoming,
@@ -260,8 +262,8 @@ impl Inner {
         }
     }
 
-    /// What a response says of caching, less what the operator overrides; and the operator's rule.
-    fn directives(
+    /// Returns the caching directives of a response, overridden by the operator's rule, and that rule.
+    pub(super) fn directives(
         &self,
         incoming: &Incoming,
         status: StatusCode,
@@ -275,9 +277,9 @@ impl Inner {
         (directives, rule)
     }
 
-    fn may_keep(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
+    fn may_store_received(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {
         self.may_store(incoming, received.status, &received.headers)?;
-        // Anything but the whole may be an answer to the range alone.
+        // Any status but 200 may answer the range only.
         if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
             return Err(NotStored::NotWhole);
         }
@@ -296,14 +298,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets a body be read by everybody who waits for it, and stores it when it is whole. The leader's
-    /// flight ends then, or when nothing comes of it.
+    /// Starts a fill that all followers read and that stores the body when it is whole. The leader's flight ends
+    /// then, or when the transfer fails.
     fn fill(
         &self,
         head: Head,
         body: Body,
         (fetch, cancellation): (Fetch, Cancellation),
-        leader: Option<Lead>,
+        leader: Option<FlightLeader>,
     ) -> Body {
         let head = Arc::new(head);
         let leader = leader.map(Arc::new);
@@ -328,21 +330,21 @@ impl Inner {
         let keeping = self.keeping(cancellation, Box::new(commit));
         let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
         if let Some(leader) = leader {
-            // Only what is fresh answers a request that did not cause it (RFC 9111 section 4).
+            // Only a fresh response may answer requests that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
             match reader.fill().reader().filter(|_| is_for_all) {
                 Some(kept) => {
-                    // Whoever waits finds it under way, also when its own client has left by then.
-                    let landed = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
-                    leader.land_with(landed, Box::new(Kept(Some(Box::new(kept)))));
+                    // The extra reader keeps the transfer running for followers after the leader's client has left.
+                    let result = FlightResult::Fill(head, Arc::downgrade(reader.fill()), sequence);
+                    leader.finish_keeping(result, Box::new(HeldReader(Some(Box::new(kept)))));
                 }
-                None => leader.land(FlightResult::Alone),
+                None => leader.finish(FlightResult::NotShared),
             }
         }
         reader.into_body()
     }
 
-    /// How a body is kept that this is to be done with when it is whole.
+    /// Returns how a body is kept that `commit` stores when it is whole.
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body_in_memory(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
@@ -350,63 +352,16 @@ impl Inner {
     }
 }
 
-/// The fields of a 304 that are only for the client that caused it: those that the confirmed response keeps out of the
+/// Returns the fields of a 304 that only the client of this request gets: those that the directives exclude from the
 /// store.
 fn own_fields(received: &HeaderMap, confirmed: &HeaderMap, rules: &Rules) -> HeaderMap {
     let directives = [received, confirmed].map(|headers| response_directives(headers, rules));
     let is_own = |name: &HeaderName| {
-        directives.iter().flat_map(|said| said.unstored_fields(rules)).any(|unstored| unstored == name)
+        directives
+            .iter()
+            .flat_map(|directives| directives.unstored_fields(rules))
+            .any(|unstored| unstored == name)
     };
     let own = received.iter().filter(|(name, _)| is_own(name));
     own.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-impl Head {
-    /// The head to store of a response with these fields, which answered this request.
-    pub(super) fn of(
-        inner: &Inner,
-        incoming: &Incoming,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        times: Times,
-    ) -> Self {
-        let (directives, rule) = inner.directives(incoming, status, &headers);
-        let mut validity = validity(status, &headers, &directives, times, &inner.rules);
-        let chance = if inner.rules.jitter > 0 { RandomState::new().hash_one(()) } else { 0 };
-        apply_rules(&mut validity, &directives, rule, &inner.rules, chance);
-        if let Some(near) = inner.near {
-            let told = time_to_live(&headers).unwrap_or_default();
-            near.limit(&mut validity, told, times, &inner.rules);
-        }
-        headers.remove(AGE);
-        let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
-        let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
-        let url = inner.keys.are_chosen().then(|| incoming.target.as_str().into());
-        Self { status, headers, validity, variant, url }
-    }
-
-    pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
-        let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(url))
-    }
-
-    /// With the body of what is stored.
-    fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
-        let (body, digest) = (stored.body(), stored.digest());
-        let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
-        let freshened = freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored);
-        Arc::new(match stored.remote() {
-            Some(remote) => freshened.with_remote(remote.clone()),
-            None => freshened,
-        })
-    }
-
-    pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let (status, variant) = (self.status, self.variant.clone());
-        let (headers, digest) = (&self.headers, Some(digest));
-        let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(self.url.clone()).with_counted_body())
-    }
 }

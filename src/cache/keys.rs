@@ -1,4 +1,4 @@
-//! Under which key the answers to a request are stored.
+//! Derives the key under which the responses to a request are stored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::message::url::CanonicalUrl;
 use crate::policy::{CredentialDigest, Rules, UnknownFields, is_known, selecting};
 use crate::store::Key;
 
-/// What of a URL is the key: see [`HttpCacheBuilder::key`](super::HttpCacheBuilder::key).
+/// Maps a URL to its key: see [`HttpCacheBuilder::key`](super::HttpCacheBuilder::key).
 pub(super) type KeyHook = Arc<dyn Fn(&CanonicalUrl) -> String + Send + Sync>;
 
-/// How keys are made.
+/// Derives keys and the fields that select responses.
 pub(crate) struct Keys {
     hook: Option<KeyHook>,
     rules: Rules,
@@ -29,11 +29,11 @@ impl Keys {
         Self { hook, rules: rules.clone(), digest }
     }
 
-    /// The key under which the answers to a request with these fields are stored.
+    /// Returns the key of the responses to a request with these fields.
     ///
-    /// In private mode each credential has a partition of its own: a private cache for everyone who shows
-    /// another `Authorization`. In shared mode the rules of RFC 9111 section 3.5 say which answers to a
-    /// request with a credential are for all.
+    /// In private mode each `Authorization` has a partition, which is a private cache for that user. In shared mode
+    /// the key is the same for all, and RFC 9111 section 3.5 decides which responses to a request with a credential
+    /// are shared.
     pub(crate) fn of(&self, target: &CanonicalUrl, headers: &HeaderMap) -> Key {
         let credential = list::joined(headers, &AUTHORIZATION).filter(|_| !self.rules.is_shared());
         match credential {
@@ -42,22 +42,22 @@ impl Keys {
         }
     }
 
-    /// The key of what is answered to those who show no credential.
+    /// Returns the key of the responses to requests without a credential.
     pub(crate) fn public(&self, target: &CanonicalUrl) -> Key {
         Key::new(&self.text(target))
     }
 
-    /// The fields that select the answer to such a request beside those that `Vary` names.
+    /// Returns the request fields that select the response in addition to those that `Vary` lists.
     pub(crate) fn selecting(&self, headers: &HeaderMap) -> Vec<HeaderName> {
         selecting(headers, &self.rules).cloned().collect()
     }
 
-    /// Whether fields that nobody knows select answers.
+    /// Whether unknown request fields select responses.
     pub(crate) fn select_by_unknown(&self) -> bool {
         self.rules.unknown_fields == UnknownFields::Select
     }
 
-    /// Whether a plain request has such a field.
+    /// Whether a plain request has an unknown field that selects responses.
     pub(crate) fn are_selecting(&self, request: &PlainRequest<'_>) -> bool {
         self.select_by_unknown()
             && request.names().any(|name| {
@@ -65,14 +65,14 @@ impl Keys {
             })
     }
 
-    /// Whether they are others than the URLs.
+    /// Whether a function chooses the keys, which then differ from the URLs.
     pub(crate) fn are_chosen(&self) -> bool {
         self.hook.is_some()
     }
 
     fn text<'a>(&self, target: &'a CanonicalUrl) -> Cow<'a, str> {
         match &self.hook {
-            // A space would end the text where a partition begins.
+            // A space ends the text of a key, and a partition follows.
             Some(hook) => Cow::Owned(hook(target).replace(' ', "%20")),
             None => Cow::Borrowed(target.as_str()),
         }

@@ -1,46 +1,46 @@
-//! A look-up in the tier below memory: on a thread of that tier, while the request waits.
+//! A lookup in the tier below memory. It runs on a thread of that tier while the request waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::engine::Inner;
 use super::incoming::Incoming;
-use super::lookup::selected;
-use super::step::{Answer, Found};
+use super::lookup::{Found, selected};
+use super::pending::NextStep;
 use super::tombstones::Fetch;
 use crate::message::body::Wake;
 use crate::message::nonblocking::{Content, Slot, Step, Waiting, Wakes};
 use crate::policy::Variant;
 use crate::store::Variants;
 
-/// How long a request waits for a tier. After that it goes on as if nothing were stored there.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request waits for the tier. After that it continues as if the tier were empty.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The largest body that is read into memory and stays there, in bytes. A larger one is read as it is sent.
-const RAISED: u64 = 1 << 20;
+/// The largest body that is loaded into memory, in bytes. A larger body is read while it is sent.
+const MAX_RAISED: u64 = 1 << 20;
 
-/// A request that waits for what a tier has.
+/// A request that waits for the lookup in a tier.
 pub(super) struct LookBelow {
     inner: Arc<Inner>,
     incoming: Arc<Incoming>,
     in_memory: Found,
     variant: Option<Variant>,
-    turns: u8,
+    waits_left: u8,
     wake: Wake,
     slot: Slot<Found>,
     until: Instant,
 }
 
 impl LookBelow {
-    /// Has the tier look. Never waits.
+    /// Starts the lookup on a thread of the tier. Never waits.
     pub(super) fn start(
         inner: &Arc<Inner>,
         incoming: Arc<Incoming>,
         in_memory: Found,
         variant: Option<Variant>,
-        turns: u8,
+        waits_left: u8,
         wakes: Wakes<'_>,
-    ) -> Answer {
+    ) -> NextStep {
         let wake = wakes();
         let (slot, promise) = Slot::new(Arc::clone(&wake));
         let work = {
@@ -48,34 +48,34 @@ impl LookBelow {
             Box::new(move || promise.keep(inner.find_below(&incoming).into()))
         };
         if inner.store.tier().is_none_or(|tier| tier.spawn(work).is_err()) {
-            return inner.decide(incoming, &in_memory, variant, turns, &|| Arc::clone(&wake));
+            return inner.decide(incoming, &in_memory, variant, waits_left, &|| Arc::clone(&wake));
         }
-        let until = Instant::now() + PATIENCE;
-        Self { inner: Arc::clone(inner), incoming, in_memory, variant, turns, wake, slot, until }.again()
+        let until = Instant::now() + MAX_WAIT;
+        Self { inner: Arc::clone(inner), incoming, in_memory, variant, waits_left, wake, slot, until }.check()
     }
 
-    fn again(self) -> Answer {
+    fn check(self) -> NextStep {
         let now = Instant::now();
         let below = match self.slot.take(now) {
             Content::Full(found) => Some(found),
             Content::Empty | Content::Early(..) if now < self.until => {
-                return Step::Wait(Waiting::new(Some(self.until), move || self.again()));
+                return Step::Wait(Waiting::new(Some(self.until), move || self.check()));
             }
             Content::Empty | Content::Early(..) | Content::Lost => {
                 self.inner.stats.count_store_error();
                 None
             }
         };
-        let Self { inner, incoming, in_memory, variant, turns, wake, .. } = self;
-        inner.decide(incoming, &below.unwrap_or(in_memory), variant, turns, &|| Arc::clone(&wake))
+        let Self { inner, incoming, in_memory, variant, waits_left, wake, .. } = self;
+        inner.decide(incoming, &below.unwrap_or(in_memory), variant, waits_left, &|| Arc::clone(&wake))
     }
 }
 
 impl Inner {
-    /// What is stored in all tiers. The response that the request selects has its body in memory, if it is small enough.
-    /// May block.
+    /// Looks up a request in all tiers. Loads the body of the selected response into memory if it is small enough. May
+    /// block.
     fn find_below(&self, incoming: &Incoming) -> Found {
-        // What is invalidated from here on is remembered until the end.
+        // From here on the tombstones of all later invalidations are kept until the lookup ends.
         let fetch = self.begin(&incoming.key);
         let latest = self.store.tombstones().latest();
         let variants = self.store.variants(&incoming.key);
@@ -84,7 +84,7 @@ impl Inner {
     }
 
     fn with_body(&self, fetch: &Fetch, incoming: &Incoming, variants: Variants) -> Variants {
-        let most = RAISED.min(self.store.max_body_in_memory());
+        let most = MAX_RAISED.min(self.store.max_body_in_memory());
         let chosen = selected(&variants, incoming, &self.digest)
             .filter(|stored| stored.remote().is_some_and(|remote| remote.length <= most))
             .filter(|_| !incoming.is_head());

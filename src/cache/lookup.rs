@@ -1,4 +1,4 @@
-//! What the stored responses of a key are good for.
+//! Decides what the stored responses of a key can do for a request: answer it, or validate a forwarded request.
 
 use std::sync::Arc;
 
@@ -7,31 +7,39 @@ use http::{HeaderValue, StatusCode};
 
 use super::credential::KeyedDigest;
 use super::incoming::Incoming;
+use super::tombstones::Sequence;
 use crate::base::clock::Moment;
 use crate::message::header::entity_tag::EntityTag;
 use crate::message::stats::{Forward, Outcome};
 use crate::policy::{Part, Reuse, ValidateBecause, is_due_early, may_be_offered, reuse, strong_tag};
 use crate::store::{StoredResponse, Variants};
 
-/// What to do with a request.
+/// The stored responses of a key, and the sequence number of the last invalidation before the lookup.
+pub(super) struct Found {
+    pub(super) variants: Variants,
+    pub(super) latest: Sequence,
+}
+
+/// How to answer a request.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Answer with this.
+    /// Answer with this stored response.
     Serve(Arc<StoredResponse>, Outcome),
-    /// Ask the origin.
+    /// Send the request to the origin.
     Forward(Plan),
 }
 
-/// How to ask the origin.
+/// How to send a request to the origin.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) why: Forward,
     /// The stored response that the request selects, which may be served if the origin fails.
     pub(crate) selected: Option<Arc<StoredResponse>>,
-    /// What a 304 could confirm: the selected response, or, where none is selected, all that have a strong
-    /// entity tag (RFC 9111 section 4.1). A weak one may be that of several encodings.
+    /// The stored responses that a 304 could confirm: the selected response. If the request selects no response,
+    /// these are all responses with a strong entity tag (RFC 9111 section 4.1), because several encodings may share a
+    /// weak tag.
     pub(crate) candidates: Vec<Arc<StoredResponse>>,
-    /// The beginning of what the request asks for, of which the rest is to be fetched.
+    /// A stored part that begins at byte 0 of the requested body; only the rest has to be fetched.
     pub(crate) beginning: Option<Arc<StoredResponse>>,
 }
 
@@ -40,13 +48,13 @@ impl Plan {
         Self { why, selected: None, candidates: Vec::new(), beginning: None }
     }
 
-    /// All that it was made of.
+    /// Returns all stored responses that this plan depends on.
     pub(crate) fn stored(&self) -> impl Iterator<Item = &Arc<StoredResponse>> {
         self.selected.iter().chain(&self.candidates).chain(&self.beginning)
     }
 
-    /// Whether each request has to ask the origin whether what is stored still holds, so that nobody gains by waiting
-    /// for another request.
+    /// Whether every request must validate the stored response. A request then gains nothing by waiting for the fetch
+    /// of another request.
     pub(crate) fn is_always_validated(&self) -> bool {
         let validity = self.selected.as_ref().map(|stored| stored.validity());
         validity.is_some_and(|validity| validity.no_cache || validity.lifetime.is_zero())
@@ -59,26 +67,28 @@ impl Plan {
             .collect()
     }
 
-    /// The date to ask with: that of the one selected response. Of several, none would be right.
+    /// Returns the date for `If-Modified-Since`: that of the selected response. Several candidates have no common
+    /// date.
     pub(crate) fn last_modified(&self) -> Option<HeaderValue> {
         let selected = self.selected.as_ref().filter(|_| !self.candidates.is_empty());
         HeaderValue::from_bytes(selected?.field(&LAST_MODIFIED)?).ok()
     }
 
-    /// The same without our conditions, for the whole.
+    /// Returns this plan without validators, for a request for the whole response.
     pub(crate) fn unconditional(&self) -> Self {
         Self { selected: self.selected.clone(), ..Self::without_store(self.why) }
     }
 }
 
-/// Decides what a request is answered with at this time.
+/// Decides how to answer a request at this time.
 pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDigest, now: Moment) -> Lookup {
     let Some(selected) = selected(variants, incoming, digest) else {
         let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
-        // What was made for one user is no guess at what another would get; and a weak tag may stand for
-        // several encodings, as may a strong one of an origin that does not know better.
+        // A tag must be strong, because several encodings may share a weak tag; some origins even give one strong tag
+        // to several encodings. A response for one user must not be offered for another user.
         let is_candidate = |stored: &&Arc<StoredResponse>| {
-            // What was made of a field that others do not send may show in its fields, whatever its bytes are.
+            // A response that was selected by an unknown field may depend on that field in its header fields,
+            // whatever its entity tag is.
             !incoming.selects_by_unknown
                 && stored.status() != StatusCode::PARTIAL_CONTENT
                 && stored.field(&ETAG).and_then(EntityTag::parse).is_some_and(EntityTag::is_strong)
@@ -89,7 +99,7 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         return Lookup::Forward(Plan { candidates, ..Plan::without_store(why) });
     };
     if selected.status() == StatusCode::PARTIAL_CONTENT {
-        return lookup_in_part(selected, incoming, now);
+        return lookup_partial(selected, incoming, now);
     }
     let outcome = match reuse(selected.validity(), &incoming.directives, now) {
         Reuse::Fresh if is_due_early(selected.validity(), incoming.early_refresh, now) => {
@@ -97,7 +107,7 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         }
         Reuse::Fresh => Outcome::Hit,
         Reuse::StaleAccepted => Outcome::StaleAccepted,
-        // A refresh itself asks the origin.
+        // A refresh always sends a request to the origin.
         Reuse::StaleWhileRevalidate if !incoming.is_refresh => Outcome::StaleWhileRevalidate,
         Reuse::StaleWhileRevalidate
         | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoByteStore) => {
@@ -108,7 +118,7 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
     Lookup::Serve(Arc::clone(selected), outcome)
 }
 
-/// The stored response that the request's fields select.
+/// Returns the stored response that the fields of the request select.
 pub(crate) fn selected<'a>(
     variants: &'a Variants,
     incoming: &Incoming,
@@ -116,16 +126,17 @@ pub(crate) fn selected<'a>(
 ) -> Option<&'a Arc<StoredResponse>> {
     let mut answering = variants.iter().filter(|stored| incoming.is_answered_by(stored.variant()));
     let mut matching = answering.clone().filter(|stored| stored.variant().matches(&incoming.headers, digest));
-    // Some origins leave Vary out where a request states no preference (RFC 9111 section 4.1).
+    // Some origins omit Vary if a request states no preference (RFC 9111 section 4.1).
     matching
         .clone()
         .find(|stored| stored.variant().is_by_any())
         .or_else(|| matching.next())
-        .or_else(|| answering.find(|stored| is_in_the_language_wanted(stored, incoming, digest)))
+        .or_else(|| answering.find(|stored| has_wanted_language(stored, incoming, digest)))
 }
 
-/// A part answers a range within it, while it is fresh; and if it is the beginning, it may become the whole.
-fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
+/// Decides about a stored part. A fresh part answers a range within it; a part that begins at byte 0 can be
+/// completed.
+fn lookup_partial(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment) -> Lookup {
     let headers = stored.headers();
     let part = Part::of(stored.status(), &headers);
     let outcome = match reuse(stored.validity(), &incoming.directives, now) {
@@ -149,7 +160,7 @@ fn lookup_in_part(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment
     Lookup::Forward(Plan { beginning, ..Plan::without_store(Forward::Partial) })
 }
 
-fn is_in_the_language_wanted(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
+fn has_wanted_language(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {
     stored
         .field(&CONTENT_LANGUAGE)
         .is_some_and(|language| stored.variant().matches_in_language(&incoming.headers, language, digest))

@@ -1,39 +1,63 @@
-//! The `RoundTrip` that remembers: it looks up, fills, revalidates, serves stale and invalidates, as
-//! `policy` decides.
+//! [`HttpCache`]: an HTTP cache (RFC 9111) in front of any `RoundTrip`. It looks up, fetches, validates, stores and
+//! invalidates; `policy` decides what is allowed.
 //!
-//! | file | what it holds |
+//! The entry is [`HttpCache`], which [`HttpCacheBuilder`] builds. The life of a request:
+//!
+//! ```text
+//! request ─▶ hit ──────── fresh and plain ─────────────────────────────────────────────────────▶ response
+//!             │ otherwise
+//!             ▼
+//!           step ─▶ lookup ── fresh, or stale and allowed ──────────▶ answer ──────────────────▶ response
+//!             │                                                          ▲
+//!             │  not fresh                                               │ 304, or the origin failed
+//!             ├─▶ another request fetches the same: pending              │
+//!             │                                         │ result         │
+//!             ▼                                         ▼                │
+//!           fetching ─▶ forwarding ─▶ origin ─▶ response of the origin ──┤
+//!             ▲                                                          │ 200
+//!             │                                                          ▼
+//!     blocking: on the caller's thread                          keeping ─▶ fill ─▶ readers ────▶ response
+//!     event loop: on a worker                                               └─▶ store, once the body is whole
+//! ```
+//!
+//! | file | subject |
 //! |---|---|
-//! | `engine` | `HttpCache`: a request's way through the cache |
-//! | `hit` | the shortest way: a plain request for what is stored, fresh and whole |
-//! | `step` | the next step of a request: serve, wait, or fetch |
+//! | `engine` | [`HttpCache`]: its parts and public methods |
+//! | `builder` | [`HttpCacheBuilder`] |
+//! | `incoming` | a request, with the values that the cache derives from it |
+//! | `keys`, `credential` | the key of a request; partitions for credentials |
+//! | `hit` | the fast path: a plain request for a fresh, whole response |
+//! | `step` | the next step of a request: serve, wait or fetch |
+//! | `lookup` | what the stored responses can do for a request |
+//! | `blocking` | runs the steps on a thread that may block |
 //! | `pending` | a request that waits for a fetch |
-//! | `fetching` | asking the origin, and what its answer comes to |
-//! | `keeping` | what becomes of a response that came from the origin |
-//! | `builder` | what it is made of |
-//! | `incoming` | a request, with what the engine asks of it computed once |
-//! | `keys` | under which key the answers to a request are stored |
-//! | `credential` | how one credential is told from another without being kept |
-//! | `lookup` | what the stored responses are good for: serve, or forward with which validators |
-//! | `look_below` | a look-up in the tier below memory |
-//! | `explain` | the same as a dry run, that says what would happen |
-//! | `explanation` | what that says, as data and as lines |
-//! | `forwarding` | what is sent to the origin, and what came back |
-//! | `answer` | a stored response as an answer to a request |
-//! | `parts` | parts of a body: kept, joined, completed |
+//! | `look_below` | a lookup in the tier below memory |
+//! | `singleflight`, `flight` | requests for the same thing share one fetch |
+//! | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
+//! | `forwarding` | the request to the origin, and its response |
+//! | `keeping` | decides whether a response is stored; freshens a stored response after a 304 |
+//! | `head` | the head of a response to store |
+//! | `fill` | bodies in transit |
+//! | `answer`, `ranges` | the answer from a stored response; ranges of its body |
+//! | `serving` | returns responses with their `Cache-Status` |
+//! | `partial` | partial responses: storing, joining, completing |
 //! | `post` | POST requests whose responses are stored under their content |
-//! | `near` | what is different beside the one who asks, where the owner is asked |
-//! | `refresh` | what was served stale, refreshed behind the client's back |
-//! | `ranges` | a part, or several, of a stored body |
-//! | `tombstones` | what was invalidated, and when |
-//! | `soft_purges` | what is stale because somebody says so |
-//! | `failures` | fetches that failed a moment ago |
-//! | `purging` | what is to be forgotten because somebody says so |
-//! | `uncacheable` | what turned out not to be for sharing, so that nobody waits for it |
+//! | `near` | the rules of a near cache |
+//! | `refresh`, `refresh_queue` | background refreshes |
+//! | `bypass` | requests that are forwarded past the store |
+//! | `invalidation`, `purging` | invalidation by unsafe requests, and by purges |
+//! | `tombstones`, `tombstone_list` | all invalidations in order, and the fetches under way |
+//! | `soft_purges` | purges that mark responses as stale |
+//! | `guarded_store` | the store, without its errors and without invalidated responses |
+//! | `failures` | fetches that failed within the last second |
+//! | `hit_for_miss` | keys whose last response could not be shared |
 //! | `unstored` | why the last response of a URL was not stored |
-//! | `guarded_store` | the store, whose trouble is never the client's |
+//! | `explain`, `explanation` | a dry run, and its result |
 
 mod answer;
+mod blocking;
 mod builder;
+mod bypass;
 mod credential;
 mod engine;
 mod explain;
@@ -41,33 +65,39 @@ mod explanation;
 mod failures;
 mod fetching;
 pub(crate) mod fill;
+mod flight;
 mod forwarding;
 mod guarded_store;
+mod head;
 mod hit;
+mod hit_for_miss;
 mod incoming;
+mod invalidation;
 mod keeping;
 mod keys;
 mod look_below;
 mod lookup;
 mod near;
-mod parts;
+mod partial;
 mod pending;
 mod post;
 mod purging;
 mod ranges;
 mod refresh;
+mod refresh_queue;
+mod serving;
 pub(crate) mod singleflight;
 mod soft_purges;
 mod step;
+mod tombstone_list;
 mod tombstones;
-mod uncacheable;
 mod unstored;
 
 pub use builder::HttpCacheBuilder;
 pub use engine::HttpCache;
 pub use explanation::{ExplainedResponse, Explanation, NotStoredFetch, Verdict};
 pub(crate) use near::NearRules;
-pub use refresh::Background;
+pub use refresh_queue::Background;
 
 #[cfg(test)]
 mod tests;

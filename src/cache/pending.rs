@@ -1,4 +1,4 @@
-//! A request that waits for a fetch: its own, or another request's.
+//! A request that waits for a fetch, which it started itself or shares with other requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,52 +6,59 @@ use std::time::{Duration, Instant};
 use http::Response;
 use http::header::CONTENT_LENGTH;
 
-use super::answer::{decorate, response};
-use super::engine::{Inner, marked};
+use super::answer::{add_cache_fields, response};
+use super::engine::Inner;
+use super::flight::{FlightResult, Head};
 use super::incoming::Incoming;
 use super::lookup::Plan;
-use super::step::{Answer, FlightResult, Head};
+use super::serving::mark_digest_wanted;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::cache::fill::FillReader;
-use crate::cache::singleflight::{Landing, Waiter};
+use crate::cache::singleflight::{FlightState, Waiter};
 use crate::message::body::{Body, Wake};
 use crate::message::nonblocking::{Content, Slot, Step, Waiting};
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, Outcome};
 use crate::policy::{Reuse, Variant, reuse};
 
-/// How long a request waits for the head that another one is fetching before it fetches for itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a follower waits for the head of a shared fetch before it fetches on its own.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A request that waits. Dropped, it leaves: a fetch that nobody else waits for is cancelled.
+/// The next step of a request, or its answer.
+pub(super) type NextStep = Step<Result<Response<Body>>>;
+
+/// A request that waits. Dropping it leaves the fetch; a fetch without waiters is cancelled.
 pub(super) struct Pending {
     inner: Arc<Inner>,
     incoming: Arc<Incoming>,
     plan: Arc<Plan>,
-    what: What,
-    /// Until when it waits for another request.
-    patience: Option<Instant>,
-    turns: u8,
+    awaited: Awaited,
+    /// When a follower stops waiting for the leader.
+    wait_until: Option<Instant>,
+    waits_left: u8,
     wake: Wake,
 }
 
-/// What it waits for.
-enum What {
-    /// The result of its own job; others may wait for that too.
-    Own { slot: Slot<Result<Response<Body>>>, waiter: Option<Waiter<FlightResult>>, alone: Alone },
-    /// What another request fetches.
-    /// Its fetch keeps in mind what is invalidated while it waits.
-    Other { waiter: Waiter<FlightResult>, _fetch: Fetch },
+/// The fetch that a request waits for.
+enum Awaited {
+    /// The request's own job. Other requests may wait for its result too.
+    OwnJob {
+        slot: Slot<Result<Response<Body>>>,
+        waiter: Option<Waiter<FlightResult>>,
+        cancel: CancelUnshared,
+    },
+    /// The fetch of another request. The [`Fetch`] keeps the tombstones of the time since this request began.
+    Shared { waiter: Waiter<FlightResult>, _fetch: Fetch },
 }
 
-/// Cancels a fetch that no other request could wait for, unless its result was taken.
-struct Alone {
+/// Cancels a fetch that no other request can share, unless its result was taken.
+struct CancelUnshared {
     cancellation: Option<Cancellation>,
 }
 
-impl Drop for Alone {
+impl Drop for CancelUnshared {
     fn drop(&mut self) {
         if let Some(cancellation) = &self.cancellation {
             cancellation.cancel();
@@ -68,12 +75,12 @@ impl Pending {
         slot: Slot<Result<Response<Body>>>,
         waiter: Option<Waiter<FlightResult>>,
         cancellation: Cancellation,
-        turns: u8,
+        waits_left: u8,
         wake: Wake,
     ) -> Self {
-        let alone = Alone { cancellation: waiter.is_none().then_some(cancellation) };
-        let what = What::Own { slot, waiter, alone };
-        Self { inner, incoming, plan, what, patience: None, turns, wake }
+        let cancel = CancelUnshared { cancellation: waiter.is_none().then_some(cancellation) };
+        let awaited = Awaited::OwnJob { slot, waiter, cancel };
+        Self { inner, incoming, plan, awaited, wait_until: None, waits_left, wake }
     }
 
     pub(super) fn follower(
@@ -82,21 +89,21 @@ impl Pending {
         plan: Arc<Plan>,
         fetch: Fetch,
         waiter: Waiter<FlightResult>,
-        turns: u8,
+        waits_left: u8,
         wake: Wake,
     ) -> Self {
-        let patience = Instant::now().checked_add(PATIENCE);
-        let what = What::Other { waiter, _fetch: fetch };
-        Self { inner, incoming, plan, what, patience, turns, wake }
+        let wait_until = Instant::now().checked_add(MAX_WAIT);
+        let awaited = Awaited::Shared { waiter, _fetch: fetch };
+        Self { inner, incoming, plan, awaited, wait_until, waits_left, wake }
     }
 
-    /// Looks whether what it waits for is there, or has been waited for long enough.
-    pub(super) fn again(mut self) -> Answer {
-        let landing = match &mut self.what {
-            What::Own { slot, alone, .. } => match slot.take(Instant::now()) {
+    /// Checks whether the result has arrived or a time limit has passed, and returns the next step.
+    pub(super) fn check(mut self) -> NextStep {
+        let state = match &mut self.awaited {
+            Awaited::OwnJob { slot, cancel, .. } => match slot.take(Instant::now()) {
                 Content::Empty | Content::Early(..) => None,
                 found => {
-                    alone.cancellation = None;
+                    cancel.cancellation = None;
                     return match found {
                         Content::Full(result) => Step::Serve(result),
                         Content::Lost | Content::Empty | Content::Early(..) => {
@@ -111,121 +118,127 @@ impl Pending {
                     };
                 }
             },
-            What::Other { waiter, .. } => match waiter.landing() {
-                Landing::Pending => None,
-                landing => Some(landing),
+            Awaited::Shared { waiter, .. } => match waiter.state() {
+                FlightState::Pending => None,
+                state => Some(state),
             },
         };
-        match landing {
-            Some(Landing::With(landed)) => self.follow(landed),
-            Some(_) => self.step_again(),
-            None => self.wait_on(Instant::now()),
+        match state {
+            Some(FlightState::Finished(result)) => self.use_result(result),
+            Some(_) => self.decide_again(),
+            None => self.keep_waiting(Instant::now()),
         }
     }
 
-    pub(super) fn waiting(self) -> Waiting<Result<Response<Body>>> {
-        let soft = self.soft();
-        let early = match &self.what {
-            What::Own { slot, .. } => slot.until(),
-            What::Other { .. } => None,
+    pub(super) fn into_waiting(self) -> Waiting<Result<Response<Body>>> {
+        let soft = self.soft_deadline();
+        let early = match &self.awaited {
+            Awaited::OwnJob { slot, .. } => slot.until(),
+            Awaited::Shared { .. } => None,
         };
-        let until = [soft, self.hard(), self.patience, early].into_iter().flatten().min();
+        let until = [soft, self.hard_deadline(), self.wait_until, early].into_iter().flatten().min();
         let is_soft = soft.is_some();
-        Waiting { is_soft, ..Waiting::new(until, move || self.again()) }
+        Waiting { is_soft, ..Waiting::new(until, move || self.check()) }
     }
 
-    /// When something stale will do, where it may be had.
-    fn soft(&self) -> Option<Instant> {
+    /// Returns the soft deadline, if a stale response could answer the request then.
+    fn soft_deadline(&self) -> Option<Instant> {
         let soft = self.incoming.deadline?.soft()?;
         self.inner.stale_on_error(&self.incoming, &self.plan).map(|_| soft)
     }
 
-    fn hard(&self) -> Option<Instant> {
+    fn hard_deadline(&self) -> Option<Instant> {
         self.incoming.deadline?.hard()
     }
 
-    /// Nothing has come so far.
-    fn wait_on(self, now: Instant) -> Answer {
+    /// Handles a wake-up without a result: answers if a deadline has passed, otherwise waits again.
+    fn keep_waiting(self, now: Instant) -> NextStep {
         let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (is_soft, is_hard) = (has_passed(self.soft()), has_passed(self.hard()));
+        let (is_soft, is_hard) = (has_passed(self.soft_deadline()), has_passed(self.hard_deadline()));
         if (is_soft || is_hard)
             && let Some(stale) = self.inner.stale_by_deadline(&self.incoming, &self.plan)
         {
-            // What is fetched is for the next one who asks.
-            if let What::Own { waiter: Some(waiter), .. } | What::Other { waiter, .. } = &self.what {
+            // The fetch goes on, so that its response is stored for later requests.
+            if let Awaited::OwnJob { waiter: Some(waiter), .. } | Awaited::Shared { waiter, .. } =
+                &self.awaited
+            {
                 waiter.leave_running();
             }
             return Step::Serve(Ok(stale));
         }
         if is_hard {
-            let error = Error::new(ErrorKind::Timeout, "no answer came before the deadline");
+            let error = Error::new(ErrorKind::Timeout, "the deadline passed before a response arrived");
             self.inner.note(Outcome::Failed(self.plan.why), &self.incoming.target, self.incoming.is_refresh);
             return Step::Serve(Err(error.with_url(&self.incoming.target)));
         }
-        if has_passed(self.patience) {
-            return Self { turns: 0, ..self }.step_again();
+        if has_passed(self.wait_until) {
+            return Self { waits_left: 0, ..self }.decide_again();
         }
-        Step::Wait(self.waiting())
+        Step::Wait(self.into_waiting())
     }
 
-    /// Decides anew with what is stored by now.
-    fn step_again(self) -> Answer {
-        let Self { inner, incoming, turns, wake, .. } = self;
-        inner.step(incoming, turns.saturating_sub(1), &|| Arc::clone(&wake))
+    /// Decides again with the responses that are stored now.
+    fn decide_again(self) -> NextStep {
+        let Self { inner, incoming, waits_left, wake, .. } = self;
+        inner.step(incoming, waits_left.saturating_sub(1), &|| Arc::clone(&wake))
     }
 
-    /// Answers with what came of another's fetch, or goes on.
-    fn follow(self, landed: FlightResult) -> Answer {
+    /// Answers with the result of a shared fetch, or decides again.
+    fn use_result(self, result: FlightResult) -> NextStep {
         let (inner, incoming, plan) = (&self.inner, &self.incoming, &self.plan);
-        match landed {
+        match result {
             FlightResult::Fill(head, fill, sequence) => {
-                // A body may be on its way for longer than it is fresh.
+                // A transfer may take longer than the response stays fresh.
                 let now = inner.clock.moment();
                 let is_fresh = reuse(&head.validity, &incoming.directives, now) == Reuse::Fresh;
                 let tombstones = inner.store.tombstones();
                 let may_share = is_fresh
                     && incoming.is_answered_by(&head.variant)
-                    && !tombstones.cover_fields(&**incoming, sequence, &head.headers);
+                    && !tombstones.covers_fields(&**incoming, sequence, &head.headers);
                 if !may_share {
-                    // After a purge nobody joins that flight any more: one of those who wait leads another.
-                    let is_purged = tombstones.cover_key(&**incoming, sequence);
-                    let turns = if is_purged { self.turns } else { 0 };
-                    return Self { turns, ..self }.step_again();
+                    // After a purge no request joins that flight, so one of its followers leads a new flight.
+                    let is_purged = tombstones.covers_key(&**incoming, sequence);
+                    let waits_left = if is_purged { self.waits_left } else { 0 };
+                    return Self { waits_left, ..self }.decide_again();
                 }
                 if !head.variant.matches(&incoming.headers, &inner.digest) {
                     let variant = head.variant.by_same_fields(&incoming.headers, &inner.digest);
-                    return self.step_to(variant);
+                    return self.wait_for_variant(variant);
                 }
                 match fill.upgrade().and_then(|fill| fill.reader()) {
                     Some(reader) => Step::Serve(Ok(self.share(&head, reader))),
-                    None => self.step_again(),
+                    None => self.decide_again(),
                 }
             }
             FlightResult::Failure(head, bytes) => {
-                let is_theirs = incoming.is_answered_by(&head.variant)
+                let is_for_this_request = incoming.is_answered_by(&head.variant)
                     && head.variant.matches(&incoming.headers, &inner.digest);
                 if let Some(stale) = inner.stale_on_error(incoming, plan) {
                     return Step::Serve(Ok(self.stale(&stale, head.status)));
                 }
-                if is_theirs { Step::Serve(Ok(self.share_whole(&head, bytes))) } else { self.step_again() }
+                if is_for_this_request {
+                    Step::Serve(Ok(self.share_whole(&head, bytes)))
+                } else {
+                    self.decide_again()
+                }
             }
             FlightResult::ServerError(code) => match inner.stale_on_error(incoming, plan) {
                 Some(stale) => Step::Serve(Ok(self.stale(&stale, code))),
-                None => self.step_again(),
+                None => self.decide_again(),
             },
             FlightResult::Failed(error) => {
                 let error = error.shared().with_url(&incoming.target);
                 Step::Serve(inner.serve_on_error(incoming, plan, error))
             }
-            FlightResult::Alone => Self { turns: 0, ..self }.step_again(),
-            FlightResult::Stored | FlightResult::GivenUp => self.step_again(),
+            FlightResult::NotShared => Self { waits_left: 0, ..self }.decide_again(),
+            FlightResult::Stored | FlightResult::GivenUp => self.decide_again(),
         }
     }
 
-    /// Waits for the variant that this request selects by the fields of what was fetched.
-    fn step_to(self, variant: Variant) -> Answer {
-        let Self { inner, incoming, turns, wake, .. } = self;
-        inner.step_for(incoming, Some(variant), turns.saturating_sub(1), &|| Arc::clone(&wake))
+    /// Waits for the variant that this request selects, by the `Vary` fields of the fetched response.
+    fn wait_for_variant(self, variant: Variant) -> NextStep {
+        let Self { inner, incoming, waits_left, wake, .. } = self;
+        inner.step_for(incoming, Some(variant), waits_left.saturating_sub(1), &|| Arc::clone(&wake))
     }
 
     fn stale(&self, stale: &crate::store::StoredResponse, code: http::StatusCode) -> Response<Body> {
@@ -245,12 +258,12 @@ impl Pending {
         let (inner, incoming) = (&self.inner, &self.incoming);
         let mut headers = head.headers.clone();
         let outcome = Outcome::Collapsed(self.plan.why);
-        let status = inner.named(CacheStatus::new(outcome), incoming);
-        decorate(&mut headers, &head.validity, status, inner.clock.moment());
+        let status = inner.with_identity(CacheStatus::new(outcome), incoming);
+        add_cache_fields(&mut headers, &head.validity, status, inner.clock.moment());
         inner.note(outcome, &incoming.target, incoming.is_refresh);
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        marked(response(head.status, headers, body), incoming)
+        mark_digest_wanted(response(head.status, headers, body), incoming)
     }
 }

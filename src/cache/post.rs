@@ -1,14 +1,14 @@
-//! POST requests whose responses are stored under their content: queries that are too long for a URL, as of GraphQL and of
-//! search interfaces.
+//! POST requests whose responses are stored under the request content: queries that are too long for a URL, as
+//! GraphQL and search interfaces send them.
 //!
-//! The cache never repeats, shares or refreshes a POST: it answers from the store while the stored response is fresh, and
-//! passes the request otherwise. A POST that is passed invalidates as usual.
+//! The cache never repeats, shares or refreshes a POST. It answers from the store while the stored response is fresh,
+//! and forwards the request otherwise. A forwarded POST invalidates as usual.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::engine::Inner;
-use super::incoming::{Incoming, Passing};
+use super::incoming::{BypassRequest, Incoming};
 use super::keys::Keys;
 use super::lookup::Lookup;
 use crate::base::cancellation::Cancellation;
@@ -28,23 +28,23 @@ impl Inner {
         *method == Method::POST
             && !body.is_empty()
             && body.length().is_some_and(|length| length <= self.cache_post)
-            // The origin also sees fields that are dropped from a GET, and they would not be part of the key.
+            // The origin also sees fields that are dropped from a GET, and those fields would not be part of the key.
             && self.rules.unknown_fields == UnknownFields::Forward
     }
 
-    /// Answers with the response stored under the content while it is fresh, and passes the request otherwise.
+    /// Answers with the response stored under the content while it is fresh, and forwards the request otherwise.
     pub(super) fn answer_post(
         &self,
-        passing: Passing,
+        request: BypassRequest,
         body: Body,
         hop: Hop,
         cancellation: Option<Cancellation>,
     ) -> Result<Response<Body>> {
         let content =
-            body.into_bytes_limited(self.cache_post).map_err(|error| error.with_url(&passing.target))?;
-        let key = self.keys.of_content(&passing.target, &passing.headers, &content);
-        let (target, headers) = (passing.target.clone(), passing.headers.clone());
-        let mut get = Incoming::new(Method::GET, target, headers, hop, passing.via.clone(), &self.keys);
+            body.into_bytes_limited(self.cache_post).map_err(|error| error.with_url(&request.target))?;
+        let key = self.keys.of_content(&request.target, &request.headers, &content);
+        let (target, headers) = (request.target.clone(), request.headers.clone());
+        let mut get = Incoming::new(Method::GET, target, headers, hop, request.via.clone(), &self.keys);
         get.key = key;
         if !get.is_for_origin() {
             match self.look_up(&get) {
@@ -55,10 +55,10 @@ impl Inner {
                 _ => {}
             }
         }
-        self.pass(passing, Body::from(content), Forward::Method, cancellation, Some(get))
+        self.bypass(request, Body::from(content), Forward::Method, cancellation, Some(get))
     }
 
-    /// Whether a response to a POST may answer the same POST again: it specifies its lifetime, or the operator does.
+    /// Whether a response to a POST may answer the same POST again: its fields or the operator specify its lifetime.
     pub(super) fn is_for_post(&self, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap) -> bool {
         let rule = lifetime_rule(&self.rules.lifetimes, target, status);
         status.is_success()
@@ -67,16 +67,16 @@ impl Inner {
 }
 
 impl Keys {
-    /// The key of the responses to a request with this content.
+    /// Returns the key of the responses to a request with this content.
     fn of_content(&self, target: &CanonicalUrl, headers: &HeaderMap, content: &[u8]) -> Key {
         let own = self.of(target, headers);
-        let mut told = own.as_str().as_bytes().to_vec();
+        let mut input = own.as_str().as_bytes().to_vec();
         for name in [CONTENT_TYPE, CONTENT_ENCODING] {
-            told.push(0);
-            told.extend_from_slice(&list::joined(headers, &name).unwrap_or_default());
+            input.push(0);
+            input.extend_from_slice(&list::joined(headers, &name).unwrap_or_default());
         }
-        told.push(0);
-        told.extend_from_slice(Digest::of(content).as_bytes());
-        Key::partitioned(own.url(), self.digest.digest(&told))
+        input.push(0);
+        input.extend_from_slice(Digest::of(content).as_bytes());
+        Key::partitioned(own.url(), self.digest.digest(&input))
     }
 }

@@ -1,28 +1,26 @@
-//! What is to be forgotten because somebody says so, and not the origin.
+//! Purges: invalidation at an operator's or a program's request.
 
 use std::borrow::Cow;
 
 use log::debug;
 
 use super::engine::{HttpCache, Inner};
-use super::tombstones::Sequence;
-use crate::base::cancellation::Cancellation;
-use crate::message::nonblocking::{Job, Lane, Turn};
 use crate::message::purge::{Purge, Purged};
 use crate::message::url::CanonicalUrl;
 
 impl HttpCache {
-    /// Removes what the purge is about, and says what went: of a URL all variants and what is kept for each
-    /// credential. When it returns, none of it is served any more, and nothing that was asked of the origin
-    /// before is stored or shared. Who reads a body already reads it to its end.
+    /// Removes the responses that the purge selects and returns how many were removed. Purging a URL removes all its
+    /// variants and all credential partitions. After the return, no selected response is served, and no response that
+    /// was requested from the origin before is stored or shared. A client that already reads a body reads it to its
+    /// end.
     ///
-    /// A [soft](Purge::soft) purge removes nothing: it is stale from then on, and counted as what went.
+    /// A [soft](Purge::soft) purge removes nothing: the selected responses become stale, and are counted as removed.
     ///
-    /// Where [keys are chosen](super::HttpCacheBuilder::key), a single URL is looked for under its key: all that is stored
-    /// under the same one goes. A prefix and a group are about the URLs for which the responses were fetched.
+    /// If [keys are chosen](super::HttpCacheBuilder::key), purging one URL removes all responses under the key of
+    /// that URL. A prefix or a group selects responses by the URLs for which they were fetched.
     ///
-    /// A store that cannot list what it holds gives no count: see [`Purged::is_counted`]. What is older than the
-    /// purge then counts as not stored, as long as this cache lives.
+    /// A store that cannot list its responses gives no count, see [`Purged::is_counted`]. Responses older than the
+    /// purge then count as not stored for the lifetime of this cache.
     ///
     /// ```
     /// use forwardcache::{Body, HttpCache, MemoryStore, Purge, RoundTrip, RoundTripFn};
@@ -51,27 +49,9 @@ impl Inner {
     }
 }
 
-impl Inner {
-    /// Has a thread remove what is in a group that was invalidated. Where there is none, it is left to the tombstone.
-    pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
-        let origin = CanonicalUrl::parse(url).map(|target| target.origin());
-        let name = str::from_utf8(name);
-        let (Ok(origin), Ok(name)) = (origin, name) else { return };
-        let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
-        let purge = self.keys.to_purge(&purge).into_owned();
-        let store = self.store.clone();
-        let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
-                store.sweep(&purge, tombstone);
-            }
-        });
-        drop(self.refreshes.spawn(job));
-    }
-}
-
 impl super::keys::Keys {
-    /// The purge of what is stored under the key of a URL.
-    fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
+    /// Translates the purge of one URL into the purge of its key.
+    pub(super) fn to_purge<'a>(&self, purge: &'a Purge) -> Cow<'a, Purge> {
         match purge.single_url().map(CanonicalUrl::parse) {
             Some(Ok(target)) if self.are_chosen() => {
                 let of_key = Purge::of_key(self.public(&target).url());

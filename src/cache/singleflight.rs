@@ -1,12 +1,13 @@
-//! Singleflight: of several requests that want the same thing, one leads and the others follow.
+//! Singleflight: concurrent requests for the same thing share one piece of work. One request leads, the others
+//! follow.
 //!
 //! ```text
-//! join(key) ── nobody is there ──▶ Lead(Leader, Waiter)   the leader must land; dropping it releases the followers
-//!           └─ a leader is there ─▶ Follow(Waiter)         is woken when the leader lands
+//! join(key) ── no leader ────▶ Lead(Leader, Waiter)    the leader must finish; dropping it releases the followers
+//!           └─ a leader ─────▶ Follow(Waiter)          is woken when the leader finishes
 //! ```
 //!
-//! A leader that panics, gives up or returns early drops its [`Leader`], and that is a landing too. A flight that nobody
-//! waits for any more is cancelled, and nobody joins it.
+//! A leader that panics, gives up or returns early drops its [`Leader`], which also ends the flight. A flight without
+//! waiters is cancelled and cannot be joined.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,27 +25,28 @@ pub(crate) struct Flights<K: Eq + Hash + Clone, T: Clone> {
 
 type ByKey<K, T> = Arc<Mutex<HashMap<K, Arc<Flight<T>>>>>;
 
-/// What joining made of a request.
+/// The role of a request in a flight.
 pub(crate) enum Role<K: Eq + Hash + Clone, T: Clone> {
-    /// Nobody was there: do the work, then land.
+    /// The request leads: do the work, then finish.
     Lead(Leader<K, T>, Waiter<T>),
     /// Another request leads.
     Follow(Waiter<T>),
 }
 
-/// How far a flight is, for one who waits.
+/// The state of a flight, for a waiter.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Landing<T> {
-    /// It is under way.
+pub(crate) enum FlightState<T> {
+    /// The flight is under way.
     Pending,
-    /// It landed with this.
-    With(T),
-    /// It ended without a result: the leader was dropped.
+    /// The leader finished with this result.
+    Finished(T),
+    /// The leader was dropped without a result.
     Abandoned,
 }
 
+/// One flight: the work of its leader, and its waiters.
 struct Flight<T> {
-    /// What tells it from those before and after it: see [`Flights::join`].
+    /// The number of the flight, which `is_joinable` examines: see [`Flights::join`].
     sequence: u64,
     cancellation: Cancellation,
     state: Mutex<State<T>>,
@@ -54,19 +56,19 @@ struct State<T> {
     phase: Phase<T>,
     waiters: usize,
     wakes: Vec<Wake>,
-    /// What keeps the result alive for those who have not taken it yet.
+    /// Keeps the result alive for the waiters.
     keeper: Option<Keeper>,
 }
 
-/// See [`Leader::land_with`].
+/// A value that keeps the result of a flight alive: see [`Leader::finish_keeping`].
 pub(crate) type Keeper = Box<dyn Send>;
 
 #[derive(Clone)]
 enum Phase<T> {
-    Flying,
-    /// Nobody waits for it, so nobody may join it.
+    Running,
+    /// The flight has no waiters and cannot be joined.
     Cancelled,
-    Landed(T),
+    Finished(T),
     Abandoned,
 }
 
@@ -75,9 +77,9 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         Self { by_key: Arc::default() }
     }
 
-    /// Joins the flight of this key if `is_joinable` says so of its sequence, and leads a new one of this sequence
-    /// otherwise. A flight that has landed can be joined until its leader is dropped. `wake` is called when a flight
-    /// that is under way ends. Never waits; `is_joinable` is called under a lock.
+    /// Joins the flight of this key if `is_joinable` accepts its sequence number; otherwise leads a new flight with
+    /// the number `sequence`. A finished flight can be joined until its leader is dropped. `wake` is called when a
+    /// flight that is under way ends. Never waits; `is_joinable` is called under a lock.
     pub(crate) fn join(
         &self,
         key: K,
@@ -88,11 +90,11 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
         let mut by_key = self.by_key.lock();
         if let Some(flight) = by_key.get(&key)
             && is_joinable(flight.sequence)
-            && flight.enter(wake)
+            && flight.add_waiter(wake)
         {
             return Role::Follow(Waiter { flight: Arc::clone(flight) });
         }
-        let state = State { phase: Phase::Flying, waiters: 1, wakes: Vec::new(), keeper: None };
+        let state = State { phase: Phase::Running, waiters: 1, wakes: Vec::new(), keeper: None };
         let flight =
             Arc::new(Flight { sequence, cancellation: Cancellation::new(), state: Mutex::new(state) });
         let replaced = by_key.insert(key.clone(), Arc::clone(&flight));
@@ -104,21 +106,22 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
 }
 
 impl<T: Clone> Flight<T> {
-    fn enter(&self, wake: &Wake) -> bool {
+    /// Adds a waiter. Returns false if the flight cannot be joined.
+    fn add_waiter(&self, wake: &Wake) -> bool {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Flying => state.wakes.push(Arc::clone(wake)),
-            Phase::Landed(_) => {}
+            Phase::Running => state.wakes.push(Arc::clone(wake)),
+            Phase::Finished(_) => {}
             Phase::Cancelled | Phase::Abandoned => return false,
         }
         state.waiters += 1;
         true
     }
 
-    /// The first end counts: a leader that landed and is dropped has landed.
+    /// Ends the flight. Only the first end counts: dropping a leader that has finished changes nothing.
     fn end(&self, end: Phase<T>) {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Flying | Phase::Cancelled) {
+        if !matches!(state.phase, Phase::Running | Phase::Cancelled) {
             drop(state);
             return drop(end);
         }
@@ -129,7 +132,7 @@ impl<T: Clone> Flight<T> {
     }
 }
 
-/// The one who does the work. Dropping it ends the flight: whoever joins later leads anew.
+/// Does the work of a flight. Dropping it ends the flight; the next request leads a new one.
 pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
     by_key: ByKey<K, T>,
     key: K,
@@ -137,39 +140,39 @@ pub(crate) struct Leader<K: Eq + Hash + Clone, T: Clone> {
 }
 
 impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
-    /// Cancelled when nobody waits for the flight any more.
+    /// Returns the token that is cancelled when the last waiter has left.
     pub(crate) fn cancellation(&self) -> &Cancellation {
         &self.flight.cancellation
     }
 
-    /// Whether others than the one who leads wait.
+    /// Whether the flight has waiters besides the leader's own request.
     pub(crate) fn has_followers(&self) -> bool {
         self.flight.state.lock().waiters > 1
     }
 
-    /// Gives `result` to all who follow now or join before this leader is dropped.
-    pub(crate) fn land(&self, result: T) {
-        self.flight.end(Phase::Landed(result));
+    /// Gives `result` to all followers, present ones and those that join before this leader is dropped.
+    pub(crate) fn finish(&self, result: T) {
+        self.flight.end(Phase::Finished(result));
     }
 
-    /// The same, and holds `keeper` until the last one who waits has left, or this leader is dropped.
-    pub(crate) fn land_with(&self, result: T, keeper: Keeper) {
+    /// Like [`finish`](Self::finish), and holds `keeper` until the last waiter has left or this leader is dropped.
+    pub(crate) fn finish_keeping(&self, result: T, keeper: Keeper) {
         let mut state = self.flight.state.lock();
         let unused = if state.waiters > 0 { state.keeper.replace(keeper) } else { Some(keeper) };
         drop(state);
-        self.land(result);
+        self.finish(result);
         drop(unused);
     }
 
-    /// Gives `result` to all who follow, and lets whoever joins from now on lead anew.
-    pub(crate) fn leave_with(self, result: T) {
-        self.leave(Phase::Landed(result));
+    /// Gives `result` to the present followers, and lets the next request lead a new flight.
+    pub(crate) fn finish_and_release(self, result: T) {
+        self.close(Phase::Finished(result));
     }
 
-    /// Frees the key, and ends what has not ended yet.
-    fn leave(&self, end: Phase<T>) {
+    /// Frees the key, and ends the flight if it has not ended.
+    fn close(&self, end: Phase<T>) {
         let mut by_key = self.by_key.lock();
-        // Another flight may have taken its place.
+        // A new flight may have replaced this one.
         let is_own = by_key.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         let left = if is_own { by_key.remove(&self.key) } else { None };
         drop(by_key);
@@ -181,26 +184,26 @@ impl<K: Eq + Hash + Clone, T: Clone> Leader<K, T> {
 
 impl<K: Eq + Hash + Clone, T: Clone> Drop for Leader<K, T> {
     fn drop(&mut self) {
-        self.leave(Phase::Abandoned);
+        self.close(Phase::Abandoned);
     }
 }
 
-/// One who waits for a flight. When the last one is dropped before it has landed, the flight is cancelled.
+/// A request that waits for a flight. Dropping the last waiter of an unfinished flight cancels it.
 pub(crate) struct Waiter<T: Clone> {
     flight: Arc<Flight<T>>,
 }
 
 impl<T: Clone> Waiter<T> {
-    /// How far the flight is.
-    pub(crate) fn landing(&self) -> Landing<T> {
+    /// Returns the state of the flight.
+    pub(crate) fn state(&self) -> FlightState<T> {
         match &self.flight.state.lock().phase {
-            Phase::Flying | Phase::Cancelled => Landing::Pending,
-            Phase::Landed(result) => Landing::With(result.clone()),
-            Phase::Abandoned => Landing::Abandoned,
+            Phase::Running | Phase::Cancelled => FlightState::Pending,
+            Phase::Finished(result) => FlightState::Finished(result.clone()),
+            Phase::Abandoned => FlightState::Abandoned,
         }
     }
 
-    /// Leaves, and lets the flight go on even if nobody waits for it.
+    /// Leaves the flight, which then continues even without waiters.
     pub(crate) fn leave_running(&self) {
         self.flight.state.lock().waiters += 1;
     }
@@ -210,7 +213,7 @@ impl<T: Clone> Drop for Waiter<T> {
     fn drop(&mut self) {
         let mut state = self.flight.state.lock();
         state.waiters -= 1;
-        let is_unwanted = state.waiters == 0 && matches!(state.phase, Phase::Flying);
+        let is_unwanted = state.waiters == 0 && matches!(state.phase, Phase::Running);
         if is_unwanted {
             state.phase = Phase::Cancelled;
         }
@@ -224,137 +227,4 @@ impl<T: Clone> Drop for Waiter<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
-
-    use super::*;
-
-    fn wake() -> (Wake, Arc<AtomicUsize>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&count);
-        (
-            Arc::new(move || {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }),
-            count,
-        )
-    }
-
-    fn lead<T: Clone>(flights: &Flights<u32, T>) -> (Leader<u32, T>, Waiter<T>) {
-        match flights.join(1, 0, |_| true, &wake().0) {
-            Role::Lead(leader, waiter) => (leader, waiter),
-            Role::Follow(_) => panic!("another request leads already"),
-        }
-    }
-
-    fn follow<T: Clone>(flights: &Flights<u32, T>, wake: &Wake) -> Waiter<T> {
-        match flights.join(1, 0, |_| true, wake) {
-            Role::Lead(..) => panic!("nobody leads"),
-            Role::Follow(waiter) => waiter,
-        }
-    }
-
-    #[test]
-    fn followers_get_what_the_leader_lands_however_late_they_join() {
-        let flights = Flights::new();
-        let (leader, own) = lead(&flights);
-        let (wake, woken) = wake();
-        let early = follow(&flights, &wake);
-        assert!(leader.has_followers());
-        assert_eq!(early.landing(), Landing::Pending);
-        leader.land("done");
-        assert_eq!(woken.load(Ordering::Relaxed), 1);
-        let late = follow(&flights, &wake);
-        for waiter in [own, early, late] {
-            assert_eq!(waiter.landing(), Landing::With("done"));
-        }
-        leader.land("again");
-        drop(leader);
-        assert_eq!(woken.load(Ordering::Relaxed), 1);
-        drop(lead(&flights));
-    }
-
-    #[test]
-    fn a_leader_that_panics_releases_its_followers() {
-        let flights: Flights<u32, ()> = Flights::new();
-        let (leader, _own) = lead(&flights);
-        let (wake, woken) = wake();
-        let follower = follow(&flights, &wake);
-        let panicked = thread::spawn(move || {
-            let _leader = leader;
-            panic!("the work failed");
-        });
-        assert!(panicked.join().is_err());
-        assert_eq!((follower.landing(), woken.load(Ordering::Relaxed)), (Landing::Abandoned, 1));
-        drop(lead(&flights));
-    }
-
-    #[test]
-    fn a_flight_that_nobody_waits_for_is_cancelled_and_not_joined() {
-        let flights: Flights<u32, ()> = Flights::new();
-        let (leader, own) = lead(&flights);
-        let follower = follow(&flights, &wake().0);
-        drop(own);
-        assert!(!leader.cancellation().is_cancelled());
-        drop(follower);
-        assert!(leader.cancellation().is_cancelled());
-        let (next, _own) = lead(&flights);
-        drop(leader);
-        assert!(!next.cancellation().is_cancelled());
-        drop(follow(&flights, &wake().0));
-    }
-
-    #[test]
-    fn one_that_is_left_running_or_has_landed_is_not_cancelled() {
-        let flights = Flights::new();
-        let (leader, own) = lead(&flights);
-        own.leave_running();
-        drop(own);
-        assert!(!leader.cancellation().is_cancelled());
-        drop(leader);
-        let (leader, own) = lead(&flights);
-        leader.land(());
-        drop(own);
-        assert!(!leader.cancellation().is_cancelled());
-    }
-
-    #[test]
-    fn one_that_is_of_another_time_is_not_joined() {
-        let flights = Flights::new();
-        let (old, _own) = lead(&flights);
-        let Role::Lead(new, _waiter) = flights.join(1, 5, |sequence| sequence > 3, &wake().0) else {
-            panic!("it is of another time")
-        };
-        old.land("old");
-        drop(old);
-        let follower = follow(&flights, &wake().0);
-        new.land("new");
-        assert_eq!(follower.landing(), Landing::With("new"));
-    }
-
-    #[test]
-    fn what_keeps_a_result_goes_with_the_last_one_who_waits_or_with_the_leader() {
-        struct Held(Arc<AtomicUsize>);
-        impl Drop for Held {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        for is_left_running in [false, true] {
-            let (flights, gone) = (Flights::new(), Arc::new(AtomicUsize::new(0)));
-            let (leader, own) = lead(&flights);
-            let follower = follow(&flights, &wake().0);
-            drop(own);
-            leader.land_with((), Box::new(Held(Arc::clone(&gone))));
-            assert_eq!(gone.load(Ordering::Relaxed), 0);
-            if is_left_running {
-                follower.leave_running();
-            }
-            drop(follower);
-            assert_eq!(gone.load(Ordering::Relaxed), usize::from(!is_left_running));
-            drop(leader);
-            assert_eq!(gone.load(Ordering::Relaxed), 1);
-        }
-    }
-}
+mod tests;

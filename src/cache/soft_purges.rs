@@ -1,7 +1,8 @@
-//! Soft purges: responses that were stored before one are stale, and are kept for their validators and for a failing origin.
+//! Soft purges: responses that were stored before one are stale. They are kept for validation and for a failing
+//! origin.
 //!
-//! A purge is listed until the store has marked all responses that it covers and no older fetch is under way. Until then each
-//! response that is looked up or stored is compared with it.
+//! A purge stays listed until the store has marked all responses that it covers and no older fetch is under way.
+//! Until then, each response that is looked up or stored is compared with the purge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +10,19 @@ use std::time::SystemTime;
 
 use parking_lot::RwLock;
 
-use super::tombstones::{Place, Sequence, Tombstones};
+use super::tombstones::{Resource, Sequence, Tombstones};
 use crate::message::purge::Purge;
 use crate::store::{StoredResponse, Variants, url_of};
 
-/// How many purges are listed. Past that the two oldest become one of everything.
-const MOST: usize = 64;
+/// How many purges are listed. Beyond this number, the two oldest become one purge of everything.
+const MAX_PURGES: usize = 64;
 
 /// The soft purges of a cache.
 #[derive(Default)]
 pub(super) struct SoftPurges {
-    /// The number of the last purge; zero if none is listed. Younger responses need not be compared.
+    /// The number of the last purge; zero if none is listed. Responses with a higher number are not compared.
     newest: AtomicU64,
-    /// The oldest first.
+    /// The listed purges, oldest first.
     list: RwLock<Vec<SoftPurge>>,
 }
 
@@ -32,13 +33,13 @@ struct SoftPurge {
 }
 
 impl SoftPurges {
-    /// Lists a purge; gives it with its place and time, as a store is to be given it.
+    /// Lists a purge. Returns the purge with its sequence number and time, for the store.
     pub(super) fn add(&self, purge: &Purge, tombstones: &Tombstones, now: SystemTime) -> (Purge, Sequence) {
         let mut list = self.list.write();
-        let sequence = tombstones.number(now);
+        let sequence = tombstones.next_sequence(now);
         let purge = purge.clone().before(sequence).at(now);
         list.push(SoftPurge { purge: purge.clone(), sequence, is_swept: false });
-        if list.len() > MOST {
+        if list.len() > MAX_PURGES {
             list.remove(0);
             let oldest = &mut list[0];
             oldest.purge = Purge::all().soft().before(oldest.sequence).at(now);
@@ -48,8 +49,8 @@ impl SoftPurges {
         (purge, sequence)
     }
 
-    /// The store has marked what this purge covers.
-    pub(super) fn sweep(&self, sequence: Sequence, tombstones: &Tombstones) {
+    /// Notes that the store has marked the responses that this purge covers.
+    pub(super) fn note_swept(&self, sequence: Sequence, tombstones: &Tombstones) {
         let mut list = self.list.write();
         if let Some(swept) = list.iter_mut().find(|listed| listed.sequence == sequence) {
             swept.is_swept = true;
@@ -57,8 +58,8 @@ impl SoftPurges {
         retire(&mut list, &self.newest, tombstones);
     }
 
-    /// The response as it is to be taken; `None` where that is as it is.
-    pub(super) fn stale(
+    /// Returns the response marked as stale if a purge covers it; `None` if it stays as it is.
+    pub(super) fn mark(
         &self,
         key: &str,
         response: &StoredResponse,
@@ -68,10 +69,10 @@ impl SoftPurges {
             return None;
         }
         let list = self.list.read();
-        let is_meant = |listed: &SoftPurge| listed.purge.is_about(url_of(key), response);
+        let is_covered = |listed: &SoftPurge| listed.purge.is_about(url_of(key), response);
         let stale =
-            list.iter().filter(|listed| is_meant(listed)).find_map(|listed| listed.purge.stale(response));
-        let may_retire = list.iter().any(|listed| can_go(listed, tombstones));
+            list.iter().filter(|listed| is_covered(listed)).find_map(|listed| listed.purge.stale(response));
+        let may_retire = list.iter().any(|listed| is_retirable(listed, tombstones));
         drop(list);
         if may_retire {
             retire(&mut self.list.write(), &self.newest, tombstones);
@@ -79,21 +80,21 @@ impl SoftPurges {
         stale
     }
 
-    /// All of them as they are to be taken.
-    pub(super) fn marked(&self, key: &str, variants: Variants, tombstones: &Tombstones) -> Variants {
+    /// Marks all responses that a purge covers as stale.
+    pub(super) fn mark_all(&self, key: &str, variants: Variants, tombstones: &Tombstones) -> Variants {
         let newest = self.newest.load(Ordering::SeqCst);
         if variants.iter().all(|response| response.sequence() > newest) {
             return variants;
         }
-        let as_taken = |response: &Arc<StoredResponse>| {
-            self.stale(key, response, tombstones).unwrap_or_else(|| Arc::clone(response))
+        let mark_or_keep = |response: &Arc<StoredResponse>| {
+            self.mark(key, response, tombstones).unwrap_or_else(|| Arc::clone(response))
         };
-        variants.iter().map(as_taken).collect()
+        variants.iter().map(mark_or_keep).collect()
     }
 
-    /// Whether a fetch of this key and number began before a purge of its URL.
-    pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        let Place { key, url } = place.into();
+    /// Whether a fetch with this key and number began before a purge of its URL.
+    pub(super) fn covers_key<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let Resource { key, url } = resource.into();
         let url_for = |purge: &Purge| if purge.is_about_keys() { url_of(key) } else { url };
         sequence <= self.newest.load(Ordering::SeqCst)
             && self.list.read().iter().any(|listed| {
@@ -104,15 +105,15 @@ impl SoftPurges {
     }
 }
 
-fn can_go(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
+fn is_retirable(listed: &SoftPurge, tombstones: &Tombstones) -> bool {
     listed.is_swept && tombstones.oldest_fetch() > listed.sequence
 }
 
-/// Retires purges. Responses that were read from the store before have to be read again: the store may have marked them
-/// meanwhile, and the retired purge no longer shows it.
+/// Retires purges. Responses that were read from the store before must be read again: the store may have marked them
+/// since, and the retired purge no longer covers them.
 fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones) {
     let before = list.len();
-    list.retain(|listed| !can_go(listed, tombstones));
+    list.retain(|listed| !is_retirable(listed, tombstones));
     if list.len() < before {
         tombstones.note_retirement();
         newest.store(list.last().map_or(0, |listed| listed.sequence), Ordering::SeqCst);
@@ -120,73 +121,4 @@ fn retire(list: &mut Vec<SoftPurge>, newest: &AtomicU64, tombstones: &Tombstones
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use http::{HeaderMap, StatusCode};
-
-    use super::*;
-    use crate::policy::{LifetimeSource, Validity, Variant};
-    use crate::store::Key;
-
-    const URL: &str = "http://h/a";
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    /// Fresh for an hour.
-    fn stored(sequence: Sequence) -> StoredResponse {
-        let validity = Validity {
-            response_time: at(0).into(),
-            initial_age: Duration::ZERO,
-            lifetime: Duration::from_secs(3600),
-            lifetime_source: LifetimeSource::MaxAge,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: None,
-            no_cache: false,
-            must_revalidate: false,
-            immutable: false,
-        };
-        let response = StoredResponse::new(
-            StatusCode::OK,
-            &HeaderMap::new(),
-            bytes::Bytes::new(),
-            validity,
-            Variant::default(),
-        );
-        response.with_sequence(sequence)
-    }
-
-    #[test]
-    fn a_purge_is_compared_until_the_store_has_marked_all_and_no_older_fetch_is_under_way() {
-        let (soft, tombstones) = (SoftPurges::default(), Arc::new(Tombstones::default()));
-        let fetch = tombstones.begin(&Key::new(URL), at(1));
-        let stored = stored(fetch.sequence());
-        let is_stale = || soft.stale(URL, &stored, &tombstones).is_some();
-        assert!(!is_stale());
-        let (purge, sequence) = soft.add(&Purge::prefix("http://h/").unwrap().soft(), &tombstones, at(2));
-        assert!(purge.is_soft() && is_stale() && soft.cover_key(URL, fetch.sequence()));
-        let later = tombstones.begin(&Key::new(URL), at(3));
-        assert!(!soft.cover_key(URL, later.sequence()));
-        assert!(!soft.cover_key("http://other/", fetch.sequence()));
-        soft.sweep(sequence, &tombstones);
-        assert!(is_stale(), "an older fetch is under way");
-        drop(fetch);
-        let before = tombstones.retirements();
-        assert!(is_stale());
-        assert!(!is_stale() && soft.list.read().is_empty());
-        assert!(tombstones.retirements() > before);
-    }
-
-    #[test]
-    fn past_the_bound_everything_older_is_stale() {
-        let (soft, tombstones) = (SoftPurges::default(), Tombstones::default());
-        let old = stored(1);
-        for number in 0..=MOST {
-            soft.add(&Purge::url(&format!("http://other/{number}")).unwrap().soft(), &tombstones, at(1));
-        }
-        assert_eq!(soft.list.read().len(), MOST);
-        assert!(soft.stale(URL, &old, &tombstones).is_some());
-    }
-}
+mod tests;

@@ -1,23 +1,24 @@
-//! What was invalidated, and when: one ordered list, for purges and for what responses invalidate.
+//! Tombstones: one ordered list of all invalidations, by purges and by responses.
 //!
-//! Fetches and invalidations are numbered in one order. A stored response has the number of the fetch that brought it;
-//! it is void when a later tombstone covers it. That is checked when a response is looked up, and again when it is
-//! stored, so that nothing which an origin was asked for before an invalidation is served or stored after it.
+//! Fetches and invalidations share one sequence of numbers. A stored response has the number of its fetch, and is
+//! void if a later tombstone covers it. The cache checks this at each lookup and again before it stores a response.
+//! Therefore a response that was requested before an invalidation is neither served nor stored after it.
 //!
-//! A tombstone is retired when what it covers has been removed from the store and no older fetch is under way. The list
-//! is bounded: past the bound the oldest tombstone is replaced by "everything older than this".
+//! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way.
+//! The list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use parking_lot::RwLock;
 
 use super::incoming::Incoming;
+pub(crate) use super::tombstone_list::Sequence;
+use super::tombstone_list::{Scope, Tombstone, TombstoneList};
 use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
@@ -25,96 +26,53 @@ use crate::store::{Key, StoredResponse, url_of};
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
-/// How many tombstones there may be.
-const MOST: usize = 10_000;
+/// How many tombstones are listed.
+const MAX_TOMBSTONES: usize = 10_000;
 
-/// Of how many origins it is remembered that what is older is void.
-const MOST_ORIGINS: usize = 1024;
-
-/// How many of them may be for prefixes: a URL is compared with each of those.
-const MOST_PREFIXES: usize = 100;
-
-/// A place in the order of fetches and invalidations. It grows with the system's clock, so that the numbers of an
-/// earlier process are smaller.
-pub(crate) type Sequence = u64;
+/// How many tombstones may be for prefixes. Each lookup compares its URL with all of them.
+const MAX_PREFIXES: usize = 100;
 
 /// The tombstones of a cache.
 pub(crate) struct Tombstones {
-    /// The last tombstone's number: what is younger need not be looked at.
+    /// The number of the last listed tombstone. A response with a higher number need not be compared.
     newest: AtomicU64,
-    /// The same, whether or not it was retired.
+    /// The number of the last tombstone, listed or retired.
     latest: AtomicU64,
-    /// How often some were retired.
+    /// How often tombstones were retired.
     retirements: AtomicU64,
-    state: RwLock<State>,
+    state: RwLock<TombstoneList>,
     digest: RandomState,
-    most: usize,
-    most_prefixes: usize,
+    max_tombstones: usize,
+    max_prefixes: usize,
 }
 
-#[derive(Default)]
-struct State {
-    last: Sequence,
-    /// The fetches that are under way.
-    fetches: BTreeSet<Sequence>,
-    /// The oldest first.
-    list: VecDeque<Tombstone>,
-    /// The newest tombstone for each digest of a URL, key or group.
-    exact: HashMap<u64, Sequence>,
-    prefixes: Vec<(Box<str>, Sequence)>,
-    /// Everything of an origin that was stored up to here is void: see [`State::forget_the_oldest`].
-    origins: HashMap<u64, Sequence>,
-    /// How long the list may get before it is looked through for what can go.
-    enough: usize,
-    /// Everything stored up to here is void.
-    all: Sequence,
-    /// No fetch up to here may store anything.
-    unstorable: Sequence,
-}
-
-struct Tombstone {
-    sequence: Sequence,
-    what: What,
-    /// Whether the store has removed what it covers.
-    is_swept: bool,
-}
-
-#[derive(Clone)]
-enum What {
-    Exact(u64),
-    /// By the digests of the group and of its origin.
-    Group(u64, u64),
-    Prefix(Box<str>),
-    All,
-}
-
-/// What a tombstone may cover: a key, and the URL of what is stored or fetched under it.
+/// A key, and the URL of the response that is stored or fetched under the key.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Resource<'a> {
     pub(super) key: &'a str,
     pub(super) url: &'a str,
 }
 
-impl<'a> From<&'a str> for Place<'a> {
-    /// The key tells the URL.
+impl<'a> From<&'a str> for Resource<'a> {
+    /// Takes the URL from the key.
     fn from(key: &'a str) -> Self {
         Self { key, url: url_of(key) }
     }
 }
 
-impl<'a> From<&'a Incoming> for Place<'a> {
+impl<'a> From<&'a Incoming> for Resource<'a> {
     fn from(incoming: &'a Incoming) -> Self {
         Self { key: incoming.key.as_str(), url: incoming.target.as_str() }
     }
 }
 
-impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Place<'a> {
+impl<'a> From<(&'a Key, &'a CanonicalUrl)> for Resource<'a> {
     fn from((key, target): (&'a Key, &'a CanonicalUrl)) -> Self {
         Self { key: key.as_str(), url: target.as_str() }
     }
 }
 
-/// A fetch that is under way, until it is dropped.
+/// A fetch that is under way until this value is dropped.
 pub(crate) struct Fetch {
     tombstones: Arc<Tombstones>,
     key: Key,
@@ -122,7 +80,7 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    /// What is fetched.
+    /// Returns the key that is fetched.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
@@ -142,51 +100,51 @@ impl Drop for Fetch {
 
 impl Default for Tombstones {
     fn default() -> Self {
-        Self::with_most(MOST, MOST_PREFIXES)
+        Self::with_limits(MAX_TOMBSTONES, MAX_PREFIXES)
     }
 }
 
 impl Tombstones {
-    fn with_most(most: usize, most_prefixes: usize) -> Self {
+    fn with_limits(max_tombstones: usize, max_prefixes: usize) -> Self {
         let [newest, latest, retirements] = [const { AtomicU64::new(0) }; 3];
         let state = RwLock::default();
-        Self { newest, latest, retirements, state, digest: RandomState::new(), most, most_prefixes }
+        Self { newest, latest, retirements, state, digest: RandomState::new(), max_tombstones, max_prefixes }
     }
 
-    /// What changes with every invalidation. Where it is the same before a look-up and after a fetch has begun, what was
-    /// found is as valid as it was.
+    /// Returns the number of the last invalidation. If it is the same before a lookup and after the start of a fetch,
+    /// the result of the lookup is still valid.
     pub(super) fn latest(&self) -> Sequence {
         self.latest.load(Ordering::SeqCst)
     }
 
-    /// What changes when tombstones are retired. What was read from a store before and judged after that has to be read
-    /// again: it may have been removed meanwhile, and nothing tells so any more.
+    /// Returns how often tombstones were retired. A response that was read from the store before a retirement and is
+    /// judged after it must be read again: the store may have removed it since, and no tombstone covers it any more.
     pub(super) fn retirements(&self) -> u64 {
         self.retirements.load(Ordering::SeqCst)
     }
 
-    /// Every number from here on is greater than this.
+    /// Makes all later numbers greater than this one.
     pub(super) fn begin_after(&self, sequence: Sequence) {
         let mut state = self.state.write();
         state.last = state.last.max(sequence);
     }
 
-    /// Others than these were retired, with the same consequence.
+    /// Notes that soft purges were retired, which has the same consequence as retired tombstones.
     pub(super) fn note_retirement(&self) {
         self.retirements.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The next place in the order.
-    pub(super) fn number(&self, now: SystemTime) -> Sequence {
+    /// Returns the next number of the sequence.
+    pub(super) fn next_sequence(&self, now: SystemTime) -> Sequence {
         self.state.write().next(now)
     }
 
-    /// The oldest fetch that is under way; beyond all where there is none.
+    /// Returns the number of the oldest fetch that is under way; `u64::MAX` without fetches.
     pub(super) fn oldest_fetch(&self) -> Sequence {
         self.state.read().oldest_fetch()
     }
 
-    /// A fetch that begins now.
+    /// Registers a fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();
         let sequence = state.next(now);
@@ -195,32 +153,32 @@ impl Tombstones {
         Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence }
     }
 
-    /// Makes void what is stored under this key; gives the number of the tombstone.
+    /// Voids the responses under a key; returns the number of the tombstone.
     pub(super) fn add_key(&self, key: &Key, now: SystemTime) -> Sequence {
-        self.add(What::Exact(self.of_key(key.as_str())), now)
+        self.add(Scope::Exact(self.of_key(key.as_str())), now)
     }
 
-    /// The same for the responses of the URL's origin in this group.
+    /// Voids the responses of the URL's origin in this group; returns the number of the tombstone.
     pub(super) fn add_group(&self, url: &str, name: &[u8], now: SystemTime) -> Sequence {
-        self.add(What::Group(self.of_group(url, name), self.of_origin(url)), now)
+        self.add(Scope::Group(self.of_group(url, name), self.of_origin(url)), now)
     }
 
-    /// The same for what a purge is about; gives the number of the tombstone.
+    /// Voids the responses that a purge selects; returns the number of the tombstone.
     pub(super) fn add_purge(&self, purge: &Purge, now: SystemTime) -> Sequence {
-        let what = match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name())
-        {
-            (Some(url), ..) => What::Exact(self.of_url(url)),
-            (_, Some(prefix), ..) => What::Prefix(prefix.into()),
-            (_, _, Some(origin), Some(name)) => {
-                What::Group(self.of_group(origin, name.as_bytes()), self.of_origin(origin))
-            }
-            _ => What::All,
-        };
-        self.add(what, now)
+        let scope =
+            match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name()) {
+                (Some(url), ..) => Scope::Exact(self.of_url(url)),
+                (_, Some(prefix), ..) => Scope::Prefix(prefix.into()),
+                (_, _, Some(origin), Some(name)) => {
+                    Scope::Group(self.of_group(origin, name.as_bytes()), self.of_origin(origin))
+                }
+                _ => Scope::All,
+            };
+        self.add(scope, now)
     }
 
-    /// The store has removed what this tombstone covers.
-    pub(super) fn sweep(&self, sequence: Sequence) {
+    /// Notes that the store has removed the responses that this tombstone covers.
+    pub(super) fn note_swept(&self, sequence: Sequence) {
         let mut state = self.state.write();
         if let Some(swept) = state.list.iter_mut().find(|tombstone| tombstone.sequence == sequence) {
             swept.is_swept = true;
@@ -228,35 +186,37 @@ impl Tombstones {
         self.retire(&mut state);
     }
 
-    /// Whether a response that was stored under this key is void.
-    pub(super) fn cover(&self, key: &str, response: &StoredResponse) -> bool {
-        let place = Place { key, url: response.url().unwrap_or_else(|| url_of(key)) };
-        self.cover_fetched(place, response.sequence(), || cache_groups::names(response.values(&CACHE_GROUPS)))
+    /// Whether a tombstone voids a stored response.
+    pub(super) fn covers(&self, key: &str, response: &StoredResponse) -> bool {
+        let resource = Resource { key, url: response.url().unwrap_or_else(|| url_of(key)) };
+        self.covers_fetched(resource, response.sequence(), || {
+            cache_groups::names(response.values(&CACHE_GROUPS))
+        })
     }
 
-    /// Whether what was asked for with this number is void; its groups are known from its fields.
-    pub(super) fn cover_fields<'a>(
+    /// Whether a tombstone voids the response of the fetch with this number. Its fields give its groups.
+    pub(super) fn covers_fields<'a>(
         &self,
-        place: impl Into<Place<'a>>,
+        resource: impl Into<Resource<'a>>,
         sequence: Sequence,
         fields: &HeaderMap,
     ) -> bool {
-        self.cover_fetched(place.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
+        self.covers_fetched(resource.into(), sequence, || groups_of(fields, &CACHE_GROUPS))
     }
 
-    /// Whether a fetch of this key and number may not be shared with requests that come now.
-    pub(super) fn cover_key<'a>(&self, place: impl Into<Place<'a>>, sequence: Sequence) -> bool {
-        self.cover_fetched(place.into(), sequence, Vec::new)
+    /// Whether later requests must not share the fetch with this key and number.
+    pub(super) fn covers_key<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        self.covers_fetched(resource.into(), sequence, Vec::new)
     }
 
-    /// Whether a fetch of this number may store nothing, whatever it brings.
+    /// Whether the fetch with this number must not store its response, whatever that is.
     pub(super) fn is_unstorable(&self, sequence: Sequence) -> bool {
         sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
     }
 
-    fn cover_fetched(
+    fn covers_fetched(
         &self,
-        Place { key, url }: Place<'_>,
+        Resource { key, url }: Resource<'_>,
         sequence: Sequence,
         groups: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> bool {
@@ -274,21 +234,21 @@ impl Tombstones {
             || groups().iter().any(|name| is_later(self.of_group(url, name)))
     }
 
-    fn add(&self, what: What, now: SystemTime) -> Sequence {
+    fn add(&self, scope: Scope, now: SystemTime) -> Sequence {
         let mut state = self.state.write();
         let sequence = state.next(now);
-        match &what {
-            What::Exact(digest) | What::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
-            What::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
-            What::All => state.all = sequence,
+        match &scope {
+            Scope::Exact(digest) | Scope::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
+            Scope::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
+            Scope::All => state.all = sequence,
         }
-        state.list.push_back(Tombstone { sequence, what, is_swept: false });
-        if state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
+        state.list.push_back(Tombstone { sequence, scope, is_swept: false });
+        if state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
             self.retirements.fetch_add(1, Ordering::SeqCst);
-            state.remove_all_that_can_go();
+            state.remove_retirable();
         }
-        while state.list.len() > self.most || state.prefixes.len() > self.most_prefixes {
-            state.forget_the_oldest();
+        while state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
+            state.widen_oldest();
         }
         self.newest.store(sequence, Ordering::SeqCst);
         self.latest.store(sequence, Ordering::SeqCst);
@@ -296,14 +256,16 @@ impl Tombstones {
         sequence
     }
 
-    /// Removes what nothing can come under any more.
-    fn retire(&self, state: &mut State) {
+    /// Retires tombstones that can no longer cover any response.
+    fn retire(&self, state: &mut TombstoneList) {
         let first = state.list.front();
-        if !first.is_some_and(|tombstone| state.can_go(tombstone)) && state.list.len() <= state.enough {
+        if !first.is_some_and(|tombstone| state.is_retirable(tombstone))
+            && state.list.len() <= state.search_threshold
+        {
             return;
         }
         self.retirements.fetch_add(1, Ordering::SeqCst);
-        state.remove_all_that_can_go();
+        state.remove_retirable();
         let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
         let of_origins = state.origins.values().copied().max().unwrap_or(0);
         self.newest.store(newest.max(state.all).max(state.unstorable).max(of_origins), Ordering::SeqCst);
@@ -326,76 +288,7 @@ impl Tombstones {
     }
 }
 
-impl State {
-    fn next(&mut self, now: SystemTime) -> Sequence {
-        let micros = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        self.last = (self.last + 1).max(u64::try_from(micros).unwrap_or(0));
-        self.last
-    }
-
-    /// Whether nothing can come under it any more, or a later one covers the same.
-    fn can_go(&self, tombstone: &Tombstone) -> bool {
-        let is_done = tombstone.is_swept && tombstone.sequence < self.oldest_fetch();
-        is_done || !self.is_the_latest(tombstone)
-    }
-
-    fn oldest_fetch(&self) -> Sequence {
-        self.fetches.first().copied().unwrap_or(Sequence::MAX)
-    }
-
-    /// Whether no later tombstone covers the same.
-    fn is_the_latest(&self, tombstone: &Tombstone) -> bool {
-        match &tombstone.what {
-            What::Exact(digest) | What::Group(digest, _) => {
-                self.exact.get(digest) == Some(&tombstone.sequence)
-            }
-            What::Prefix(_) | What::All => true,
-        }
-    }
-
-    /// Amortised by the doubling of `enough`.
-    fn remove_all_that_can_go(&mut self) {
-        let list = std::mem::take(&mut self.list);
-        for tombstone in list {
-            if self.can_go(&tombstone) {
-                self.remove(&tombstone);
-            } else {
-                self.list.push_back(tombstone);
-            }
-        }
-        self.enough = (2 * self.list.len()).max(64);
-    }
-
-    fn remove(&mut self, tombstone: &Tombstone) {
-        match &tombstone.what {
-            What::Exact(digest) | What::Group(digest, _) if self.is_the_latest(tombstone) => {
-                self.exact.remove(digest);
-            }
-            What::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
-            What::All if self.all == tombstone.sequence => self.all = 0,
-            What::Exact(_) | What::Group(..) | What::All => {}
-        }
-    }
-
-    /// Replaces the oldest tombstone by a wider one, that takes no room: of a group, it covers the group's origin, so
-    /// that no origin can void what is stored of others.
-    fn forget_the_oldest(&mut self) {
-        let Some(oldest) = self.list.pop_front() else { return };
-        self.remove(&oldest);
-        self.unstorable = self.unstorable.max(oldest.sequence);
-        match oldest.what {
-            _ if oldest.is_swept => {}
-            What::Group(_, origin)
-                if self.origins.len() < MOST_ORIGINS || self.origins.contains_key(&origin) =>
-            {
-                self.origins.insert(origin, oldest.sequence);
-            }
-            _ => self.all = self.all.max(oldest.sequence),
-        }
-    }
-}
-
-/// The groups that a response to this method invalidates (RFC 9875 section 3): none where the method is safe.
+/// Returns the groups that a response to this method invalidates (RFC 9875 section 3): none if the method is safe.
 pub(crate) fn invalidated_groups(method: &Method, headers: &HeaderMap) -> Vec<Vec<u8>> {
     if method.is_safe() { Vec::new() } else { groups_of(headers, &CACHE_GROUP_INVALIDATION) }
 }
@@ -404,7 +297,7 @@ fn groups_of(headers: &HeaderMap, field: &HeaderName) -> Vec<Vec<u8>> {
     cache_groups::names(headers.get_all(field).into_iter().map(HeaderValue::as_bytes))
 }
 
-/// Scheme and authority of a canonical URL.
+/// Returns the scheme and authority of a canonical URL.
 fn origin(url: &str) -> &str {
     let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
     &url[..path]
@@ -420,130 +313,4 @@ impl fmt::Debug for Fetch {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const URL: &str = "http://example.com/a";
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn groups(value: &str) -> HeaderMap {
-        [(CACHE_GROUPS.clone(), HeaderValue::from_str(value).unwrap())].into_iter().collect()
-    }
-
-    fn purge(tombstones: &Tombstones, purge: &Purge) -> Sequence {
-        tombstones.add_purge(purge, at(0))
-    }
-
-    #[test]
-    fn what_was_asked_before_an_invalidation_is_void_and_what_is_asked_later_is_not() {
-        let all = Purge::all();
-        let prefix = Purge::prefix("http://example.com/").unwrap();
-        let url = Purge::url(URL).unwrap();
-        let group = Purge::group("http://example.com", "a").unwrap();
-        for (what, covers_key, covers_other) in
-            [(all, true, true), (prefix, true, true), (url, true, false), (group, false, false)]
-        {
-            let tombstones = Arc::new(Tombstones::default());
-            let before = tombstones.begin(&Key::new(URL), at(0));
-            purge(&tombstones, &what);
-            let after = tombstones.begin(&Key::new(URL), at(0));
-            let own = Key::partitioned(URL, 7);
-            for key in [URL, own.as_str()] {
-                assert_eq!(tombstones.cover_key(key, before.sequence()), covers_key, "{what}");
-                assert!(tombstones.cover_fields(key, before.sequence(), &groups("\"a\"")), "{what}");
-                assert!(!tombstones.cover_fields(key, after.sequence(), &groups("\"a\"")), "{what}");
-            }
-            let other = tombstones.cover_key("http://example.com/b", before.sequence());
-            assert_eq!(other, covers_other, "{what}");
-        }
-    }
-
-    #[test]
-    fn one_key_of_a_url_can_be_invalidated_alone() {
-        let tombstones = Arc::new(Tombstones::default());
-        let own = Key::partitioned(URL, 7);
-        let before = tombstones.begin(&own, at(0));
-        tombstones.add_key(&own, at(0));
-        assert!(tombstones.cover_key(own.as_str(), before.sequence()));
-        assert!(!tombstones.cover_key(URL, before.sequence()));
-    }
-
-    #[test]
-    fn a_group_is_one_of_an_origin() {
-        let tombstones = Tombstones::default();
-        tombstones.add_group(URL, b"b", at(5));
-        for (url, fields, expected) in [
-            (URL, "\"a\", \"b\";x=1", true),
-            ("http://example.com/other?b", "\"b\"", true),
-            ("https://example.com/a", "\"b\"", false),
-            ("http://example.com:81/a", "\"b\"", false),
-            (URL, "\"B\"", false),
-            (URL, "b", false),
-        ] {
-            assert_eq!(tombstones.cover_fields(url, 1, &groups(fields)), expected, "{url} {fields}");
-        }
-    }
-
-    #[test]
-    fn a_tombstone_is_retired_when_it_is_swept_and_no_older_fetch_is_under_way() {
-        let tombstones = Arc::new(Tombstones::default());
-        let fetch = tombstones.begin(&Key::new(URL), at(0));
-        let sequence = purge(&tombstones, &Purge::prefix("http://example.com/").unwrap());
-        let other = tombstones.add_key(&Key::new("http://other/"), at(0));
-        tombstones.sweep(sequence);
-        tombstones.sweep(other);
-        assert!(tombstones.cover_key(URL, fetch.sequence()));
-        let before = fetch.sequence();
-        drop(fetch);
-        assert!(!tombstones.cover_key(URL, before));
-        let state = tombstones.state.read();
-        assert!(state.list.is_empty() && state.exact.is_empty() && state.prefixes.is_empty());
-        assert_eq!(tombstones.newest.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn past_the_bound_the_oldest_covers_everything_older() {
-        let tombstones = Arc::new(Tombstones::with_most(2, 1));
-        let fetch = tombstones.begin(&Key::new(URL), at(0));
-        let first = purge(&tombstones, &Purge::url("http://a/").unwrap());
-        for number in 0..3 {
-            let swept = tombstones.add_key(&Key::new(&format!("http://b/{number}")), at(0));
-            tombstones.sweep(swept);
-        }
-        assert!(tombstones.cover_key("http://c/", first - 1), "nobody swept the first one");
-        assert!(!tombstones.cover_key("http://c/", first + 1));
-        assert!(tombstones.is_unstorable(fetch.sequence()) && tombstones.is_unstorable(first + 1));
-        assert!(!tombstones.is_unstorable(tombstones.begin(&Key::new(URL), at(0)).sequence()));
-    }
-
-    #[test]
-    fn groups_of_one_origin_void_nothing_of_another() {
-        let tombstones = Arc::new(Tombstones::with_most(4, 1));
-        let fetch = tombstones.begin(&Key::new(URL), at(0));
-        for number in 0..20 {
-            tombstones.add_group("http://noisy/", number.to_string().as_bytes(), at(0));
-        }
-        assert!(tombstones.cover_key("http://noisy/x", fetch.sequence()));
-        assert!(!tombstones.cover_key(URL, fetch.sequence()));
-        for _ in 0..20 {
-            tombstones.add_group("http://same/", b"name", at(0));
-        }
-        assert!(
-            !tombstones.cover_key("http://same/x", fetch.sequence()),
-            "it takes one place, and is in no other group"
-        );
-    }
-
-    #[test]
-    fn numbers_grow_with_the_clock_and_never_go_back() {
-        let tombstones = Arc::new(Tombstones::default());
-        let later = tombstones.begin(&Key::new(URL), at(50)).sequence();
-        assert_eq!(later, 50_000_000);
-        assert_eq!(tombstones.begin(&Key::new(URL), at(1)).sequence(), later + 1);
-    }
-}
+mod tests;

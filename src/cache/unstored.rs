@@ -1,4 +1,4 @@
-//! Why the last response of a URL was not stored.
+//! The last response of a URL that was not stored, and the reason.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use crate::policy::NotStored;
 use crate::store::Key;
 
-/// Of how many keys it is remembered.
+/// How many keys are remembered.
 const CAPACITY: usize = 1024;
 
-/// The last response to a request, which was not stored.
+/// A response that was fetched and not stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastFetch {
     pub(super) why: NotStored,
@@ -20,7 +20,7 @@ pub(super) struct LastFetch {
     pub(super) at: SystemTime,
 }
 
-/// The keys whose last response was not stored; those that were fetched last.
+/// The keys whose last response was not stored; least recently fetched keys are dropped first.
 pub(super) struct Unstored(Mutex<LruCache<Key, LastFetch>>);
 
 impl Default for Unstored {
@@ -43,7 +43,7 @@ impl Unstored {
         drop(forgotten);
     }
 
-    pub(super) fn of(&self, key: &Key) -> Option<LastFetch> {
+    pub(super) fn get(&self, key: &Key) -> Option<LastFetch> {
         self.0.lock().peek(key).copied()
     }
 }
@@ -55,14 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_ones_are_remembered() {
+    fn only_the_most_recent_keys_are_remembered() {
         let unstored = Unstored::default();
         let key = |number: usize| Key::new(&format!("http://h/{number}"));
         for number in 0..=CAPACITY {
             unstored.remember(&key(number), NotStored::NoStore, StatusCode::OK, UNIX_EPOCH);
         }
-        assert!(unstored.of(&key(0)).is_none() && unstored.of(&key(1)).is_some());
+        assert!(unstored.get(&key(0)).is_none() && unstored.get(&key(1)).is_some());
         unstored.forget(&key(1));
-        assert!(unstored.of(&key(1)).is_none());
+        assert!(unstored.get(&key(1)).is_none());
     }
 }

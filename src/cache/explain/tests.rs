@@ -1,4 +1,4 @@
-//! What is explained, against what then happens.
+//! Explanations, compared with the outcome of the same request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,7 +33,7 @@ fn request<B>(fields: &Fields, body: B) -> Request<B> {
     request
 }
 
-/// A cache whose origin answers everything with this.
+/// A cache whose origin answers every request with this status and these fields.
 fn scene(mode: Mode, status: u16, fields: &'static Fields) -> Scene {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -53,7 +53,7 @@ fn scene(mode: Mode, status: u16, fields: &'static Fields) -> Scene {
 }
 
 impl Scene {
-    /// Fetches it once, and lets time pass.
+    /// Fetches the URL once, and lets time pass.
     fn fetched(self, fields: &Fields, seconds: u64) -> Self {
         let response = self.cache.round_trip(request(fields, Body::empty())).unwrap();
         response.into_body().into_bytes().unwrap();
@@ -61,7 +61,7 @@ impl Scene {
         self
     }
 
-    /// What is explained, and that explaining changed nothing.
+    /// Explains a request, and checks that the explanation changed nothing.
     fn explain(&self, fields: &Fields) -> Explanation {
         let (counts, asked) = (self.cache.stats().counts(), self.asked.load(Ordering::Relaxed));
         let usage = self.cache.store().usage();
@@ -72,7 +72,7 @@ impl Scene {
         explanation
     }
 
-    /// What is explained is what then happens.
+    /// Explains a request, sends it, and checks that the outcome is the explained one.
     fn explain_and_send(&self, fields: &Fields) -> Explanation {
         let explanation = self.explain(fields);
         let response = self.cache.round_trip(request(fields, Body::empty())).unwrap();
@@ -94,7 +94,7 @@ fn hit(status: u16) -> Verdict {
 }
 
 #[test]
-fn what_is_fresh_is_a_hit() {
+fn a_fresh_response_is_a_hit() {
     let scene = scene(Mode::Private, 200, &[("cache-control", "max-age=3600"), ("etag", "\"a\"")]);
     let scene = scene.fetched(&[], 10);
     let explanation = scene.explain_and_send(&[]);
@@ -124,14 +124,14 @@ fn what_is_fresh_is_a_hit() {
 }
 
 #[test]
-fn the_requests_own_directives_count() {
+fn request_directives_are_explained() {
     for (control, rule, words) in [
         ("no-cache", Rule::RequestNoCache, "answered from the store (hit)"),
         ("max-age=5", Rule::RequestMaxAge, "answered from the store (hit)"),
         ("min-fresh=3595", Rule::RequestMinFresh, "answered from the store (hit)"),
         ("max-age=30", Rule::Fresh, "Fresh enough for this request for another 20 s; after that"),
         ("min-fresh=3500", Rule::Fresh, "Fresh enough for this request for another 90 s; after that"),
-        ("max-stale=7", Rule::Fresh, "after that it is served from the store still (stale-accepted)"),
+        ("max-stale=7", Rule::Fresh, "after that it is still served from the store (stale-accepted)"),
         ("only-if-cached", Rule::Fresh, "after that it is refused with 504"),
     ] {
         let scene = scene(Mode::Private, 200, &[("cache-control", "max-age=3600")]).fetched(&[], 10);
@@ -142,13 +142,18 @@ fn the_requests_own_directives_count() {
 }
 
 #[test]
-fn what_is_stale_is_validated_or_taken_so() {
+fn a_stale_response_is_validated_or_accepted() {
     for (stored, control, rule, words) in [
-        ("max-age=10", "", Rule::Stale, "fetched anew; if the origin fails, it is served stale"),
-        ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Taken stale for another 4 s; after that"),
+        (
+            "max-age=10",
+            "",
+            Rule::Stale,
+            "fetched in full; if the origin fails, the stored response is served stale",
+        ),
+        ("max-age=10", "max-stale=9", Rule::RequestMaxStale, "Accepted stale for another 4 s; after that"),
         ("max-age=10", "max-stale", Rule::RequestMaxStale, "for as long as it is stored"),
         ("max-age=10, stale-while-revalidate=60", "", Rule::StaleWhileRevalidate, "for another 55 s"),
-        ("max-age=10, stale-if-error=1", "", Rule::Stale, "it is not served stale"),
+        ("max-age=10, stale-if-error=1", "", Rule::Stale, "no stale response"),
         ("max-age=10, must-revalidate", "max-stale", Rule::Response(Flag::MustRevalidate), "an error"),
         ("max-age=60, no-cache", "", Rule::Response(Flag::NoByteStore), "an error"),
         ("max-age=10", "only-if-cached", Rule::Stale, "Without only-if-cached"),
@@ -163,7 +168,7 @@ fn what_is_stale_is_validated_or_taken_so() {
 }
 
 #[test]
-fn the_windows_and_flags_are_told_with_their_clauses() {
+fn windows_and_flags_are_shown_with_their_clauses() {
     let control = "max-age=10, s-maxage=5, proxy-revalidate, public, immutable, \
                    stale-while-revalidate=3, stale-if-error=4";
     let fields: &'static Fields = Box::leak(Box::new([("cache-control", control)]));
@@ -184,7 +189,7 @@ fn the_windows_and_flags_are_told_with_their_clauses() {
 }
 
 #[test]
-fn a_guessed_lifetime_says_so() {
+fn a_heuristic_lifetime_is_shown_as_such() {
     let scene = scene(Mode::Private, 200, &[("last-modified", DAY_AGO)]).fetched(&[], 60);
     let explanation = scene.explain_and_send(&[]);
     assert_eq!((explanation.verdict, explanation.rule), (hit(200), Rule::Fresh));
@@ -214,13 +219,13 @@ fn nothing_stored_is_a_miss_in_each_partition() {
     assert_eq!(explanation.verdict, hit(200));
     let explanation = scene.explain(&[("cache-control", "no-store")]);
     assert_eq!(explanation.verdict, Verdict::Forward(Forward::UriMiss));
-    assert!(explanation.outlook.contains("not kept"));
+    assert!(explanation.outlook.contains("not stored"));
     let explanation = scene.explain(&[("cache-control", "only-if-cached")]);
     assert_eq!(explanation.verdict, Verdict::Refuse(Forward::UriMiss));
 }
 
 #[test]
-fn another_variant_is_a_miss_and_only_negotiation_is_shown() {
+fn another_variant_is_a_miss_and_only_negotiation_values_are_shown() {
     let fields =
         &[("cache-control", "max-age=60"), ("vary", "accept-language, x-tenant, cookie"), ("etag", "\"a\"")];
     let german: &Fields = &[("accept-language", "DE, en"), ("x-tenant", "hidden"), ("cookie", "hidden")];
@@ -242,13 +247,13 @@ fn another_variant_is_a_miss_and_only_negotiation_is_shown() {
 }
 
 #[test]
-fn a_part_answers_what_lies_within_it() {
+fn a_part_answers_ranges_within_it() {
     let fields = &[("cache-control", "max-age=60"), ("content-range", "bytes 0-4/10"), ("etag", "\"a\"")];
     let scene = scene(Mode::Private, 206, fields).fetched(&[("range", "bytes=0-4")], 1);
     let explanation = scene.explain_and_send(&[("range", "bytes=1-2")]);
     assert_eq!((explanation.verdict, explanation.rule), (hit(206), Rule::Fresh));
     assert_eq!(explanation.stored[0].content_range.as_deref(), Some("bytes 0-4/10"));
-    assert!(explanation.outlook.ends_with("after that it is fetched anew."));
+    assert!(explanation.outlook.ends_with("after that it is fetched in full."));
     let explanation = scene.explain(&[("range", "bytes=1-7")]);
     assert_eq!((explanation.verdict, explanation.rule), (Verdict::Forward(Forward::Partial), Rule::Partial));
     assert!(explanation.outlook.contains("a range within"));
@@ -258,7 +263,7 @@ fn a_part_answers_what_lies_within_it() {
 }
 
 #[test]
-fn what_only_the_origin_can_answer_is_passed() {
+fn requests_that_only_the_origin_can_answer_are_forwarded() {
     let scene = scene(Mode::Private, 200, &[("cache-control", "max-age=60")]).fetched(&[], 1);
     let explanation = scene.explain_and_send(&[("if-match", "\"a\"")]);
     assert_eq!(

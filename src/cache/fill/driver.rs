@@ -1,4 +1,4 @@
-//! Who moves a body on whose readers do not wait.
+//! Reads a body from its source on a worker, for readers that do not block.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,8 +7,8 @@ use super::state::Progress;
 use super::transfer::Fill;
 use crate::message::body::{Driver, FINISHING};
 
-/// The work of moving this body on to its end; `None` where somebody has it already, or nothing is left
-/// to do. Whoever has it and drops it undone leaves it to the next one.
+/// Returns the work of reading this body to its end; `None` if it is taken already or the body has ended. If the work
+/// is dropped before it is done, the next caller can take it.
 pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     let mut state = fill.state.lock();
     if state.is_driven || state.has_ended() {
@@ -16,20 +16,20 @@ pub(super) fn drive(fill: &Arc<Fill>) -> Option<Driver> {
     }
     state.is_driven = true;
     drop(state);
-    let driving = Driving { fill: Arc::clone(fill), has_run: false };
-    Some(Box::new(move || driving.run()))
+    let guard = DriverGuard { fill: Arc::clone(fill), has_run: false };
+    Some(Box::new(move || guard.run()))
 }
 
-/// Held by the one who drives.
-struct Driving {
+/// Marks the fill as driven until it is dropped.
+struct DriverGuard {
     fill: Arc<Fill>,
     has_run: bool,
 }
 
-impl Driving {
-    /// Reads from the source until its end, for as long as somebody reads or little is missing. Where all of
-    /// them have something to read and the body runs too far ahead, it is left to whoever has read that: no
-    /// slow reader holds the thread that this runs on.
+impl DriverGuard {
+    /// Reads from the source until its end, as long as the body has readers or little of it is missing. If the body
+    /// is a window ahead of its slowest reader and no reader waits, the driver returns and a later reader starts
+    /// another one. So slow readers do not occupy a thread.
     fn run(mut self) {
         self.has_run = true;
         let fill = &self.fill;
@@ -55,12 +55,12 @@ impl Driving {
     }
 }
 
-impl Drop for Driving {
+impl Drop for DriverGuard {
     fn drop(&mut self) {
         let mut state = self.fill.state.lock();
         state.is_driven = false;
-        // Where nothing was done there is nothing to tell: a reader that is woken in vain looks for a driver
-        // again, and there may be no thread for it again.
+        // A driver that never ran has nothing to report. Waking a reader would only make it look for a driver
+        // again, and all threads may still be busy.
         if self.has_run || state.readers.is_empty() {
             self.fill.give_up_unread(state);
         }

@@ -1,4 +1,4 @@
-//! Why a body did not become whole, for each of its readers.
+//! The error of a failed body, for each of its readers.
 
 use std::io;
 

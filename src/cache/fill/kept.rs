@@ -1,4 +1,4 @@
-//! What is in memory of a body: its pieces, from some position on. Pure.
+//! The part of a body that is in memory: its pieces from some position on. Pure.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The position of the first byte; `None` if there is none.
+    /// Returns the position of the first byte; `None` if no byte is in memory.
     pub(super) fn start(&self) -> Option<u64> {
         self.pieces.front().map(|(at, _)| *at)
     }
@@ -22,7 +22,7 @@ impl Kept {
         self.pieces.back().map(|(_, bytes)| bytes)
     }
 
-    /// Adds a piece at its end, in place of those that the new one includes.
+    /// Adds a piece at the end. It replaces the pieces that it includes.
     pub(super) fn push(&mut self, at: u64, bytes: Bytes) {
         while self.pieces.back().is_some_and(|(last, _)| *last >= at) {
             self.pieces.pop_back();
@@ -32,7 +32,8 @@ impl Kept {
         }
     }
 
-    /// The piece in which a position lies, and where in it; `None` if it is not here.
+    /// Returns the piece that contains a position, and the offset in that piece; `None` if the position is not in
+    /// memory.
     pub(super) fn at(&self, position: u64) -> Option<(&Bytes, usize)> {
         let index = self.pieces.partition_point(|(at, _)| *at <= position).checked_sub(1)?;
         let (at, bytes) = &self.pieces[index];
@@ -40,8 +41,8 @@ impl Kept {
         (skip < bytes.len()).then_some((bytes, skip))
     }
 
-    /// Lets go of the pieces that lie before a position.
-    pub(super) fn forget_before(&mut self, position: u64) {
+    /// Drops the pieces before a position.
+    pub(super) fn drop_before(&mut self, position: u64) {
         while self.pieces.front().is_some_and(|(at, bytes)| at + bytes.len() as u64 <= position) {
             self.pieces.pop_front();
         }
@@ -72,18 +73,18 @@ mod tests {
             [Some(&b"abc"[..]), Some(b"bc"), Some(b"c"), Some(b"d"), Some(b"ef"), Some(b"f"), None];
         assert_eq!(found, expected);
         assert_eq!(kept.pieces(), "abcdef");
-        kept.forget_before(3);
+        kept.drop_before(3);
         assert_eq!((kept.start(), rest(&kept, 2), rest(&kept, 3)), (Some(3), None, Some(&b"d"[..])));
     }
 
     #[test]
-    fn a_longer_piece_takes_the_place_of_the_last() {
+    fn a_longer_piece_replaces_the_last() {
         let mut kept = Kept::default();
         kept.push(0, Bytes::from_static(b"abc"));
         kept.push(3, Bytes::from_static(b"d"));
         kept.push(3, Bytes::from_static(b"def"));
         assert_eq!((kept.pieces().iter().count(), rest(&kept, 4)), (2, Some(&b"ef"[..])));
-        kept.forget_before(6);
+        kept.drop_before(6);
         kept.push(3, Bytes::from_static(b"defg"));
         assert_eq!(rest(&kept, 6), Some(&b"g"[..]));
     }

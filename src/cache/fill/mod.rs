@@ -1,29 +1,34 @@
-//! A body on its way from where it comes to everybody who waits for it.
+//! Bodies in transit: one source, any number of readers, and the store at the end.
 //!
-//! | file | what it holds |
+//! A fill has no dedicated thread. A reader that may block reads from the source itself, on behalf of all readers. If
+//! all readers are non-blocking, a worker runs a driver, which reads from the source for them.
+//!
+//! | file | subject |
 //! |---|---|
-//! | `transfer` | [`Fill`]: one source, any number of readers, and what is kept of it |
-//! | `state` | how far everything is; pure |
-//! | `kept` | the pieces that are in memory; pure |
-//! | `failure` | an error that each reader is told |
-//! | `reader` | [`FillReader`]: reads from the beginning, waiting or not |
-//! | `driver` | who moves a body on whose readers do not wait |
-//! | `prepare` | a response whose body a thread can send that never waits |
-//!
-//! A fill has no thread of its own. A reader that waits moves the body on itself; those that never wait
-//! need a driver, which somebody runs who may.
+//! | `kept` | the pieces of a body that are in memory (pure) |
+//! | `failure` | an error that is reported to each reader |
+//! | `keeping` | the limits of a body that is stored, and the call that stores it |
+//! | `state` | the progress of a body and of its readers (pure) |
+//! | `transfer` | [`Fill`]: reads from the source on behalf of the readers |
+//! | `spilling` | moves a body to a file, and stores a whole body |
+//! | `driver` | reads a body from its source on a worker |
+//! | `reader` | [`FillReader`]: reads a body from its beginning, blocking or not |
+//! | `prepare` | prepares a response for a thread that never blocks |
 
 mod driver;
 mod failure;
+mod keeping;
 mod kept;
 mod prepare;
 mod reader;
+mod spilling;
 mod state;
 mod transfer;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use keeping::{BeginSpill, Commit, Keeping, Whole};
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
-pub(crate) use transfer::{BeginSpill, Commit, Fill, Keeping, Whole};
+pub(crate) use transfer::Fill;

@@ -1,4 +1,4 @@
-//! A response whose body a thread can send that never waits.
+//! Prepares a response for a thread that never blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use crate::message::nonblocking::{Collecting, Made};
 use crate::message::pieces::Pieces;
 use crate::pool::protocol::{self, WantsDigest};
 
-/// A body of known length up to this is read before its response is sent, so that both go out together, and
-/// one that is cut can be reported as an error. In bytes.
+/// The longest body that is collected before its response is sent, in bytes. The head and the body then go out
+/// together, and a truncated body becomes an error response.
 const COLLECTED: u64 = 64 << 10;
 
-/// How long the head may wait for that.
+/// How long the head may wait for its body.
 const COLLECTING: Duration = Duration::from_millis(100);
 
-/// The response with a body that is here or growing, and the work of moving its body on.
+/// Returns the response with a body that can be read without blocking, and the work of reading the body.
 ///
-/// A short body is collected for at most 100 ms, however long a read of its source takes. What is not whole by then
-/// streams, from the beginning. A body that fails before makes an error of its response: nothing of it has been sent.
+/// A short body is collected for at most 100 ms, however long one read of the source takes. A body that is incomplete
+/// by then streams from its beginning. If the body fails before, the result is an error, because no byte has been
+/// sent.
 pub(crate) fn prepared(
     response: Response<Body>,
     method: &Method,
@@ -41,7 +42,7 @@ pub(crate) fn prepared(
     }
     if is_bodiless(parts.status, method) {
         parts.extensions.remove::<WantsDigest>();
-        // Its length may still be told.
+        // A bodiless response may still have a Content-Length.
         let length = body.length();
         drop(body);
         return Ok(Response::from_parts(parts, Body::from_reader(io::empty(), length))).into();
@@ -50,22 +51,22 @@ pub(crate) fn prepared(
     let is_short = length.is_some_and(|length| length <= COLLECTED);
     let driver = stream.driver();
     if is_short && driver.is_none() {
-        // Somebody else moves it on.
+        // Another thread reads the body.
         stream.wait_for_end(until);
     }
     let response = Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
     match driver {
-        None if is_short => whole(response).into(),
+        None if is_short => collected(response).into(),
         driver => {
-            let collecting = is_short.then_some(Collecting { until, whole, abandon });
+            let collecting = is_short.then_some(Collecting { until, whole: collected, abandon });
             Made { result: response, driver, collecting }
         }
     }
 }
 
-/// The response with its body in one with it, and with its digest if that is wanted; as it is where the body has not
-/// ended.
-fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
+/// Joins the response with its complete body, and adds the digest if the client requested one. If the body has not
+/// ended, returns the response unchanged.
+fn collected(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response?.into_parts();
     let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
     let (mut stream, length) = match body.into_growing() {
@@ -75,14 +76,14 @@ fn whole(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Erro
     if !stream.wait_for_end(Instant::now()) {
         return Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
     }
-    let pieces = ready(&mut *stream)?;
+    let pieces = read_ready(&mut *stream)?;
     if wants_digest && !pieces.is_empty() {
         protocol::announce_digest(&mut parts.headers, Digest::of_pieces(&pieces));
     }
     Ok(Response::from_parts(parts, Body::from(pieces)))
 }
 
-/// Lets go of a response whose client has left while its body was collected.
+/// Drops a response whose client left while its body was collected.
 fn abandon(response: Result<Response<Body>, Error>) {
     if let Ok(response) = response
         && let Ok((stream, _)) = response.into_body().into_growing()
@@ -91,7 +92,7 @@ fn abandon(response: Result<Response<Body>, Error>) {
     }
 }
 
-/// The body as a stream that can be read without waiting.
+/// Turns a body into a stream that can be read without blocking.
 fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Box<dyn Growing>, Option<u64>) {
     body.into_growing().unwrap_or_else(|body| {
         let length = body.length();
@@ -99,8 +100,8 @@ fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Bo
     })
 }
 
-/// All of a stream that has ended.
-fn ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
+/// Returns all bytes of a stream that has ended.
+fn read_ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let wake: Wake = Arc::new(|| ());
     let mut pieces = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! One reader of a body that is being fetched.
+//! A reader of a body in transit.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,17 +6,41 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::driver::drive;
+use super::keeping::Keeping;
 use super::transfer::Fill;
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 use crate::message::stored_bytes::ReadAhead;
 
-/// Reads a body from its beginning while it is being fetched.
+/// Reads a body from its beginning while it arrives.
 pub(crate) struct FillReader {
     fill: Arc<Fill>,
     reader: u64,
     position: u64,
-    /// What is read again of a file.
+    /// Reads ahead in the file of a spilled body.
     behind: ReadAhead,
+}
+
+impl Fill {
+    /// Starts the transfer of a body that is to be stored; returns its first reader.
+    pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
+        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit } = keeping;
+        let fill = Self::new(body, limit, worth_finishing, Some(commit), ledger, cancellation);
+        fill.state.lock().begin_spill = spill;
+        FillReader::new(fill, 0)
+    }
+
+    /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
+    pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
+        FillReader::new(Self::new(body, 0, 0, None, ledger, cancellation), 0)
+    }
+
+    /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.
+    pub(crate) fn reader(self: &Arc<Self>) -> Option<FillReader> {
+        let reader = self.state.lock().admit()?;
+        Some(FillReader::new(Arc::clone(self), reader))
+    }
 }
 
 impl FillReader {
@@ -24,11 +48,12 @@ impl FillReader {
         Self { fill, reader, position: 0, behind: ReadAhead::default() }
     }
 
+    /// Returns the fill that this reader reads.
     pub(crate) fn fill(&self) -> &Arc<Fill> {
         &self.fill
     }
 
-    /// As a body, of which no byte has been read.
+    /// Converts this reader to a body of which no byte has been read.
     pub(crate) fn into_body(self) -> Body {
         let length = self.fill.length();
         Body::growing(self, length)
@@ -45,7 +70,7 @@ impl Read for FillReader {
 
 impl Growing for FillReader {
     fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
-        let grown = self.fill.read_at_once(self.reader, self.position, most, &self.behind, wake)?;
+        let grown = self.fill.read_nonblocking(self.reader, self.position, most, &self.behind, wake)?;
         if let Grown::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;
         }
@@ -66,13 +91,13 @@ impl Growing for FillReader {
     }
 
     fn abandon(self: Box<Self>) {
-        self.fill.leave(self.reader, false);
+        self.fill.remove_reader(self.reader, false);
     }
 }
 
 impl Drop for FillReader {
     fn drop(&mut self) {
-        self.fill.leave(self.reader, true);
+        self.fill.remove_reader(self.reader, true);
     }
 }
 

@@ -1,12 +1,12 @@
-//! How far a body, each of its readers and what is kept of it are. Nothing here waits.
+//! The progress of a body, of each of its readers, and of the part in memory. Nothing here waits.
 
 use std::io;
 use std::mem;
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::keeping::{BeginSpill, Commit};
 use super::kept::Kept;
-use super::transfer::{BeginSpill, Commit, PIECE};
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
@@ -14,54 +14,63 @@ use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
-/// How far a body that is not kept may run ahead of its slowest reader while nobody waits for more, in bytes.
+/// How much is read from the source at a time, in bytes.
+pub(super) const PIECE: usize = 64 * 1024;
+
+/// How far a body that is not stored may run ahead of its slowest reader while no reader waits for more, in bytes.
 pub(super) const WINDOW: u64 = 256 * 1024;
 
-/// How far beyond that it may run while another reader waits for more, in bytes.
+/// How far beyond the window it may run while another reader waits for more, in bytes.
 pub(super) const BACKLOG: u64 = 16 * 1024 * 1024;
 
+/// The state of a fill, which its lock protects.
 pub(super) struct State {
     pub(super) progress: Progress,
     pub(super) kept: Kept,
-    /// Whether everything from the beginning on stays, to be stored.
+    /// Whether the body stays in memory from its first byte on, to be stored.
     pub(super) keeps_all: bool,
-    /// How many bytes came in all.
+    /// The bytes that have arrived.
     pub(super) received: u64,
     pub(super) readers: Vec<Position>,
     next_reader: u64,
-    /// Whether somebody moves the body on whoever reads it.
+    /// Whether a driver reads the body.
     pub(super) is_driven: bool,
-    /// Whether its last byte is here, also if that is still being stored.
+    /// Whether the last byte has arrived. The body may still be on its way to the store.
     pub(super) is_whole: bool,
     /// Whether its transfer was cancelled.
     pub(super) is_cancelled: bool,
     pub(super) commit: Option<Commit>,
     pub(super) begin_spill: Option<BeginSpill>,
-    /// Where all of it is while it is kept in a file.
+    /// The file that holds the whole body, if the body does not stay in memory.
     pub(super) spill: Option<Arc<dyn Spill>>,
 }
 
-/// How far one reader has read.
+/// The position of one reader.
 pub(super) struct Position {
     pub(super) reader: u64,
     pub(super) at: u64,
-    /// To be called at the next change.
+    /// Called at the next change.
     wake: Option<Wake>,
 }
 
+/// The progress of a transfer.
 pub(super) enum Progress {
+    /// No thread reads from the source.
     Idle(Box<Source>),
+    /// A thread reads from the source.
     Busy,
+    /// The body is whole or has failed.
     Ended(Result<(), Failure>),
 }
 
+/// The source of a body, and what its reader needs.
 pub(super) struct Source {
     pub(super) body: Body,
     pub(super) buffer: Box<[u8]>,
     pub(super) _counted: Hold,
-    /// Of what came; `None` for what is not stored.
+    /// The digest of the bytes that have arrived; `None` if the body is not stored.
     pub(super) digest: Option<RunningDigest>,
-    /// What was here at first and is not in the digest yet.
+    /// The bytes that were present at the start and are not in the digest yet.
     pub(super) beginning: Pieces,
 }
 
@@ -92,7 +101,7 @@ impl State {
         }
     }
 
-    /// One more reader, if the beginning is still here and something may come of the rest.
+    /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
         let has_beginning = self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
@@ -113,38 +122,38 @@ impl State {
         Err(Failure::new(ErrorKind::IncompleteBody, text).to_error())
     }
 
-    /// Gives up the hope to store it.
-    pub(super) fn keep_no_more(&mut self) -> Option<Commit> {
+    /// Gives up storing the body. Returns the unused commit.
+    pub(super) fn stop_keeping(&mut self) -> Option<Commit> {
         self.keeps_all = false;
-        self.forget_read();
+        self.drop_read();
         self.commit.take()
     }
 
-    /// Notes how far a reader is.
-    pub(super) fn moved(&mut self, reader: u64, at: u64) {
+    /// Notes the position of a reader.
+    pub(super) fn note_position(&mut self, reader: u64, at: u64) {
         if let Some(position) = self.readers.iter_mut().find(|position| position.reader == reader) {
             position.at = at;
         }
-        self.forget_read();
+        self.drop_read();
     }
 
-    /// Lets go of what every reader has read, unless all of it stays.
-    pub(super) fn forget_read(&mut self) {
+    /// Drops the bytes that every reader has read, unless the body is stored.
+    pub(super) fn drop_read(&mut self) {
         if !self.keeps_all {
             let recent = if self.spill.is_some() { self.received.saturating_sub(WINDOW) } else { 0 };
-            self.kept.forget_before(self.slowest().max(recent));
+            self.kept.drop_before(self.slowest_position().max(recent));
         }
     }
 
-    /// From now on the body is kept in a file, and in memory no more than what came last.
+    /// Keeps the body in a file from now on, and only the latest bytes in memory.
     pub(super) fn keep_in_file(&mut self, spill: Arc<dyn Spill>) {
         self.keeps_all = false;
         self.spill = Some(spill);
-        self.forget_read();
+        self.drop_read();
     }
 
-    /// Gives up the file, and with it the readers that need it: gives what is to be dropped, and what they are to be woken
-    /// by.
+    /// Gives up the file and removes the readers that need it. Returns the values to drop and the wake-up calls of the
+    /// removed readers.
     pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
         let from = self.kept.start().unwrap_or(self.received);
         let unused = (self.commit.take(), self.spill.take());
@@ -154,49 +163,49 @@ impl State {
         (unused, cut.into_iter().filter_map(|position| position.wake).collect())
     }
 
-    /// Where a position is read that is not in memory any more.
+    /// Returns the file if it contains a position that is no longer in memory.
     pub(super) fn spilled(&self, position: u64) -> Option<Arc<dyn StoredBytes>> {
         let spill = self.spill.as_ref().filter(|_| position < self.received)?;
         Some(Arc::<dyn Spill>::clone(spill))
     }
 
-    pub(super) fn wake_later(&mut self, reader: u64, wake: &Wake) {
+    pub(super) fn register_wake(&mut self, reader: u64, wake: &Wake) {
         if let Some(position) = self.readers.iter_mut().find(|position| position.reader == reader) {
             position.wake = Some(Arc::clone(wake));
         }
     }
 
-    /// Those to be called after a change.
+    /// Takes the wake-up calls of all readers, to be called after a change.
     pub(super) fn take_wakes(&mut self) -> Vec<Wake> {
         self.readers.iter_mut().filter_map(|position| position.wake.take()).collect()
     }
 
-    /// Removes the slowest readers, if another one waits for them: it has read all there is. Gives what they are to
-    /// be woken by.
-    pub(super) fn cut_slowest(&mut self) -> Option<Vec<Wake>> {
-        let slowest = self.slowest();
-        if slowest == self.received || !self.is_waited_for() || self.spill.is_some() {
+    /// Removes the slowest readers, if another reader has read everything and waits for more. Returns the wake-up
+    /// calls of the removed readers.
+    pub(super) fn disconnect_slowest(&mut self) -> Option<Vec<Wake>> {
+        let slowest = self.slowest_position();
+        if slowest == self.received || !self.has_waiting_reader() || self.spill.is_some() {
             return None;
         }
         let (cut, others) = mem::take(&mut self.readers).into_iter().partition(|reader| reader.at == slowest);
         self.readers = others;
-        self.forget_read();
+        self.drop_read();
         let cut: Vec<Position> = cut;
         Some(cut.into_iter().filter_map(|position| position.wake).collect())
     }
 
-    /// Whether some reader has read all that came.
-    pub(super) fn is_waited_for(&self) -> bool {
+    /// Whether some reader has read everything that has arrived.
+    pub(super) fn has_waiting_reader(&self) -> bool {
         self.readers.iter().any(|position| position.at == self.received)
     }
 
-    pub(super) fn slowest(&self) -> u64 {
+    pub(super) fn slowest_position(&self) -> u64 {
         self.readers.iter().map(|position| position.at).min().unwrap_or(self.received)
     }
 
-    /// What has to be in memory when this much has come.
+    /// Returns how the memory is accounted for once this many bytes have arrived.
     pub(super) fn room_for(&self, received: u64) -> Room {
-        let ahead = if self.spill.is_some() { 0 } else { received - self.slowest() };
+        let ahead = if self.spill.is_some() { 0 } else { received - self.slowest_position() };
         if ahead < WINDOW + PIECE as u64 {
             Room::Window
         } else if ahead < WINDOW + BACKLOG {
@@ -206,12 +215,12 @@ impl State {
         }
     }
 
-    /// Whether the source is left alone until what came has been read.
+    /// Whether the source is not read until the readers have caught up.
     pub(super) fn is_far_ahead(&self) -> bool {
         !self.keeps_all
             && self.spill.is_none()
-            && self.received - self.slowest() >= WINDOW
-            && !self.is_waited_for()
+            && self.received - self.slowest_position() >= WINDOW
+            && !self.has_waiting_reader()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -219,13 +228,13 @@ impl State {
     }
 }
 
-/// How what is held for slow readers is accounted for.
+/// How the memory that slow readers need is accounted for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Within the window, which every transfer has.
+    /// Within the window, which every transfer is granted.
     Window,
-    /// Beyond it: as long as there is memory.
+    /// Beyond the window: granted if the ledger has room.
     Backlog,
-    /// Too much.
+    /// Beyond the limit: refused.
     None,
 }

@@ -1,4 +1,4 @@
-//! A body on its way, whoever reads it and however it ends.
+//! Fills: blocking and non-blocking readers, drivers, failures and memory.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Response};
 
+use super::state::PIECE;
 use super::state::{BACKLOG, WINDOW};
-use super::transfer::{FINISHING_READS, PIECE};
+use super::transfer::FINISHING_READS;
 use super::*;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
@@ -42,7 +43,7 @@ fn pass(body: Body, ledger: &Arc<Ledger>) -> FillReader {
     Fill::pass(body, Arc::clone(ledger), Cancellation::new())
 }
 
-/// A source that yields what is sent to it, a piece a read, and ends when the sender is gone.
+/// A source that returns one sent piece per read and ends when the sender is dropped.
 struct Pipe(mpsc::Receiver<io::Result<Vec<u8>>>);
 
 impl Read for Pipe {
@@ -98,7 +99,7 @@ fn rest(mut reader: impl Read) -> io::Result<Vec<u8>> {
 }
 
 #[test]
-fn a_known_length_is_committed_before_its_last_bytes_are_handed_out() {
+fn a_body_of_known_length_is_committed_before_its_last_bytes_are_read() {
     let (setup, mut reader) = start(Some(6), 100);
     setup.send(b"abc");
     setup.send(b"def");
@@ -111,7 +112,7 @@ fn a_known_length_is_committed_before_its_last_bytes_are_handed_out() {
 }
 
 #[test]
-fn an_unknown_length_is_committed_at_its_end() {
+fn a_body_of_unknown_length_is_committed_at_its_end() {
     let (mut setup, reader) = start(None, 100);
     setup.send(b"abc");
     setup.end();
@@ -163,7 +164,7 @@ fn a_failure_reaches_every_reader_and_nothing_is_committed() {
 }
 
 #[test]
-fn an_end_before_the_announced_length_is_a_failure() {
+fn a_body_shorter_than_announced_fails() {
     let (mut setup, reader) = start(Some(6), 100);
     setup.send(b"abc");
     setup.end();
@@ -172,7 +173,7 @@ fn an_end_before_the_announced_length_is_a_failure() {
 }
 
 #[test]
-fn more_than_was_announced_is_a_failure() {
+fn a_body_longer_than_announced_fails() {
     let (setup, reader) = start(Some(2), 100);
     setup.send(b"abc");
     assert!(rest(reader).is_err());
@@ -180,7 +181,7 @@ fn more_than_was_announced_is_a_failure() {
 }
 
 #[test]
-fn a_panic_while_reading_releases_the_others() {
+fn a_panic_in_a_read_releases_the_other_readers() {
     struct Panics;
     impl Read for Panics {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -194,14 +195,14 @@ fn a_panic_while_reading_releases_the_others() {
 }
 
 #[test]
-fn a_panic_while_storing_is_not_the_readers_trouble() {
+fn a_panic_in_the_commit_does_not_fail_readers() {
     let body = Body::from_reader(&b"abc"[..], None);
     let reader = Fill::start(body, keeping(100, Box::new(|_, _| panic!("the store is broken"))));
     assert_eq!(rest(reader).unwrap(), b"abc");
 }
 
 #[test]
-fn little_that_is_left_unread_is_fetched_and_committed() {
+fn a_small_unread_rest_is_fetched_and_committed() {
     for length in [Some(6), None] {
         let (mut setup, mut reader) = start(length, 100);
         setup.send(b"abc");
@@ -217,7 +218,7 @@ fn little_that_is_left_unread_is_fetched_and_committed() {
 }
 
 #[test]
-fn much_that_is_left_unread_is_given_up() {
+fn a_large_unread_rest_is_given_up() {
     let (setup, mut reader) = start(Some(WORTH_FINISHING + 4), WORTH_FINISHING * 2);
     setup.send(b"abc");
     let mut buffer = [0; 2];
@@ -231,8 +232,8 @@ fn much_that_is_left_unread_is_given_up() {
     assert!(setup.committed().is_none());
 }
 
-/// Moves a body on by a fast reader while another one has stopped; gives how much is held in the ledger at most, and what
-/// becomes of the slow one.
+/// Reads a body with a fast reader while another reader has stopped. Returns the peak of the ledger and the result of
+/// the slow reader.
 fn outrun(ledger: &Arc<Ledger>, length: u64) -> (u64, io::Result<Vec<u8>>) {
     let mut fast = pass(Body::from_reader(io::repeat(7).take(length), None), ledger);
     let slow = fast.fill().reader().unwrap();
@@ -259,7 +260,7 @@ fn a_fast_reader_never_waits_for_a_slow_one() {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_is_cut_off() {
+fn a_slow_reader_is_cut_off() {
     let ledger = Ledger::new(u64::MAX);
     let (most, slow) = outrun(&ledger, BACKLOG * 2);
     assert!(most < WINDOW + BACKLOG, "{most}");
@@ -287,7 +288,7 @@ fn a_reader_that_is_cut_off_is_woken() {
 }
 
 #[test]
-fn an_end_that_does_not_come_is_not_waited_for() {
+fn a_missing_end_is_not_waited_for() {
     let (setup, mut reader) = start(None, 1 << 20);
     for _ in 0..=FINISHING_READS {
         setup.send(b"abc");
@@ -300,7 +301,7 @@ fn an_end_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_too_large_streams_through_in_bounded_memory() {
+fn a_body_over_the_limit_streams_through_in_bounded_memory() {
     struct Endless(u64);
     impl Read for Endless {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -335,7 +336,7 @@ fn what_is_too_large_streams_through_in_bounded_memory() {
     assert!(fill.reader().is_none(), "the beginning is gone");
 }
 
-/// Reads without waiting, as far as that goes; whether the end was met, and how often it was woken.
+/// A non-blocking reader that counts its wake-ups.
 struct Watching {
     reader: FillReader,
     wake: Wake,
@@ -369,13 +370,13 @@ impl Watching {
 }
 
 #[test]
-fn one_who_never_waits_is_woken_when_more_has_come() {
+fn a_nonblocking_reader_is_woken_when_bytes_arrive() {
     let (setup, reader) = start(Some(6), 100);
     let mut other = reader.fill().reader().unwrap();
     let mut watching = Watching::new(reader);
     assert_eq!(watching.look().unwrap(), (vec![], false));
     setup.send(b"abc");
-    assert_eq!(watching.look().unwrap(), (vec![], false), "nobody has moved it on");
+    assert_eq!(watching.look().unwrap(), (vec![], false), "no driver has run");
     other.read_exact(&mut [0; 3]).unwrap();
     assert_eq!(watching.woken(), 1);
     assert_eq!(watching.look().unwrap(), (b"abc".to_vec(), false));
@@ -386,11 +387,11 @@ fn one_who_never_waits_is_woken_when_more_has_come() {
 }
 
 #[test]
-fn a_driver_moves_it_on_for_those_who_never_wait() {
+fn a_driver_reads_for_nonblocking_readers() {
     let (mut setup, reader) = start(None, 100);
     let mut watching = Watching::new(reader);
     let driver = watching.reader.driver().unwrap();
-    assert!(watching.reader.driver().is_none(), "one is enough");
+    assert!(watching.reader.driver().is_none(), "a second driver is refused");
     setup.send(b"abc");
     setup.send(b"def");
     setup.end();
@@ -399,11 +400,11 @@ fn a_driver_moves_it_on_for_those_who_never_wait() {
     assert_eq!(watching.woken(), 1);
     assert_eq!(watching.look().unwrap(), (b"abcdef".to_vec(), true));
     assert_eq!(setup.committed().unwrap(), "abcdef");
-    assert!(watching.reader.driver().is_none(), "nothing is left to do");
+    assert!(watching.reader.driver().is_none(), "the body has ended");
 }
 
 #[test]
-fn a_driver_that_never_ran_leaves_its_work_to_the_next() {
+fn an_unrun_driver_can_be_replaced() {
     let (setup, reader) = start(Some(3), 100);
     let mut watching = Watching::new(reader);
     drop(watching.reader.driver().unwrap());
@@ -413,7 +414,7 @@ fn a_driver_that_never_ran_leaves_its_work_to_the_next() {
 }
 
 #[test]
-fn a_driver_whose_readers_left_finishes_what_is_worth_it_and_no_more() {
+fn a_driver_without_readers_finishes_only_a_small_rest() {
     for (length, is_finished) in [(6, true), (WORTH_FINISHING + 7, false)] {
         let (setup, reader) = start(Some(length), WORTH_FINISHING * 2);
         let driver = reader.driver().unwrap();
@@ -427,7 +428,7 @@ fn a_driver_whose_readers_left_finishes_what_is_worth_it_and_no_more() {
 }
 
 #[test]
-fn a_driver_leaves_a_body_that_is_read_too_slowly_to_the_next_one() {
+fn a_driver_returns_if_readers_are_slow_and_can_be_replaced() {
     const LENGTH: u64 = 2 << 20;
     let ledger = Ledger::new(u64::MAX);
     let mut reader = pass(Body::from_reader(io::repeat(7).take(LENGTH), None), &ledger);
@@ -438,7 +439,7 @@ fn a_driver_leaves_a_body_that_is_read_too_slowly_to_the_next_one() {
         match reader.read_at_once(10_000, &wake).unwrap() {
             Grown::Bytes(bytes) => read += bytes.len() as u64,
             Grown::Pending => {
-                // It comes back without anybody reading.
+                // The driver returns although no reader has read.
                 reader.driver().unwrap()();
                 drivers += 1;
             }
@@ -465,7 +466,7 @@ fn a_driven_body_that_fails_wakes_its_readers() {
 }
 
 #[test]
-fn what_is_kept_is_entered_until_its_last_holder_drops_it() {
+fn stored_bytes_are_counted_until_their_last_holder_drops_them() {
     let ledger = Ledger::new(1 << 20);
     let (commit, committed) = mpsc::channel();
     let commit: CommitPieces = Box::new(move |pieces, _| commit.send(pieces).unwrap());
@@ -482,11 +483,11 @@ fn what_is_kept_is_entered_until_its_last_holder_drops_it() {
 }
 
 #[test]
-fn without_room_a_body_streams_through_and_nothing_stays_entered() {
+fn without_memory_a_body_streams_through_and_nothing_stays_counted() {
     const LENGTH: usize = 1 << 20;
     for length in [Some(LENGTH as u64), None] {
         let ledger = Ledger::new(200_000);
-        let commit: CommitPieces = Box::new(|_, _| panic!("there was no room for it"));
+        let commit: CommitPieces = Box::new(|_, _| panic!("the ledger had no room"));
         let body = Body::from_reader(io::repeat(7).take(LENGTH as u64), length);
         let reader = Fill::start(body, keeping_in(&ledger, 2 << 20, commit));
         assert_eq!(rest(reader).unwrap().len(), LENGTH);
@@ -553,7 +554,7 @@ fn all_but_the_last_piece_can_be_read_while_it_is_committed() {
 }
 
 #[test]
-fn a_beginning_that_is_here_is_shared_and_stored_with_the_rest() {
+fn a_buffered_beginning_is_shared_and_stored_with_the_rest() {
     let beginning: Pieces = [vec![1; 100_000], vec![2; 5_000]].into_iter().map(Bytes::from).collect();
     let rest_of_it = Body::from_reader(io::repeat(3).take(70_000), Some(70_000));
     let (commit, committed) = mpsc::channel();
@@ -569,7 +570,7 @@ fn a_beginning_that_is_here_is_shared_and_stored_with_the_rest() {
     assert_eq!(addresses(&pieces), addresses(&beginning));
 }
 
-/// A source that is silent until its transfer is cancelled.
+/// A source that blocks until its transfer is cancelled.
 fn silent(cancellation: &Cancellation) -> (Body, mpsc::Receiver<()>) {
     let (send, pieces) = mpsc::channel();
     let (reading, is_reading) = mpsc::channel();
@@ -587,7 +588,7 @@ fn silent(cancellation: &Cancellation) -> (Body, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn a_driver_that_is_blocked_ends_when_the_last_reader_leaves() {
+fn a_blocked_driver_ends_when_the_last_reader_leaves() {
     let cancellation = Cancellation::new();
     let (body, is_reading) = silent(&cancellation);
     let reader = Fill::pass(body, Ledger::new(u64::MAX), cancellation);
@@ -603,7 +604,7 @@ fn a_driver_that_is_blocked_ends_when_the_last_reader_leaves() {
 }
 
 #[test]
-fn what_is_worth_finishing_is_cancelled_only_when_it_is_abandoned() {
+fn a_small_rest_is_cancelled_only_by_abandon() {
     let cancellation = Cancellation::new();
     let (body, is_reading) = silent(&cancellation);
     let keeping = Keeping { cancellation: cancellation.clone(), ..keeping(1000, Box::new(|_, _| {})) };
@@ -611,7 +612,7 @@ fn what_is_worth_finishing_is_cancelled_only_when_it_is_abandoned() {
     let other = reader.fill().reader().unwrap();
     let driver = thread::spawn(reader.driver().unwrap());
     is_reading.recv().unwrap();
-    assert!(!other.is_worth_finishing(), "it has another reader");
+    assert!(!other.is_worth_finishing(), "the fill has another reader");
     drop(other);
     assert!(reader.is_worth_finishing() && !cancellation.is_cancelled());
     Box::new(reader).abandon();
@@ -643,14 +644,14 @@ fn a_short_body_goes_out_with_its_head_and_its_digest() {
 }
 
 #[test]
-fn a_short_body_that_is_cut_is_an_error() {
+fn a_truncated_short_body_is_an_error() {
     let body = Body::from_reader(&b"hello"[..], Some(6));
     let error = prepared_from(body, &Cancellation::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IncompleteBody);
 }
 
 #[test]
-fn a_short_body_that_comes_slowly_streams_from_its_beginning() {
+fn a_slow_short_body_streams_from_its_beginning() {
     struct Slow(u8);
     impl Read for Slow {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -665,7 +666,7 @@ fn a_short_body_that_comes_slowly_streams_from_its_beginning() {
     }
     let body = Body::from_reader(Slow(0), Some(5));
     let response = prepared_from(body, &Cancellation::new()).unwrap();
-    // Had it been collected, it would be in memory.
+    // A collected body would be in memory.
     assert!(response.body().as_pieces().is_none());
     assert_eq!(response.body().length(), Some(5));
     assert_eq!(response.into_body().into_bytes().unwrap(), [0, 1, 2, 3, 4][..]);

@@ -1,87 +1,53 @@
-//! One source, any number of readers, and what is kept of it.
+//! One source, any number of readers, and the store at the end.
 //!
 //! ```text
 //!            read                       whole
-//! Idle ──────────────▶ Busy ─────────────────────▶ Ended(Whole)     committed, then told
+//! Idle ──────────────▶ Busy ─────────────────────▶ Ended(Ok)        stored, then readers are woken
 //!   ◀──────────────────┘ │
-//!         more to come   └── failed, or panicked ─▶ Ended(Failed)   nothing committed
+//!         more to come   └── failed, or panicked ─▶ Ended(Err)        not stored
 //! ```
 //!
-//! A body of known length is whole when that many bytes are here, one of unknown length when its end is
-//! proven. It is committed before its last piece is handed out, so that a client which has read to the
-//! end and asks again finds it stored; all pieces before can be read meanwhile.
+//! A body of known length is whole when that many bytes have arrived; one of unknown length when its end is proven.
+//! It is stored before its last piece is handed out, so that a client which has read to the end and requests it again
+//! gets a hit. Readers get all earlier pieces as they arrive.
 //!
-//! A body that turns out larger than the limit, or for which the ledger has no room, goes on in a file where the store
-//! has one: who is behind, or joins, reads that. Otherwise it is not committed: what every reader has read is let go. As long as some reader waits for more, more is read, and what slower readers have not
-//! read stays in memory up to a bound; past it, or when the ledger is full, the slowest reader is cut off. If nobody
-//! waits for more, the source is not read past a window.
+//! A body that exceeds the limit, or for which the ledger has no room, continues in a file if the store has one; slow
+//! and new readers then read from the file. Without a file, a body is not stored if it exceeds the limit or the ledger has no room for it. The bytes that every reader has
+//! read are then dropped. While some reader waits for more, the source is read, and the bytes that slower readers
+//! still need stay in memory up to a bound. Beyond the bound, or if the ledger is full, the slowest readers are cut
+//! off. If no reader waits for more, the source is read one window ahead at most.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use log::{error, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
-use super::kept::Kept;
-use super::reader::FillReader;
-use super::state::{Progress, Room, Source, State};
+use super::keeping::Commit;
+use super::state::{PIECE, Progress, Room, Source, State};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, Use};
 use crate::message::body::{Body, FINISHING, Grown, Wake};
-use crate::message::digest::{Digest, RunningDigest};
-use crate::message::pieces::{Pieces, merged};
-use crate::message::stored_bytes::{ReadAhead, Spill, StoredBytes};
+use crate::message::digest::RunningDigest;
+use crate::message::pieces::merged;
+use crate::message::stored_bytes::ReadAhead;
 
-/// How much is read from the source at a time, in bytes.
-pub(super) const PIECE: usize = 64 * 1024;
-
-/// How often something is read of a body that nobody reads any more, where its length is not known. Whoever drops a body
-/// may wait for [`FINISHING`].
+/// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
+/// reader may spend up to [`FINISHING`] on them.
 pub(super) const FINISHING_READS: usize = 2;
 
-/// What is done with a whole body and its SHA-256: it is stored, and whoever waits for that is told. Dropped undone
-/// when the body does not become whole.
-pub(crate) type Commit = Box<dyn FnOnce(Whole, Digest) + Send>;
-
-/// A body that has come to its end.
-pub(crate) enum Whole {
-    Pieces(Pieces),
-    /// So many bytes in a file, which the store knows by this number.
-    Spilled(Arc<dyn StoredBytes>, u64, u64),
-}
-
-/// Begins to write a body to a file while it comes; `None` where it cannot be.
-pub(crate) type BeginSpill = Box<dyn FnOnce(Option<u64>) -> Option<Arc<dyn Spill>> + Send>;
-
-/// What is to become of a body that is kept.
-pub(crate) struct Keeping {
-    /// The most that is kept, in bytes; a larger body streams through.
-    pub(crate) limit: u64,
-    /// How much may be left of a body that nobody reads any more for it to be fetched to its end.
-    pub(crate) worth_finishing: u64,
-    /// Where what is in memory is entered.
-    pub(crate) ledger: Arc<Ledger>,
-    /// Cancelled when nobody reads the body any more and it is not worth finishing.
-    pub(crate) cancellation: Cancellation,
-    /// Where a body goes that is larger than the limit, or for which there is no memory.
-    pub(crate) spill: Option<BeginSpill>,
-    pub(crate) commit: Commit,
-}
-
-/// A body that is being fetched.
+/// A body in transit.
 pub(crate) struct Fill {
     pub(super) state: Mutex<State>,
-    /// Told at every change of `state` that somebody may wait for.
+    /// Notified at every change of `state` for which a reader may wait.
     pub(super) changed: Condvar,
-    length: Option<u64>,
+    pub(super) length: Option<u64>,
     limit: u64,
     worth_finishing: u64,
     ledger: Arc<Ledger>,
@@ -89,30 +55,17 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Starts to fetch a body that is to be kept; the reader is its first.
-    pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit } = keeping;
-        let reader = Self::with(body, limit, worth_finishing, Some(commit), ledger, cancellation);
-        reader.fill().state.lock().begin_spill = spill;
-        reader
-    }
-
-    /// Starts to fetch a body of which nothing is kept beyond what its readers have not read yet.
-    pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
-        Self::with(body, 0, 0, None, ledger, cancellation)
-    }
-
-    fn with(
+    pub(super) fn new(
         mut body: Body,
         limit: u64,
         worth_finishing: u64,
         commit: Option<Commit>,
         ledger: Arc<Ledger>,
         cancellation: Cancellation,
-    ) -> FillReader {
+    ) -> Arc<Self> {
         let length = body.length();
         let beginning = body.take_beginning();
-        // One byte more than announced, so that a source which yields too much is found out.
+        // One byte more than announced, so that a source that sends too much is detected.
         let most = body.length().and_then(|length| usize::try_from(length.saturating_add(1)).ok());
         let buffer = vec![0; most.unwrap_or(PIECE).min(PIECE)].into_boxed_slice();
         let source = Source {
@@ -122,7 +75,7 @@ impl Fill {
             digest: commit.is_some().then(RunningDigest::new),
             beginning,
         };
-        let fill = Arc::new(Self {
+        Arc::new(Self {
             state: Mutex::new(State::new(source, commit)),
             changed: Condvar::new(),
             length,
@@ -130,22 +83,15 @@ impl Fill {
             worth_finishing,
             ledger,
             cancellation,
-        });
-        FillReader::new(fill, 0)
+        })
     }
 
-    /// One more reader from the beginning; `None` when the beginning is gone or the transfer failed.
-    pub(crate) fn reader(self: &Arc<Self>) -> Option<FillReader> {
-        let reader = self.state.lock().admit()?;
-        Some(FillReader::new(Arc::clone(self), reader))
-    }
-
-    /// The length of the whole, where it is known.
+    /// Returns the length of the whole body, if known.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Reads for one who waits, and who moves the body on where nobody else does.
+    /// Reads for a reader that may block. Reads from the source if no other thread does.
     pub(super) fn read(&self, reader: u64, position: u64, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
@@ -156,7 +102,7 @@ impl Fill {
             if let Some((bytes, skip)) = state.kept.at(position) {
                 let count = out.len().min(bytes.len() - skip);
                 out[..count].copy_from_slice(&bytes[skip..skip + count]);
-                state.moved(reader, position + count as u64);
+                state.note_position(reader, position + count as u64);
                 return Ok(count);
             }
             if let Some(source) = state.spilled(position) {
@@ -164,7 +110,7 @@ impl Fill {
                 let most = out.len().min(PIECE);
                 let read = source.read(position, most)?;
                 out[..read.len()].copy_from_slice(&read);
-                self.state.lock().moved(reader, position + read.len() as u64);
+                self.state.lock().note_position(reader, position + read.len() as u64);
                 return Ok(read.len());
             }
             match &state.progress {
@@ -176,8 +122,8 @@ impl Fill {
         }
     }
 
-    /// Reads for one who never waits: what is here, `most` bytes of it in one piece.
-    pub(super) fn read_at_once(
+    /// Reads for a reader that never blocks: at most `most` bytes that are in memory, in one piece.
+    pub(super) fn read_nonblocking(
         &self,
         reader: u64,
         position: u64,
@@ -189,32 +135,32 @@ impl Fill {
         state.check_admitted(reader)?;
         if let Some((bytes, skip)) = state.kept.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
-            state.moved(reader, position + bytes.len() as u64);
+            state.note_position(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         if let Some(source) = state.spilled(position) {
             let received = state.received;
             drop(state);
-            // No further than that: what comes next is in memory most often.
+            // Read no further: the next bytes are usually in memory.
             let until = received.min(position + PIECE as u64);
             let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
                 return Ok(Grown::Pending);
             };
-            self.state.lock().moved(reader, position + bytes.len() as u64);
+            self.state.lock().note_position(reader, position + bytes.len() as u64);
             return Ok(Grown::Bytes(bytes));
         }
         match &state.progress {
             Progress::Ended(Ok(())) => Ok(Grown::End),
             Progress::Ended(Err(failure)) => Err(failure.to_error()),
             Progress::Idle(_) | Progress::Busy => {
-                state.wake_later(reader, wake);
+                state.register_wake(reader, wake);
                 Ok(Grown::Pending)
             }
         }
     }
 
-    /// Moves the body on until it has ended or a time has passed; says whether it has ended. What is not kept is
-    /// not read past its window.
+    /// Reads from the source until the body ends or the time has passed; returns whether it has ended. A body that is
+    /// not stored is read one window ahead at most.
     pub(super) fn wait_for_end(&self, until: Instant) -> bool {
         let mut state = self.state.lock();
         loop {
@@ -228,8 +174,8 @@ impl Fill {
         }
     }
 
-    /// Lets everybody know that something has changed.
-    pub(super) fn tell(&self, mut state: MutexGuard<'_, State>) {
+    /// Wakes all readers after a change.
+    pub(super) fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let wakes = state.take_wakes();
         drop(state);
         self.changed.notify_all();
@@ -238,9 +184,9 @@ impl Fill {
         }
     }
 
-    /// Takes a reader off the list. Where nobody drives the body, the last one that `may_finish` it does so if
-    /// little is missing. Any other body that nobody reads is given up, and its transfer cancelled.
-    pub(super) fn leave(&self, reader: u64, may_finish: bool) {
+    /// Removes a reader. If no driver reads the body, the last reader that `may_finish` reads the rest if little is
+    /// missing. Any other body without readers is given up, and its transfer is cancelled.
+    pub(super) fn remove_reader(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
         let deadline = Instant::now() + FINISHING;
@@ -257,24 +203,24 @@ impl Fill {
             reads += 1;
         }
         state.readers.retain(|position| position.reader != reader);
-        state.forget_read();
+        state.drop_read();
         if !state.is_driven {
             return self.give_up_unread(state);
         }
         let is_left_to_driver = may_finish && self.is_worth_finishing(&state, 0);
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
-        // Nobody may count on it any more, whenever its thread ends.
+        // The driver may still run for a while, but no reader may join a cancelled transfer.
         let unused =
             if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
-        self.tell_cancelled(state);
+        self.wake_and_cancel(state);
         drop(unused);
     }
 
-    /// Ends a body that nobody reads and nobody moves on.
+    /// Ends a body that has neither readers nor a driver.
     pub(super) fn give_up_unread(&self, mut state: MutexGuard<'_, State>) {
         let unused = (state.readers.is_empty() && matches!(state.progress, Progress::Idle(_))).then(|| {
-            let failure = Failure::new(ErrorKind::IncompleteBody, "nobody read the body to its end");
+            let failure = Failure::new(ErrorKind::IncompleteBody, "no reader read the body to its end");
             state.is_cancelled = true;
             (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
@@ -282,14 +228,14 @@ impl Fill {
                 (state.commit.take(), state.spill.take()),
             )
         });
-        self.tell_cancelled(state);
+        self.wake_and_cancel(state);
         drop(unused);
     }
 
-    /// Lets everybody know, the transfer too if it was cancelled.
-    fn tell_cancelled(&self, state: MutexGuard<'_, State>) {
+    /// Wakes all readers, and cancels the transfer at the origin if the fill is cancelled.
+    fn wake_and_cancel(&self, state: MutexGuard<'_, State>) {
         let is_cancelled = state.is_cancelled;
-        self.tell(state);
+        self.wake_readers(state);
         if is_cancelled {
             self.cancellation.cancel();
         }
@@ -300,24 +246,24 @@ impl Fill {
             && !state.is_cancelled
             && match self.length {
                 Some(length) => length - state.received <= self.worth_finishing,
-                // Most often its end is all that is missing.
+                // Most often only the end marker is missing.
                 None => self.worth_finishing > 0 && reads < FINISHING_READS,
             }
     }
 
-    /// Reads one piece from the source, with the lock released. The source is idle.
+    /// Reads one piece from the source, with the lock released. The source must be idle.
     pub(super) fn advance(&self, state: &mut MutexGuard<'_, State>) {
         let Progress::Idle(source) = mem::replace(&mut state.progress, Progress::Busy) else {
             unreachable!("only an idle source is read");
         };
         MutexGuard::unlocked(state, || {
-            let mut turn = Turn { fill: self, next: None };
-            turn.next = Some(self.step(source));
+            let mut guard = ReadGuard { fill: self, next: None };
+            guard.next = Some(self.read_piece(source));
         });
     }
 
-    /// What one read from the source comes to.
-    fn step(&self, mut source: Box<Source>) -> Progress {
+    /// Reads from the source once and returns the new progress.
+    fn read_piece(&self, mut source: Box<Source>) -> Progress {
         let count = loop {
             match source.body.read(&mut source.buffer) {
                 Ok(count) => break count,
@@ -327,12 +273,12 @@ impl Fill {
         };
         let read = &source.buffer[..count];
         let state = self.state.lock();
-        // Whoever reads from the source is alone in that: only what was read by all may go meanwhile.
+        // Only this thread adds pieces; other threads may only drop pieces that all readers have read.
         let (received, last) = (state.received + count as u64, state.kept.last().cloned());
         drop(state);
         match self.length {
             Some(length) if received > length || (count == 0 && received < length) => {
-                let text = format!("the body was announced with {length} bytes and has another length");
+                let text = format!("expected a body of {length} bytes, but its length differs");
                 return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, text)));
             }
             _ => {}
@@ -341,7 +287,7 @@ impl Fill {
         let piece = merged(last.as_ref(), read).unwrap_or_else(|| read.into());
         drop(last);
         let at = received - piece.len() as u64;
-        let piece = self.enter(piece, received, read);
+        let piece = self.account(piece, received, read);
 
         let mut state = self.state.lock();
         state.is_whole = count == 0 || self.length == Some(received);
@@ -366,13 +312,13 @@ impl Fill {
         }
         state.received = received;
         state.kept.push(at, piece);
-        state.forget_read();
+        state.drop_read();
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
 
-    /// Enters a piece in the ledger, with which `received` bytes have come. Where there is no room for it, the body is
-    /// kept no more; where there is none for what slow readers have not read either, the slowest ones are cut off.
-    fn enter(&self, mut piece: Box<[u8]>, received: u64, read: &[u8]) -> Bytes {
+    /// Accounts for a piece, with which `received` bytes have arrived. If the ledger has no room for it, the body
+    /// continues in a file or is not stored. If it has no room for the bytes that slow readers need either, the slowest readers are cut off.
+    fn account(&self, mut piece: Box<[u8]>, received: u64, read: &[u8]) -> Bytes {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
             if received <= self.limit && self.length.is_none_or(|length| length <= self.limit) {
@@ -393,88 +339,21 @@ impl Fill {
                 },
                 Room::None => {}
             }
-            let cut = self.state.lock().cut_slowest();
+            let cut = self.state.lock().disconnect_slowest();
             let Some(wakes) = cut else { return self.ledger.share(Use::Windows, piece) };
             self.changed.notify_all();
             wakes.into_iter().for_each(|wake| wake());
         }
     }
-
-    /// Writes what was kept so far to a file, and then what was read now, where there is such a store. Otherwise the
-    /// hope to store the body is given up.
-    fn begin_spill(&self, read: &[u8]) {
-        let mut state = self.state.lock();
-        let (begin, kept) = (state.begin_spill.take(), state.kept.clone());
-        drop(state);
-        let spill = begin.and_then(|begin| begin(self.length)).filter(|spill| {
-            let pieces = kept.pieces();
-            pieces.slices().chain([read]).try_for_each(|piece| spill.write(piece)).is_ok()
-        });
-        let mut state = self.state.lock();
-        let unused = match spill {
-            // Nobody may count on it any more.
-            Some(_) if state.is_cancelled => None,
-            Some(spill) => {
-                state.keep_in_file(spill);
-                None
-            }
-            None => state.keep_no_more(),
-        };
-        drop(state);
-        drop(unused);
-    }
-
-    /// Writes what was read to the file in which the body is kept, if it is.
-    fn spill(&self, read: &[u8], received: u64) {
-        let spill = self.state.lock().spill.clone();
-        if let Some(spill) = spill
-            && let Err(error) = spill.write(read)
-        {
-            warn!("a body is not stored after {received} bytes: {error}");
-            let mut state = self.state.lock();
-            let (unused, wakes) = state.lose_file();
-            drop(state);
-            drop(unused);
-            self.changed.notify_all();
-            wakes.into_iter().for_each(|wake| wake());
-        }
-    }
-
-    fn commit(
-        &self,
-        whole: Kept,
-        commit: Option<(Commit, Option<Arc<dyn Spill>>)>,
-        digest: Digest,
-        received: u64,
-    ) {
-        if let Some((commit, spill)) = commit {
-            let stored = match spill {
-                None => Ok(Whole::Pieces(whole.pieces())),
-                Some(spill) => spill.finish().map(|number| Whole::Spilled(spill, received, number)),
-            };
-            // What stores it is not ours: its panic is not the readers' trouble.
-            match stored {
-                Ok(stored) => {
-                    if catch_unwind(AssertUnwindSafe(|| commit(stored, digest))).is_err() {
-                        error!("storing a response panicked");
-                    }
-                }
-                Err(error) => warn!("a body is not stored: {error}"),
-            }
-        }
-        let mut state = self.state.lock();
-        state.kept = whole;
-        state.received = received;
-    }
 }
 
-/// One read from the source. However it ends, by a panic too, the others go on.
-struct Turn<'a> {
+/// One read from the source. However it ends, even by a panic, the other readers continue.
+struct ReadGuard<'a> {
     fill: &'a Fill,
     next: Option<Progress>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         let next = self.next.take().unwrap_or_else(|| {
             Progress::Ended(Err(Failure::new(ErrorKind::Io, "reading the body panicked")))
@@ -483,7 +362,7 @@ impl Drop for Turn<'_> {
         let has_ended = matches!(next, Progress::Ended(_));
         let unused = if has_ended { state.commit.take() } else { None };
         state.progress = next;
-        self.fill.tell(state);
+        self.fill.wake_readers(state);
         drop(unused);
     }
 }

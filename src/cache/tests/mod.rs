@@ -1,19 +1,19 @@
-//! Requests on their way through the cache, against a scripted origin and a clock that is moved by hand.
+//! Requests to a cache with a scripted origin and a manual clock.
 
-mod collapsed;
+mod collapsing;
 #[cfg(feature = "disk")]
 mod disk;
-mod invalidated;
-mod kept_apart;
-mod negotiated;
+mod invalidation;
+mod negotiation;
 mod operator;
-mod parts;
-mod purged;
+mod partial;
+mod partitions;
+mod purging;
 mod stale;
 mod steps;
-mod stored;
+mod storing;
 mod users;
-mod validated;
+mod validation;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -38,7 +38,7 @@ use crate::store::{Key, MemoryStore, Store, StoreError, StoredResponse, Usage, V
 
 const URL: &str = "http://example.com/a";
 
-/// What the origin was asked.
+/// A request that the origin received.
 #[derive(Clone, Debug)]
 struct Asked {
     url: String,
@@ -92,7 +92,7 @@ impl Scene {
         Self { cache: build(cache).build().unwrap(), script, asked, clock }
     }
 
-    /// The origin's next answer.
+    /// Sets the origin's next response.
     fn answer(&self, status: u16, fields: &[(&str, &str)], body: impl Into<Body>) -> &Self {
         let mut response = Response::builder().status(status);
         for (name, value) in fields {
@@ -149,7 +149,7 @@ impl RoundTrip for ScriptedOrigin {
     }
 }
 
-/// A response, read to its end.
+/// A response whose body has been read to its end.
 struct Answer {
     status: u16,
     headers: HeaderMap,
@@ -181,7 +181,7 @@ impl Answer {
 
 const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
-/// A body that yields what is sent to it and ends when the sender is gone.
+/// A body that returns the pieces sent to it and ends when the sender is dropped.
 struct Pipe(mpsc::Receiver<io::Result<&'static [u8]>>);
 
 impl Read for Pipe {

@@ -6,7 +6,7 @@ use crate::message::purge::Purge;
 
 const FOREVER: Duration = Duration::MAX;
 
-/// A cache whose refreshes are done by hand.
+/// A cache whose refreshes run only in `maintain`.
 fn scene(choose: impl FnOnce(&mut Rules)) -> Scene {
     let mut rules = Rules::default();
     choose(&mut rules);
@@ -33,7 +33,7 @@ fn stale_while_revalidate_has_a_default() {
 }
 
 #[test]
-fn what_is_in_use_is_refreshed_before_it_is_stale() {
+fn a_response_in_use_is_refreshed_before_it_is_stale() {
     let scene = scene(|rules| rules.early_refresh = 10);
     scene.answer(200, FRESH, "one").get(&[]);
     scene.pass(50);
@@ -49,7 +49,7 @@ fn what_is_in_use_is_refreshed_before_it_is_stale() {
 }
 
 #[test]
-fn in_grace_those_who_come_later_do_not_wait() {
+fn followers_in_grace_get_the_stale_response_immediately() {
     let rules = Rules { grace: Duration::from_secs(30), ..Rules::default() };
     let (begun, may_end) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
@@ -82,7 +82,7 @@ fn in_grace_those_who_come_later_do_not_wait() {
 }
 
 #[test]
-fn a_lifetime_is_for_successes_and_overrides_by_an_explicit_word() {
+fn a_lifetime_rule_applies_to_successes_and_overrides_only_explicitly() {
     for (rule, status, control, is_stored) in [
         ("at-least=1h", 200, "max-age=1", true),
         ("at-least=1h", 404, "", false),
@@ -106,7 +106,7 @@ fn a_lifetime_is_for_successes_and_overrides_by_an_explicit_word() {
 }
 
 #[test]
-fn a_body_over_the_limit_passes() {
+fn a_body_over_max_body_passes_through() {
     let scene = Scene::built(|cache| cache.max_body(3));
     scene.answer(200, FRESH, "1234").get(&[]);
     scene.answer(200, FRESH, "123").get(&[]).is(Outcome::Miss(Forward::UriMiss), "123");
@@ -114,7 +114,7 @@ fn a_body_over_the_limit_passes() {
 }
 
 #[test]
-fn why_tells_why_the_last_response_was_not_stored() {
+fn explain_reports_why_the_last_response_was_not_stored() {
     let scene = Scene::shared();
     let explain = || scene.cache.explain(&Request::get(URL).body(()).unwrap()).unwrap();
     assert_eq!(explain().not_stored, None);
@@ -131,7 +131,7 @@ fn why_tells_why_the_last_response_was_not_stored() {
 }
 
 #[test]
-fn a_range_from_0_fills_the_cache_once_where_its_part_cannot_be_completed() {
+fn a_range_from_0_fills_the_cache_once_if_its_part_cannot_be_completed() {
     for (fields, range, is_filled) in [
         (&[("cache-control", "max-age=60")][..], "bytes=0-1", true),
         (&[("cache-control", "max-age=60")], "bytes=2-3", false),
@@ -164,7 +164,7 @@ fn a_range_from_0_fills_the_cache_once_where_its_part_cannot_be_completed() {
 }
 
 #[test]
-fn a_condition_fills_the_cache_where_that_is_chosen() {
+fn a_conditional_request_fills_the_cache_if_enabled() {
     for (is_on, expected) in [(false, 0), (true, 1)] {
         let scene = scene(|rules| rules.fill_on_conditional = is_on);
         scene.answer(304, FRESH, "");
@@ -183,7 +183,7 @@ fn a_condition_fills_the_cache_where_that_is_chosen() {
 }
 
 #[test]
-fn what_is_purged_softly_is_validated_or_served_when_the_origin_fails() {
+fn a_soft_purged_response_is_validated_or_served_on_error() {
     let purges = || {
         [
             Purge::url(URL).unwrap(),
@@ -217,10 +217,10 @@ fn what_is_purged_softly_is_validated_or_served_when_the_origin_fails() {
 }
 
 #[test]
-fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way() {
+fn a_soft_purge_applies_to_unlisted_stores_and_fetches_under_way() {
     let scene = Scene::with(
         Mode::Private,
-        crate::store::BackedStore::new(purged::Unlisted(crate::store::MemoryByteStore::new())),
+        crate::store::BackedStore::new(purging::Unlisted(crate::store::MemoryByteStore::new())),
     );
     scene.answer(200, FRESH, "one").get(&[]);
     assert!(!scene.cache.purge(&Purge::all().soft()).is_counted);
@@ -246,12 +246,12 @@ fn a_soft_purge_is_kept_to_by_stores_that_cannot_list_and_by_fetches_under_way()
         outcome
     };
     outcome();
-    assert_eq!(outcome(), Some(Outcome::Miss(Forward::Stale)), "what was asked for before is stale");
+    assert_eq!(outcome(), Some(Outcome::Miss(Forward::Stale)), "a fetch older than the purge is stale");
     assert_eq!(outcome(), Some(Outcome::Hit));
 }
 
 #[test]
-fn interim_responses_reach_whoever_asked_and_are_not_stored() {
+fn interim_responses_reach_the_requesting_client_and_are_not_stored() {
     let origin = RoundTripFn(|request: Request<Body>| {
         let on_interim = request.extensions().get::<OnInterim>().expect("the extension is passed on");
         let hints: HeaderMap = [(http::header::LINK, HeaderValue::from_static("</a>"))].into_iter().collect();
@@ -275,7 +275,7 @@ fn interim_responses_reach_whoever_asked_and_are_not_stored() {
 }
 
 #[test]
-fn a_post_is_answered_from_what_the_same_content_got() {
+fn a_post_is_answered_from_the_stored_response_to_the_same_content() {
     let scene = Scene::built(|cache| cache.cache_post(10));
     let post = |content: &'static str, fields: &[(&str, &str)]| {
         let mut request = Request::post(URL);
@@ -290,7 +290,7 @@ fn a_post_is_answered_from_what_the_same_content_got() {
     assert_eq!(scene.last_asked().body, "{a}");
     post("{a}", &[]).is(Outcome::Hit, "one");
     assert_eq!(scene.times_asked(), 1);
-    // Other content, type, credential; too much of it; a reload.
+    // Another content, type or credential, content over the limit, and a reload are misses.
     for (content, fields) in [
         ("{b}", &[][..]),
         ("{a}", &[("content-type", "application/json")]),
@@ -303,14 +303,14 @@ fn a_post_is_answered_from_what_the_same_content_got() {
         post(content, fields).is(passed, "two");
     }
     post("{b}", &[]).is(Outcome::Hit, "two");
-    // A GET is another request.
+    // A GET has another key.
     scene.answer(200, FRESH, "get").get(&[]).is(Outcome::Miss(Forward::UriMiss), "get");
-    // A stale one is sent again without conditions, and invalidates the GET.
+    // A stale POST is forwarded without conditions and invalidates the GET.
     scene.pass(60);
     scene.answer(200, &[("cache-control", "no-store")], "three");
     post("{b}", &[]).is(passed, "three");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
-    // Responses without an explicit lifetime, and errors.
+    // Responses without an explicit lifetime and error responses are not stored.
     for (status, control) in [(200, "public"), (404, "max-age=60")] {
         for _ in 0..2 {
             scene.answer(
@@ -325,7 +325,7 @@ fn a_post_is_answered_from_what_the_same_content_got() {
 }
 
 #[test]
-fn posts_are_not_stored_unless_that_is_chosen() {
+fn post_responses_are_not_stored_by_default() {
     let scene = Scene::new();
     for _ in 0..2 {
         scene.answer(200, FRESH, "x");

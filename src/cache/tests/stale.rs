@@ -1,9 +1,9 @@
-//! What is stale: served on purpose, refreshed, or not at all.
+//! Stale responses: served, refreshed, or refused.
 
 use super::*;
 
 #[test]
-fn only_if_cached_never_asks_the_origin() {
+fn only_if_cached_never_reaches_the_origin() {
     let scene = Scene::new();
     let asked = [("cache-control", "only-if-cached")];
     let answer = scene.get(&asked);
@@ -17,7 +17,7 @@ fn only_if_cached_never_asks_the_origin() {
 }
 
 #[test]
-fn what_is_stale_is_served_when_the_origin_fails() {
+fn a_stale_response_is_served_when_the_origin_fails() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -34,7 +34,7 @@ fn what_is_stale_is_served_when_the_origin_fails() {
 }
 
 #[test]
-fn what_must_be_validated_is_not_served_when_the_origin_fails() {
+fn must_revalidate_prohibits_stale_on_error() {
     let scene = Scene::new();
     scene.answer(200, &[("cache-control", "max-age=60, must-revalidate")], "one");
     scene.get(&[]);
@@ -47,7 +47,7 @@ fn what_must_be_validated_is_not_served_when_the_origin_fails() {
     assert_eq!(scene.cache.stats().counts().of(Outcome::Failed(Forward::Stale)), 1);
 }
 
-/// Stands before a scripted origin, with the clock of the scene.
+/// Returns a throttled cache for a scripted origin, with the clock of the scene, and its request counter.
 fn polite(scene_clock: &Arc<ManualClock>, script: Vec<Response<Body>>) -> (HttpCache, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let (counted, script) = (Arc::clone(&asked), Mutex::new(VecDeque::from(script)));
@@ -66,9 +66,9 @@ fn reply(status: u16, name: &str, value: &str, body: &'static str) -> Response<B
 }
 
 #[test]
-fn what_is_stale_is_served_while_the_origin_is_left_alone() {
-    // The answer to a validation that is no 5xx is the answer (RFC 9111 section 4.3.3); nothing of it is stored, and
-    // what is stored stays (RFC 6585 section 4).
+fn a_stale_response_is_served_while_the_origin_requests_a_pause() {
+    // A response to a validation replaces the stored one unless it is a 5xx (RFC 9111 section 4.3.3). A 429 is not
+    // stored, and the stored response remains (RFC 6585 section 4).
     for (status, first) in [(429, None), (503, Some(Outcome::StaleOnError(Forward::Stale)))] {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let (cache, asked) = polite(
@@ -106,7 +106,7 @@ fn what_is_stale_is_served_while_the_origin_is_left_alone() {
 }
 
 #[test]
-fn who_has_the_only_place_at_an_origin_does_not_wait_for_itself() {
+fn a_request_does_not_wait_for_its_own_origin_permit() {
     let stream = |response: http::response::Builder, body: &'static str| {
         response.body(Body::from_reader(body.as_bytes(), Some(body.len() as u64))).unwrap()
     };
@@ -135,7 +135,7 @@ fn who_has_the_only_place_at_an_origin_does_not_wait_for_itself() {
 }
 
 #[test]
-fn an_answer_about_who_asks_is_not_stored() {
+fn a_response_about_the_client_is_not_stored() {
     for status in [428, 429, 431, 511] {
         let scene = Scene::new();
         for _ in 0..2 {
@@ -149,7 +149,7 @@ fn an_answer_about_who_asks_is_not_stored() {
 }
 
 #[test]
-fn a_head_that_is_too_much_says_nothing_of_what_is_stored() {
+fn a_429_to_head_leaves_the_stored_response() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -159,7 +159,7 @@ fn a_head_that_is_too_much_says_nothing_of_what_is_stored() {
 }
 
 #[test]
-fn a_request_that_cannot_be_sent_earns_no_stale_answer() {
+fn an_invalid_request_gets_no_stale_response() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -172,7 +172,7 @@ const REFRESHED: &[(&str, &str)] =
     &[("cache-control", "max-age=60, stale-while-revalidate=30"), ("etag", "\"1\"")];
 
 #[test]
-fn what_may_be_served_while_it_is_refreshed_is_served_at_once_and_refreshed_once() {
+fn stale_while_revalidate_serves_immediately_and_refreshes_once() {
     let scene = Scene::with_background(Background::CallerRuns);
     scene.answer(200, REFRESHED, "one");
     scene.get(&[]);
@@ -196,7 +196,7 @@ fn what_may_be_served_while_it_is_refreshed_is_served_at_once_and_refreshed_once
 }
 
 #[test]
-fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
+fn a_failed_refresh_keeps_the_stored_response_and_is_retried_after_a_pause() {
     let scene = Scene::with_background(Background::CallerRuns);
     scene.answer(200, REFRESHED, "one");
     scene.get(&[]);
@@ -205,7 +205,7 @@ fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
         scene.get(&[]).is(Outcome::StaleWhileRevalidate, "one");
         scene.cache.maintain(Duration::from_secs(5))
     };
-    // After each failure the pause is twice as long.
+    // Each failure doubles the pause.
     for pause in [1, 2, 4] {
         scene.fail(ErrorKind::Timeout);
         assert_eq!(refreshes(), 1);
@@ -220,7 +220,7 @@ fn a_refresh_that_fails_leaves_what_is_stored_and_may_be_tried_again() {
 }
 
 #[test]
-fn a_thread_refreshes_and_lets_the_cache_go() {
+fn a_refresh_thread_does_not_keep_the_cache_alive() {
     let (tell, asked) = mpsc::channel();
     let tell = Mutex::new(tell);
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
@@ -239,12 +239,12 @@ fn a_thread_refreshes_and_lets_the_cache_go() {
     assert_eq!(Outcome::of(get().headers()), Some(Outcome::StaleWhileRevalidate));
     asked.recv_timeout(Duration::from_secs(10)).unwrap();
     drop(cache);
-    // The origin goes with the last handle, which the thread may hold for a moment.
+    // The last handle drops the origin, and the thread may hold that handle for a moment.
     assert_eq!(asked.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]
-fn what_waits_is_drained_on_drop_where_that_is_wanted() {
+fn waiting_refreshes_run_on_drop_if_enabled() {
     for (budget, asked) in [(Duration::ZERO, 1), (Duration::from_secs(5), 2)] {
         let scene = Scene::built(|cache| cache.background(Background::CallerRuns).drain_on_drop(budget));
         scene.answer(200, REFRESHED, "one").answer(200, REFRESHED, "two");
@@ -258,7 +258,7 @@ fn what_waits_is_drained_on_drop_where_that_is_wanted() {
 }
 
 #[test]
-fn offline_only_what_is_stored_is_answered() {
+fn an_offline_cache_answers_from_the_store_only() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -276,14 +276,14 @@ fn offline_only_what_is_stored_is_answered() {
 }
 
 #[test]
-fn what_a_client_takes_holds_for_each_way_to_serve_what_is_stale() {
+fn client_directives_limit_every_way_of_serving_stale() {
     for control in ["max-stale=0", "max-stale=1", "max-age=90", "min-fresh=1", "no-cache"] {
         let asked = [("cache-control", control)];
         let scene = Scene::with_background(Background::CallerRuns);
         scene.answer(200, REFRESHED, "one");
         scene.get(&[]);
         scene.pass(62);
-        // While it is refreshed, on an error, offline.
+        // Stale during a refresh, on an error, and offline.
         scene.answer(304, &[("cache-control", "max-age=0")], "");
         let answer = scene.get(&asked);
         assert!(matches!(Outcome::of(&answer.headers), Some(Outcome::Revalidated(_))), "{control}");
@@ -299,7 +299,7 @@ fn what_a_client_takes_holds_for_each_way_to_serve_what_is_stale() {
 }
 
 #[test]
-fn stale_if_error_of_a_request_is_obeyed() {
+fn stale_if_error_in_a_request_is_obeyed() {
     for (control, staleness, is_served) in [
         ("stale-if-error=10", 10, true),
         ("stale-if-error=10", 11, false),
@@ -317,7 +317,7 @@ fn stale_if_error_of_a_request_is_obeyed() {
 }
 
 #[test]
-fn an_error_never_takes_the_place_of_a_newer_one() {
+fn a_stored_error_is_not_replaced_by_an_older_one() {
     for newer in [500, 502, 503, 504, 599] {
         let scene = Scene::new();
         scene.answer(500, &[("cache-control", "max-age=0"), ("etag", "\"1\"")], "old");
@@ -333,7 +333,7 @@ fn an_error_never_takes_the_place_of_a_newer_one() {
 }
 
 #[test]
-fn a_newer_error_removes_an_older_one_that_may_be_served_while_it_is_refreshed() {
+fn a_newer_error_removes_an_older_stale_while_revalidate_one() {
     let scene = Scene::with_background(Background::CallerRuns);
     scene.answer(500, &[("cache-control", "max-age=1, stale-while-revalidate=60")], "old");
     scene.get(&[]);

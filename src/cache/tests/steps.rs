@@ -1,4 +1,4 @@
-//! Requests step by step, as an event loop takes them: who leads, who waits, and what becomes of each.
+//! Requests step by step, as an event loop runs them: leaders, followers and their results.
 
 use super::*;
 use crate::message::body::Wake;
@@ -56,7 +56,7 @@ fn reads(waiting: Waiting<Answered>) -> Answer {
 }
 
 #[test]
-fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
+fn a_failure_is_shared_with_followers_and_remembered_for_a_second() {
     for (kind, others_fail) in [(ErrorKind::BadResponse, false), (ErrorKind::Unresolved, true)] {
         let scene = Scene::new();
         let (job, own) = leads(scene.step(&[]));
@@ -67,7 +67,7 @@ fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
             assert_eq!(is_served((waiting.again)()).unwrap_err().kind(), kind);
         }
         assert_eq!(is_served(scene.step(&[])).unwrap_err().kind(), kind);
-        // One that insists is not told of what is past.
+        // A request that prohibits sharing does not get the remembered failure.
         leads(scene.step(&[("cache-control", "no-cache")]));
         let other = || scene.send("GET", "http://example.com/other", &[]);
         if others_fail {
@@ -82,7 +82,7 @@ fn a_failure_is_shared_with_all_who_waited_and_remembered_for_a_second() {
 }
 
 #[test]
-fn where_the_request_may_be_to_blame_one_of_those_who_wait_leads() {
+fn a_follower_leads_if_the_leaders_request_may_have_caused_the_failure() {
     let scene = Scene::new();
     let (job, own) = leads(scene.step(&[]));
     let (first, second) = (waits(scene.step(&[])), waits(scene.step(&[])));
@@ -99,7 +99,7 @@ fn where_the_request_may_be_to_blame_one_of_those_who_wait_leads() {
 }
 
 #[test]
-fn a_short_failure_of_the_origin_is_everybodys_unless_it_forbids_that() {
+fn followers_share_a_short_server_error_unless_its_fields_prohibit_it() {
     for (fields, is_shared) in [(&[][..], true), (&[("cache-control", "no-store")], false)] {
         let scene = Scene::new();
         let (job, own) = leads(scene.step(&[]));
@@ -114,7 +114,7 @@ fn a_short_failure_of_the_origin_is_everybodys_unless_it_forbids_that() {
         } else {
             leads((other.again)());
         }
-        // Nothing of it is remembered: the next request asks, and others wait for it.
+        // The error is not remembered: the next request leads a new fetch, and others follow it.
         leads(scene.step(&[]));
     }
 }
@@ -130,7 +130,7 @@ fn each_variant_is_fetched_once() {
     scene.answer(200, &fields, Body::from_reader(pipe, None));
     let fetching = thread::spawn(move || job.take(Turn::Pool));
     let mut own = own;
-    // The head has landed when the request has its response.
+    // The flight has finished when the request has its response.
     let own = loop {
         match (own.again)() {
             Step::Serve(answer) => break answer.unwrap(),
@@ -155,7 +155,7 @@ fn each_variant_is_fetched_once() {
 }
 
 #[test]
-fn nobody_waits_for_another_request_where_each_has_to_be_validated() {
+fn requests_do_not_wait_if_each_must_be_validated() {
     for fields in ["no-cache", "max-age=0"] {
         let scene = Scene::new();
         scene.answer(200, &[("cache-control", fields), ("etag", "\"1\"")], "one");
@@ -170,7 +170,7 @@ fn nobody_waits_for_another_request_where_each_has_to_be_validated() {
 }
 
 #[test]
-fn a_fetch_is_cancelled_when_the_last_one_who_waits_leaves() {
+fn a_fetch_is_cancelled_when_its_last_waiter_leaves() {
     let scene = Scene::new();
     let (job, own) = leads(scene.step(&[]));
     let other = waits(scene.step(&[]));
@@ -178,7 +178,7 @@ fn a_fetch_is_cancelled_when_the_last_one_who_waits_leaves() {
     assert!(!job.cancellation.is_cancelled());
     drop(other);
     assert!(job.cancellation.is_cancelled());
-    // The next request does not wait for what nobody fetches.
+    // The next request does not wait for the cancelled fetch.
     let (next, waiting) = leads(scene.step(&[]));
     drop(job);
     assert!(!next.cancellation.is_cancelled());
@@ -192,7 +192,7 @@ fn a_fetch_is_cancelled_when_the_last_one_who_waits_leaves() {
 }
 
 #[test]
-fn nobody_joins_a_fetch_that_began_before_an_invalidation() {
+fn a_fetch_older_than_an_invalidation_is_not_joined() {
     for purge in [Purge::url(URL).unwrap(), Purge::prefix("http://example.com/").unwrap(), Purge::all()] {
         let scene = Scene::new();
         let (old, own) = leads(scene.step(&[]));
@@ -208,7 +208,7 @@ fn nobody_joins_a_fetch_that_began_before_an_invalidation() {
 }
 
 #[test]
-fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
+fn a_refused_job_yields_a_stale_response_or_an_error() {
     let scene = Scene::new();
     let refused = Turn::Refused(crate::message::nonblocking::Refused::QueueFull);
     let (job, own) = leads(scene.step(&[]));
@@ -220,7 +220,7 @@ fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
         assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, after));
     };
     is_refused(own);
-    // The other may have a share of its own, and leads.
+    // The follower's client may have a share left, so the follower leads.
     let (job, other) = leads((other.again)());
     job.take(refused);
     is_refused(other);
@@ -233,7 +233,7 @@ fn a_request_that_cannot_be_run_gets_what_is_stale_or_an_error() {
 }
 
 #[test]
-fn at_the_soft_deadline_it_is_served_stale_unless_that_was_purged() {
+fn the_soft_deadline_serves_stale_unless_purged() {
     for is_purged in [false, true] {
         let scene = Scene::new();
         scene.answer(200, FRESH, "old");
@@ -253,7 +253,7 @@ fn at_the_soft_deadline_it_is_served_stale_unless_that_was_purged() {
             reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
             assert!(!job.cancellation.is_cancelled());
             drop(other);
-            assert!(!job.cancellation.is_cancelled(), "what is fetched is for the next request");
+            assert!(!job.cancellation.is_cancelled(), "the fetch continues for the next request");
             scene.answer(200, FRESH, "new");
             job.take(Turn::Pool);
             scene.get(&[]).is(Outcome::Hit, "new");
@@ -262,7 +262,7 @@ fn at_the_soft_deadline_it_is_served_stale_unless_that_was_purged() {
 }
 
 #[test]
-fn one_that_waits_fails_at_its_deadline_and_leaves_the_fetch_to_the_others() {
+fn a_follower_fails_at_its_deadline_and_the_fetch_continues() {
     let scene = Scene::new();
     let (job, own) = leads(scene.step_until(&[], Deadline::within(Duration::ZERO)));
     let other = waits(scene.step(&[]));
@@ -274,7 +274,7 @@ fn one_that_waits_fails_at_its_deadline_and_leaves_the_fetch_to_the_others() {
 }
 
 #[test]
-fn those_who_wait_read_along_though_the_one_who_leads_has_left() {
+fn followers_read_the_body_after_the_leaders_client_has_left() {
     let scene = Scene::built(|cache| cache.worth_finishing(0));
     let (job, own) = leads(scene.step(&[]));
     let mut other = waits(scene.step(&[]));
@@ -298,7 +298,7 @@ fn those_who_wait_read_along_though_the_one_who_leads_has_left() {
 }
 
 #[test]
-fn what_is_left_running_at_the_soft_deadline_is_fetched_to_its_end() {
+fn a_fetch_left_running_at_the_soft_deadline_is_completed() {
     let scene = Scene::built(|cache| cache.worth_finishing(0));
     scene.answer(200, FRESH, "old");
     scene.get(&[]);
@@ -311,7 +311,7 @@ fn what_is_left_running_at_the_soft_deadline_is_fetched_to_its_end() {
 }
 
 #[test]
-fn a_failure_made_for_one_user_is_not_given_to_another() {
+fn an_error_response_for_one_user_is_not_shared_with_another() {
     let authorization: &[(&str, &str)] = &[("authorization", "Bearer a")];
     for (asked, answered, is_shared) in
         [(authorization, ("x-a", "1"), false), (&[], ("set-cookie", "a=b"), false), (&[], ("x-a", "1"), true)]

@@ -1,11 +1,11 @@
-//! Several users of one cache: no answer that an origin made for one reaches another unless RFC 9111 lets it be
-//! shared.
+//! Several users of one cache: a response for one user never reaches another user unless RFC 9111 allows it
+//! to be shared.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What the origin says of its answers, one policy a path.
+/// The caching fields of the origin's responses, one policy for each path.
 const POLICIES: [&[(&str, &str)]; 15] = [
     &[("cache-control", "max-age=60")],
     &[("cache-control", "public, max-age=60")],
@@ -45,7 +45,7 @@ impl User {
         .collect()
     }
 
-    /// What an origin can know of it.
+    /// Returns the request fields that the origin sees.
     fn seen(&self) -> String {
         let seen = |value: Option<&str>| value.unwrap_or("-").to_owned();
         [seen(self.authorization), seen(self.cookie), seen(self.session)].join(" ")
@@ -59,11 +59,11 @@ impl User {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A user asks for a path; the body of what is fetched for it does not come yet.
+    /// A user requests a path. The body of the fetch does not arrive yet.
     Ask(User, usize),
-    /// The oldest body that is on its way comes to its end.
+    /// The oldest body in transit ends.
     Finish,
-    /// So many seconds pass.
+    /// This many seconds pass.
     Pass(u64),
 }
 
@@ -89,15 +89,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Whether the origin says of the field `x-own` that it is for one user.
+/// Whether the origin marks the field `x-own` as private to one user.
 fn has_own_field(path: usize) -> bool {
     POLICIES[path].iter().any(|(_, value)| value.contains("x-own"))
 }
 
-/// Whether the answer that was made for one may be given to the other (RFC 9111 sections 3, 3.5, 4.1 and 5.2.2).
+/// Whether the response for one user may be sent to the other (RFC 9111 sections 3, 3.5, 4.1 and 5.2.2).
 fn may_be_shared(mode: Mode, path: usize, made_for: &User, asker: &User) -> bool {
     let control = |value: &'static str| {
-        // Without directives about fields: those are no answers.
+        // Directives that list fields restrict those fields only, not the response.
         let about_fields = |part: &&str| !part.contains("x-own") && !part.contains("x-unknown");
         value.split(", ").filter(about_fields).collect::<Vec<_>>().join(", ")
     };
@@ -120,7 +120,7 @@ fn may_be_shared(mode: Mode, path: usize, made_for: &User, asker: &User) -> bool
                     || says("s-maxage")
                     || says("must-revalidate"))
         }
-        // Each credential is a private cache of its own, and so is each cookie for what is private.
+        // Each credential has a private cache, and so has each cookie for private responses.
         Mode::Private => {
             made_for.authorization == asker.authorization
                 && (!says("private") || made_for.cookie == asker.cookie)
@@ -131,7 +131,7 @@ fn may_be_shared(mode: Mode, path: usize, made_for: &User, asker: &User) -> bool
 
 type Sender = mpsc::Sender<io::Result<&'static [u8]>>;
 
-/// An origin that tells in each answer whom it was made for, and lets its body wait.
+/// An origin whose responses name the user that they are for, and whose bodies arrive on command.
 struct Telling {
     waiting: Arc<Mutex<VecDeque<Sender>>>,
 }
@@ -142,7 +142,7 @@ impl RoundTrip for Telling {
             let value = request.headers().get(name).map(|value| value.to_str().unwrap());
             value.unwrap_or("-").to_owned()
         };
-        assert_eq!(field("proxy-authorization"), "-", "it is for the peer alone");
+        assert_eq!(field("proxy-authorization"), "-", "the field is for the peer only");
         let path: usize = request.uri().path()[1..].parse().unwrap();
         let made_for = [field("authorization"), field("cookie"), field("x-session-token")].join(" ");
         let mut response =
@@ -180,7 +180,7 @@ fn check(mode: Mode, path: usize, asker: &User, made_for: &str) -> Result<(), Te
     Ok(())
 }
 
-/// What is said to be for one user is given to nobody else: in private mode one is who shows the same cookie.
+/// Checks that a private field reaches only its user. In private mode, the same cookie means the same user.
 fn check_own_field(mode: Mode, path: usize, asker: &User, own: Option<&str>) -> Result<(), TestCaseError> {
     let Some(own) = own.filter(|own| has_own_field(path) && *own != asker.seen()) else { return Ok(()) };
     let [authorization, cookie, _] = User::of_seen(own);
@@ -223,7 +223,7 @@ fn run(mode: Mode, steps: Vec<Step>) -> Result<usize, TestCaseError> {
         check(mode, path, &asker, &head)?;
         check(mode, path, &asker, &body)?;
         check_own_field(mode, path, &asker, own.as_deref())?;
-        prop_assert_eq!(&head, &body, "a head and the body of another");
+        prop_assert_eq!(&head, &body, "the head and the body belong to different responses");
         shared += usize::from(body != asker.seen());
     }
     Ok(shared)
@@ -233,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn nobody_is_given_what_was_made_for_another(
+    fn a_users_response_never_reaches_another_user(
         steps in prop::collection::vec(step(), 1..60),
         mode in prop_oneof![Just(Mode::Private), Just(Mode::Shared)],
     ) {
@@ -242,7 +242,7 @@ proptest! {
 }
 
 #[test]
-fn what_may_be_shared_is() {
+fn shareable_responses_are_shared() {
     let asks =
         |authorization, cookie| User { authorization, cookie, session: None, proxy_authorization: None };
     for (mode, shared) in [(Mode::Private, 0), (Mode::Shared, 1)] {

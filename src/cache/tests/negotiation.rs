@@ -1,16 +1,16 @@
-//! Variants: which one answers, and of which the tags are offered.
+//! Variants: which one answers, and whose entity tags are sent for validation.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn a_response_that_was_selected_by_fields_goes_before_one_without_vary() {
+fn a_response_with_vary_takes_precedence_over_one_without() {
     let scene = Scene::new();
     let german = [("accept-language", "de")];
     scene.answer(200, &[("cache-control", "max-age=60"), ("vary", "accept-language")], "hallo");
     scene.get(&german);
-    // This one leaves Vary out, because it was asked without a preference.
+    // This response omits Vary, because the request stated no preference.
     scene.answer(200, &[("cache-control", "max-age=60")], "hello");
     scene.get(&[]).is(Outcome::Miss(Forward::VaryMiss), "hello");
     scene.get(&german).is(Outcome::Hit, "hallo");
@@ -18,7 +18,7 @@ fn a_response_that_was_selected_by_fields_goes_before_one_without_vary() {
 }
 
 #[test]
-fn languages_in_another_order_are_another_request() {
+fn language_order_distinguishes_variants() {
     let scene = Scene::new();
     let fields = [("cache-control", "max-age=60"), ("vary", "accept-language")];
     scene.answer(200, &fields, "hello").answer(200, &fields, "hallo");
@@ -28,7 +28,7 @@ fn languages_in_another_order_are_another_request() {
 }
 
 #[test]
-fn a_vary_that_is_no_list_of_names_is_any() {
+fn an_invalid_vary_counts_as_asterisk() {
     for vary in ["foo bar", ": : foo", "Accept-Encoding, User-Agent)", "\"foo, bar"] {
         let scene = Scene::new();
         for _ in 0..2 {
@@ -48,7 +48,7 @@ fn zipped() -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn a_client_that_accepts_a_coding_is_not_given_the_larger_body_by_a_304() {
+fn a_304_does_not_confirm_identity_for_a_client_that_accepts_a_coding() {
     let scene = Scene::new();
     scene.answer(200, ONE_FOR_ALL, "plain").answer(200, &zipped(), "zipped");
     scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "plain");
@@ -57,18 +57,18 @@ fn a_client_that_accepts_a_coding_is_not_given_the_larger_body_by_a_304() {
 }
 
 #[test]
-fn a_client_that_names_no_coding_is_not_given_one_by_a_304() {
+fn a_304_does_not_confirm_a_coding_that_the_client_does_not_accept() {
     let scene = Scene::new();
     scene.answer(200, &zipped(), "zipped").answer(200, ONE_FOR_ALL, "plain");
     scene.get(&[("accept-encoding", "gzip")]).is(Outcome::Miss(Forward::UriMiss), "zipped");
     scene.get(&[]).is(Outcome::Miss(Forward::VaryMiss), "plain");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
-    // What fits is offered still.
+    // A tag of an acceptable coding is still sent.
     scene.answer(304, &[("etag", "\"v1\"")], "");
     scene.get(&[("accept-encoding", "br, gzip")]).is(Outcome::Revalidated(Forward::VaryMiss), "zipped");
 }
 
-/// What a server with one tag for all codings of a file answers.
+/// The response of a server that gives all codings of a file the same tag.
 fn file_server(request: &Request<Body>) -> Response<Body> {
     let field = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap());
     let response =
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn nobody_is_given_a_coding_that_is_not_accepted_nor_identity_for_want_of_one(
+    fn responses_have_an_accepted_coding_and_identity_only_when_wanted(
         asks in prop::collection::vec((prop::sample::select(
             &["", "identity", "gzip", "br", "br, gzip", "gzip, br", "gzip;q=0", "deflate", "*;q=0"][..]
         ), 0..50_u64), 1..20),

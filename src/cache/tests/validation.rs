@@ -1,9 +1,9 @@
-//! Asking the origin whether it still holds.
+//! Validation of stored responses with the origin.
 
 use super::*;
 
 #[test]
-fn a_304_freshens_what_is_stored() {
+fn a_304_freshens_the_stored_response() {
     let scene = Scene::new();
     scene.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("x-a", "old")], "one");
     scene.get(&[]);
@@ -39,7 +39,7 @@ fn a_304_that_forbids_storing_is_obeyed() {
 }
 
 #[test]
-fn our_validators_take_the_place_of_the_clients_and_its_condition_is_answered_by_us() {
+fn the_caches_validators_replace_the_clients_and_the_cache_answers_the_condition() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -50,7 +50,7 @@ fn our_validators_take_the_place_of_the_clients_and_its_condition_is_answered_by
 }
 
 #[test]
-fn a_condition_of_the_client_alone_is_passed_on_and_a_304_to_it_is_not_stored() {
+fn the_clients_condition_is_forwarded_and_its_304_is_not_stored() {
     let scene = Scene::new();
     scene.answer(304, &[("etag", "\"1\""), ("cache-control", "max-age=60")], "");
     let answer = scene.get(&[("if-none-match", "\"1\"")]);
@@ -60,7 +60,7 @@ fn a_condition_of_the_client_alone_is_passed_on_and_a_304_to_it_is_not_stored() 
 }
 
 #[test]
-fn several_variants_are_kept_and_validated_by_all_their_tags() {
+fn variants_are_validated_with_all_their_entity_tags() {
     let scene = Scene::new();
     let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept-language"), ("etag", tag)];
     let (german, english, french) =
@@ -80,7 +80,7 @@ fn several_variants_are_kept_and_validated_by_all_their_tags() {
 }
 
 #[test]
-fn a_304_that_names_none_of_several_is_asked_again_for_the_whole() {
+fn a_304_without_a_known_tag_causes_an_unconditional_request() {
     let scene = Scene::new();
     let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept"), ("etag", tag)];
     scene.answer(200, &fields("\"a\""), "a").answer(200, &fields("\"b\""), "b");
@@ -91,9 +91,9 @@ fn a_304_that_names_none_of_several_is_asked_again_for_the_whole() {
     assert_eq!(scene.last_asked().field("if-none-match"), None);
 }
 
-/// nginx gives gzip the weak form of the file's tag, and answers 304 to it whatever encoding is asked for.
+/// nginx derives a weak tag for gzip from the file's tag, and answers 304 to it for every encoding.
 #[test]
-fn a_weak_tag_of_another_encoding_is_not_asked_about() {
+fn a_weak_tag_of_another_encoding_is_not_a_validator() {
     let scene = Scene::new();
     let fields = |tag| [("cache-control", "max-age=60"), ("vary", "accept-encoding"), ("etag", tag)];
     scene.answer(200, &fields("W/\"a\""), "zipped").answer(200, &fields("\"a\""), "plain");
@@ -101,7 +101,7 @@ fn a_weak_tag_of_another_encoding_is_not_asked_about() {
     scene.get(&[]).is(Outcome::Miss(Forward::VaryMiss), "plain");
     assert_eq!(scene.last_asked().field("if-none-match"), None);
     scene.get(&[("accept-encoding", "gzip")]).is(Outcome::Hit, "zipped");
-    // The strong tag names the bytes, which whoever wants no coding may have.
+    // The strong tag identifies the bytes, which any client without a wanted coding may get.
     scene.answer(304, &[("etag", "\"a\"")], "");
     scene.get(&[("accept-encoding", "identity")]).is(Outcome::Revalidated(Forward::VaryMiss), "plain");
     assert_eq!(scene.last_asked().field("if-none-match"), Some("\"a\""));
@@ -133,7 +133,7 @@ fn directives_of_the_request_are_obeyed() {
 }
 
 #[test]
-fn head_freshens_what_it_agrees_with_and_removes_what_it_contradicts() {
+fn a_head_freshens_or_removes_the_stored_response() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -149,7 +149,7 @@ fn head_freshens_what_it_agrees_with_and_removes_what_it_contradicts() {
 }
 
 #[test]
-fn a_head_that_tells_nothing_keeps_nothing_fresh() {
+fn a_head_without_validators_does_not_freshen() {
     let scene = Scene::new();
     scene.answer(200, &[("cache-control", "max-age=60")], "one");
     scene.get(&[]);
@@ -173,7 +173,7 @@ fn a_304_brings_a_new_targeted_field() {
 }
 
 #[test]
-fn a_304_of_another_response_makes_nothing_fresh() {
+fn a_304_for_another_response_does_not_freshen() {
     for update in ["\"v2\"", "W/\"v2\""] {
         let scene = Scene::new();
         scene.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"v1\"")], "one");
@@ -184,7 +184,7 @@ fn a_304_of_another_response_makes_nothing_fresh() {
         assert_eq!(scene.last_asked().field("if-none-match"), None);
         scene.get(&[]).is(Outcome::Hit, "two");
     }
-    // Neither does one of a response that was modified later.
+    // A 304 for a response with a later modification date does not freshen either.
     const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
     let scene = Scene::new();
@@ -197,7 +197,7 @@ fn a_304_of_another_response_makes_nothing_fresh() {
 }
 
 #[test]
-fn what_a_304_contradicted_is_removed_by_an_answer_that_is_not_stored() {
+fn a_contradicted_response_is_removed_by_an_unstorable_one() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -215,7 +215,7 @@ fn a_304_without_a_condition_is_an_error() {
         assert_eq!(scene.send(method, URL, &[]).unwrap_err().kind(), ErrorKind::BadResponse);
         assert_eq!(scene.times_asked(), 1);
     }
-    // Where the condition was ours, the origin is asked once more without it.
+    // If the cache added the condition, it repeats the request without the condition.
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -227,7 +227,7 @@ fn a_304_without_a_condition_is_an_error() {
 }
 
 #[test]
-fn only_a_200_to_head_says_something_of_what_get_stored() {
+fn only_a_200_to_head_affects_the_stored_response() {
     for status in [204, 301, 404, 405, 410, 501, 503] {
         let scene = Scene::new();
         scene.answer(200, FRESH, "one");
@@ -241,10 +241,10 @@ fn only_a_200_to_head_says_something_of_what_get_stored() {
 const STALE: &[(&str, &str)] = &[("cache-control", "max-age=1"), ("etag", "\"1\"")];
 
 #[test]
-fn the_clients_range_is_about_what_takes_the_place_of_what_was_stored() {
+fn the_clients_range_applies_to_the_replacing_response() {
     let asked = [("range", "bytes=2-4"), ("if-range", "\"2\"")];
     let changed = [("cache-control", "max-age=60"), ("etag", "\"2\"")];
-    // The origin is shown the range.
+    // The origin receives the range.
     let scene = Scene::new();
     scene.answer(200, STALE, "0123456789");
     scene.get(&[]);
@@ -254,9 +254,9 @@ fn the_clients_range_is_about_what_takes_the_place_of_what_was_stored() {
     assert_eq!((part.status, part.body.as_str()), (206, "cde"));
     let sent = scene.last_asked();
     assert_eq!((sent.field("range"), sent.field("if-none-match")), (Some("bytes=2-4"), Some("\"1\"")));
-    // The whole has changed, and its part is kept in its place.
+    // The whole has changed, and the new part replaces it.
     scene.get(&asked).is(Outcome::Hit, "cde");
-    // One that cuts nothing sends the whole, which is cut here: whether it is here or comes.
+    // An origin without range support sends the whole. The cache cuts the range, from memory or in transit.
     for is_here in [true, false] {
         let scene = Scene::new();
         scene.answer(200, STALE, "0123456789");
@@ -270,7 +270,7 @@ fn the_clients_range_is_about_what_takes_the_place_of_what_was_stored() {
         assert_eq!((part.status, part.field("content-range")), (206, Some("bytes 2-4/10")));
         scene.get(&[]).is(Outcome::Hit, "abcdefghij");
     }
-    // A 304 confirms what is stored, of which the part is sent.
+    // A 304 confirms the stored response, from which the range is sent.
     let scene = Scene::new();
     scene.answer(200, STALE, "0123456789");
     scene.get(&[]);
@@ -282,7 +282,7 @@ fn the_clients_range_is_about_what_takes_the_place_of_what_was_stored() {
 }
 
 #[test]
-fn the_clients_condition_is_about_what_takes_the_place_of_what_was_stored() {
+fn the_clients_condition_applies_to_the_replacing_response() {
     let scene = Scene::new();
     scene.answer(200, STALE, "one");
     scene.get(&[]);

@@ -1,4 +1,4 @@
-//! What somebody has removed, and what is on its way at that moment.
+//! Purges, and bodies that are in transit during a purge.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ const GROUPED: &[(&str, &str)] = &[
     ("vary", "accept"),
 ];
 
-/// One of each kind that is about [`URL`].
+/// One purge of each kind that covers [`URL`].
 fn purges() -> [Purge; 4] {
     [
         Purge::url(URL).unwrap(),
@@ -24,7 +24,7 @@ fn purges() -> [Purge; 4] {
     ]
 }
 
-/// One of each kind that is about something else.
+/// One purge of each kind that does not cover [`URL`].
 fn others() -> [Purge; 3] {
     [
         Purge::url("http://example.com/").unwrap(),
@@ -33,7 +33,7 @@ fn others() -> [Purge; 3] {
     ]
 }
 
-/// A cache that does not list its keys.
+/// A byte store that does not list its keys.
 #[derive(Debug, Default)]
 pub(super) struct Unlisted(pub(super) MemoryByteStore);
 
@@ -81,7 +81,7 @@ impl Store for Failing {
     }
 }
 
-/// Three stores: one that is purged, and two of which a purge has to be remembered.
+/// Three stores: one that supports purges, and two for which the cache must remember purges.
 fn scenes() -> [(Scene, bool); 3] {
     [
         (Scene::new(), true),
@@ -91,7 +91,7 @@ fn scenes() -> [(Scene, bool); 3] {
 }
 
 #[test]
-fn each_variant_and_each_credentials_copy_goes() {
+fn a_purge_removes_all_variants_and_partitions() {
     let requests: [&[(&str, &str)]; 4] = [
         &[],
         &[("accept", "b")],
@@ -124,7 +124,7 @@ fn each_variant_and_each_credentials_copy_goes() {
             for fields in requests {
                 scene.answer(200, GROUPED, "new");
                 assert_eq!(scene.get(fields).body, "new");
-                // There is nothing to confirm, but for what was stored since of another variant.
+                // No response remains to confirm, except another variant that was stored since.
                 assert!(!fields.is_empty() || scene.last_asked().field("if-none-match").is_none());
                 scene.get(fields).is(Outcome::Hit, "new");
             }
@@ -133,13 +133,13 @@ fn each_variant_and_each_credentials_copy_goes() {
 }
 
 #[test]
-fn a_purge_that_fails_is_the_stores_trouble_and_done_all_the_same() {
+fn a_purge_takes_effect_even_if_the_store_fails() {
     let scene = Scene::with(Mode::Private, Failing(MemoryStore::new(1 << 20)));
     scene.answer(200, FRESH, "old");
     scene.get(&[]);
     assert!(!scene.cache.purge(&Purge::all()).is_counted);
     assert_eq!(scene.cache.stats().counts().store_errors, 1);
-    // Where everything else fails too, the origin's answer counts.
+    // If everything else fails too, the origin's response is used.
     scene.fail(ErrorKind::Unreachable);
     assert_eq!(scene.send("GET", URL, &[]).unwrap_err().kind(), ErrorKind::Unreachable);
     let explanation = scene.cache.explain(&Request::get(URL).body(()).unwrap()).unwrap();
@@ -148,7 +148,7 @@ fn a_purge_that_fails_is_the_stores_trouble_and_done_all_the_same() {
 }
 
 #[test]
-fn of_a_store_that_cannot_list_a_url_goes_and_not_only_counts_as_gone() {
+fn a_purged_url_is_removed_from_a_store_that_cannot_list() {
     let scene = Scene::with(Mode::Private, BackedStore::new(Unlisted::default()));
     scene.answer(200, FRESH, "old");
     scene.get(&[]);
@@ -157,7 +157,7 @@ fn of_a_store_that_cannot_list_a_url_goes_and_not_only_counts_as_gone() {
 }
 
 #[test]
-fn where_keys_are_chosen_it_is_they_that_go() {
+fn a_url_purge_removes_everything_under_a_chosen_key() {
     let scene = Scene::built(|cache| {
         cache.key(|target| target.as_str().split('?').next().unwrap_or_default().to_owned())
     });
@@ -172,7 +172,7 @@ fn where_keys_are_chosen_it_is_they_that_go() {
 }
 
 #[test]
-fn what_is_on_its_way_is_neither_stored_nor_shared_after_a_purge() {
+fn a_body_in_transit_is_neither_stored_nor_shared_after_a_purge() {
     for ends_before_the_next in [true, false] {
         for purge in purges() {
             for (scene, _) in scenes() {
@@ -183,7 +183,7 @@ fn what_is_on_its_way_is_neither_stored_nor_shared_after_a_purge() {
                 scene.pass(1);
                 scene.answer(200, GROUPED, "new");
                 send.send(Ok(b"old")).unwrap();
-                // Who reads already is not cut off.
+                // The purge does not cut off a client that already reads.
                 let read_old = || assert_eq!(under_way.into_body().into_text().unwrap(), "old");
                 let read_new = || scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new").status;
                 if ends_before_the_next {
@@ -200,7 +200,7 @@ fn what_is_on_its_way_is_neither_stored_nor_shared_after_a_purge() {
 }
 
 #[test]
-fn what_is_on_its_way_is_stored_after_a_purge_of_something_else() {
+fn a_body_in_transit_is_stored_after_an_unrelated_purge() {
     for purge in others() {
         let scene = Scene::new();
         let (send, pipe) = pipe();
@@ -213,10 +213,10 @@ fn what_is_on_its_way_is_stored_after_a_purge_of_something_else() {
     }
 }
 
-/// Something that happens once.
+/// An action that runs once.
 type Interruption = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
-/// A cache whose origin does something between a request and its answer, once.
+/// A cache whose origin runs an action once, between a request and its response.
 struct Interrupted {
     cache: HttpCache,
     script: Arc<Script>,
@@ -265,7 +265,7 @@ impl Interrupted {
 }
 
 #[test]
-fn what_was_asked_before_a_purge_is_not_stored_though_it_came_after() {
+fn a_fetch_older_than_a_purge_is_not_stored() {
     for (status, body) in [(304, ""), (200, "old")] {
         for purge in purges() {
             let scene = Interrupted::new();
@@ -283,7 +283,7 @@ fn what_was_asked_before_a_purge_is_not_stored_though_it_came_after() {
 }
 
 #[test]
-fn the_answer_to_a_post_that_was_sent_before_a_purge_is_not_stored_either() {
+fn a_post_older_than_a_purge_is_not_stored() {
     let fields = [("cache-control", "max-age=60"), ("content-location", "/a"), ("cache-groups", "\"news\"")];
     for purge in purges().into_iter().map(Some).chain([None]) {
         let scene = Interrupted::new();
@@ -298,7 +298,7 @@ fn the_answer_to_a_post_that_was_sent_before_a_purge_is_not_stored_either() {
     }
 }
 
-/// What happens when somebody has looked into the store, or while something is put into it, once.
+/// Actions that run once: after a lookup in the store, and during an insert.
 #[derive(Default)]
 struct Interruptions {
     after_look: Interruption,
@@ -359,7 +359,7 @@ impl Store for Watched {
 }
 
 #[test]
-fn what_was_found_before_a_purge_is_not_confirmed_after_it() {
+fn a_response_found_before_a_purge_is_not_confirmed_after_it() {
     for purge in purges() {
         let store = Watched::new();
         let scene = Scene::with(Mode::Private, store.clone());
@@ -372,7 +372,7 @@ fn what_was_found_before_a_purge_is_not_confirmed_after_it() {
             clock.advance(Duration::from_secs(1));
         }));
         scene.answer(200, GROUPED, "new");
-        // It leads no flight, in which it would look once more.
+        // The request does not lead a flight, in which it would look up again.
         assert_eq!(scene.get(&[("cache-control", "no-cache")]).body, "new");
         assert_eq!(scene.last_asked().field("if-none-match"), None);
         scene.get(&[]).is(Outcome::Hit, "new");
@@ -380,7 +380,7 @@ fn what_was_found_before_a_purge_is_not_confirmed_after_it() {
 }
 
 #[test]
-fn what_is_being_stored_during_a_purge_is_removed_again() {
+fn a_response_written_during_a_purge_is_removed() {
     for purge in purges() {
         let store = Watched::new();
         let scene = Scene::with(Mode::Private, store.clone());
@@ -394,7 +394,7 @@ fn what_is_being_stored_during_a_purge_is_removed_again() {
         thread::scope(|scope| {
             let getting = scope.spawn(|| scene.get(&[]));
             has_entered.recv().unwrap();
-            // It waits for nobody.
+            // The purge does not wait for the insert.
             scene.cache.purge(&purge);
             release.send(()).unwrap();
             assert_eq!(getting.join().unwrap().body, "old");
@@ -404,7 +404,7 @@ fn what_is_being_stored_during_a_purge_is_removed_again() {
 }
 
 #[test]
-fn purges_and_requests_by_many_threads_leave_nothing_old() {
+fn concurrent_purges_and_requests_leave_no_old_response() {
     for round in 0..30 {
         let generation = Arc::new(AtomicUsize::new(0));
         let told = Arc::clone(&generation);
@@ -435,7 +435,7 @@ fn purges_and_requests_by_many_threads_leave_nothing_old() {
 }
 
 #[test]
-fn a_purge_is_no_request_for_an_origin() {
+fn a_purge_request_is_not_sent_to_the_origin() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "old");
     scene.get(&[]);
@@ -446,7 +446,7 @@ fn a_purge_is_no_request_for_an_origin() {
 }
 
 #[test]
-fn what_is_stale_and_purged_is_not_served_when_the_origin_fails() {
+fn a_purged_stale_response_is_not_served_on_error() {
     let scene = Scene::new();
     let fields = [("cache-control", "max-age=60, stale-if-error=600, stale-while-revalidate=600")];
     scene.answer(200, &fields, "old");
@@ -458,7 +458,7 @@ fn what_is_stale_and_purged_is_not_served_when_the_origin_fails() {
 }
 
 #[test]
-fn where_keys_have_no_host_purges_and_groups_are_about_the_urls() {
+fn with_hostless_keys_purges_and_groups_use_the_urls() {
     let stores: [fn() -> Box<dyn Store>; 2] =
         [|| Box::new(MemoryStore::new(1 << 20)), || Box::new(BackedStore::new(MemoryByteStore::new()))];
     let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"news\"")];
@@ -492,7 +492,7 @@ fn where_keys_have_no_host_purges_and_groups_are_about_the_urls() {
             scene.cache.purge(&purge);
             scene.get(&[]).is(Outcome::Hit, "old");
         }
-        // A response that invalidates the group does as much.
+        // A response that invalidates the group has the same effect.
         let scene = scene();
         scene.answer(200, &[("cache-group-invalidation", "\"news\"")], "");
         scene.send("POST", "http://example.com/other", &[]).unwrap();

@@ -1,15 +1,15 @@
-//! Parts of a body: kept, joined with what is there, completed.
+//! Partial responses: storing them, joining them and completing them.
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::engine::Inner;
+use super::flight::Head;
 use super::forwarding::Received;
 use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
-use super::step::Head;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Ledger, Use};
@@ -21,16 +21,7 @@ use crate::message::stats::CacheStatus;
 use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
 use crate::store::StoredResponse;
 
-/// Asks for what a stored part, which begins at the beginning, lacks; only if it is still of the same bytes.
-pub(super) fn ask_for_the_rest(request: &mut HeaderMap, stored: &StoredResponse) {
-    let Some(part) = Part::of(stored.status(), &stored.headers()) else { return };
-    let Some(tag) = stored.field(&ETAG).and_then(|tag| HeaderValue::from_bytes(tag).ok()) else { return };
-    let range = HeaderValue::try_from(format!("bytes={}-", part.end));
-    request.insert(RANGE, range.expect("digits are visible ASCII"));
-    request.insert(IF_RANGE, tag);
-}
-
-/// What came for [`ask_for_the_rest`], made the whole by what is stored: `None` where it is not the rest.
+/// Joins the response to a request for the rest with the stored beginning; `None` if it is not the rest.
 pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Received> {
     let fields = stored.headers();
     let known = Part::of(stored.status(), &fields)?;
@@ -45,7 +36,7 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     }
     let mut headers = freshened(&fields, &received.headers);
     headers.remove(CONTENT_RANGE);
-    // It was that of the part.
+    // This digest describes the part and not the whole.
     headers.remove(&CONTENT_DIGEST);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
     let rest = Body::from_reader(received.body, Some(rest.length()));
@@ -54,7 +45,7 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
 }
 
 impl Inner {
-    /// Hands a part on, and keeps it.
+    /// Returns a part to the client and stores it.
     pub(super) fn keep_part(
         &self,
         incoming: &Incoming,
@@ -62,7 +53,7 @@ impl Inner {
         status: CacheStatus<'_>,
         (fetch, cancellation): (Fetch, Cancellation),
     ) -> Response<Body> {
-        let fields = received.fields_to_store(&self.rules, self.by());
+        let fields = received.fields_to_store(&self.rules, self.upstream());
         let Received { status: code, headers, body, times } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
@@ -74,38 +65,38 @@ impl Inner {
             }
         };
         let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
-        self.hand_on(incoming, code, headers, body, status.stored())
+        self.forward_response(incoming, code, headers, body, status.stored())
     }
 
-    /// Whether what came is kept, and can be completed by what comes later.
+    /// Whether a response is a part that is stored and that a later part can complete.
     pub(super) fn is_part_to_complete(&self, incoming: &Incoming, received: &Received) -> bool {
         strong_tag(&received.headers).is_some() && self.is_part_to_keep(incoming, received)
     }
 
-    /// Whether what came is a part worth keeping: one, of known place and length, that might be stored if it
-    /// were the whole.
+    /// Whether a response is a part worth storing: a single range of known place and length, of a whole that may be
+    /// stored.
     pub(super) fn is_part_to_keep(&self, incoming: &Incoming, received: &Received) -> bool {
         let Some(part) = Part::of(received.status, &received.headers) else { return false };
         if !incoming.headers.contains_key(RANGE) {
             return false;
         }
         let is_storable = self.may_store(incoming, StatusCode::OK, &received.headers);
-        // A length that contradicts the place means that one of them is wrong.
+        // If the length contradicts the range, one of them is wrong.
         received.body.length() == Some(part.length())
             && part.length() <= self.store.max_body_in_memory()
             && is_storable.is_ok()
     }
 }
 
-/// Whether these bytes are the whole that the fields of both parts announce, as far as they do.
+/// Whether the bytes match the digests of the whole that the fields of both parts announce.
 fn is_announced(parts: [&HeaderMap; 2], whole: &Pieces) -> bool {
     let mut expected: Vec<_> = parts.into_iter().flat_map(announced_of_whole).collect();
     expected.dedup();
     checked(Body::from(whole.clone()), expected, || ()).is_ok()
 }
 
-/// What is to be stored when this part has come: it alone, or joined with the part that is stored; `None`
-/// where the whole is.
+/// Returns what to store for a new part: the part itself, or the stored part joined with it; `None` if the whole is
+/// stored already.
 fn joined(
     store: &GuardedStore,
     ledger: &Arc<Ledger>,
@@ -118,7 +109,7 @@ fn joined(
     };
     let (fields, new_fields) = (stored.headers(), new.headers());
     if stored.status() != StatusCode::PARTIAL_CONTENT {
-        // A part of other bytes says that the whole has changed.
+        // A part with another strong tag proves that the whole has changed.
         let has_changed = strong_tag(&fields).is_some() && !are_of_one(&fields, &new_fields);
         return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
     }
@@ -130,7 +121,7 @@ fn joined(
             combined((one, &stored.body()), (other, &new.body()), share)
         })
         .filter(|(part, _)| part.length() <= store.max_body_in_memory())
-        // A whole that is another than both say is none.
+        // A whole that does not match the announced digests is discarded.
         .filter(|(part, pieces)| !part.is_whole() || is_announced([&fields, &new_fields], pieces));
     let Some((part, pieces)) = joined else { return Some(Arc::clone(new)) };
     let mut headers = freshened(&fields, &new_fields);

@@ -1,8 +1,8 @@
-//! What turned out not to be for sharing, so that nobody waits for it in vain.
+//! Keys whose last response could not be shared, so that later requests do not wait for a shared fetch.
 //!
-//! Whoever follows a fetch whose answer is then not storable has waited for nothing. For a while, the next requests for
-//! such a key go to the origin at once, side by side (Varnish calls that hit-for-miss). Only what the response itself
-//! says counts; a failure or something in the request says nothing about the next response.
+//! A follower of a fetch gains nothing if the response is not storable. For a while, later requests for such a key go
+//! to the origin in parallel (Varnish calls this hit-for-miss). Only the response itself counts: a failure, or a
+//! field of the request, does not predict the next response.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ use crate::store::Key;
 /// How many keys are remembered.
 const CAPACITY: usize = 4096;
 
-/// For how long.
+/// How long a key is remembered.
 const LIFETIME: Duration = Duration::from_secs(120);
 
-/// The keys whose last answer could not be shared; the ones that were asked for last.
+/// The keys whose last response could not be shared; least recently requested keys are dropped first.
 pub(super) struct Uncacheable {
     keys: Mutex<LruCache<Key, SystemTime>>,
 }
@@ -42,7 +42,7 @@ impl Uncacheable {
         drop(forgotten);
     }
 
-    pub(super) fn holds(&self, key: &Key, now: SystemTime) -> bool {
+    pub(super) fn contains(&self, key: &Key, now: SystemTime) -> bool {
         let is_recent = |since: &SystemTime| now.duration_since(*since).is_ok_and(|past| past < LIFETIME);
         self.keys.lock().get(key).is_some_and(is_recent)
     }
@@ -55,22 +55,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_forgotten_first() {
+    fn the_least_recently_used_key_is_forgotten_first() {
         let uncacheable = Uncacheable::default();
         let key = |number: usize| Key::new(&format!("http://h/{number}"));
         (0..CAPACITY).for_each(|number| uncacheable.remember(&key(number), UNIX_EPOCH));
-        assert!(uncacheable.holds(&key(0), UNIX_EPOCH));
+        assert!(uncacheable.contains(&key(0), UNIX_EPOCH));
         uncacheable.remember(&key(CAPACITY), UNIX_EPOCH);
-        assert!(uncacheable.holds(&key(0), UNIX_EPOCH) && !uncacheable.holds(&key(1), UNIX_EPOCH));
+        assert!(uncacheable.contains(&key(0), UNIX_EPOCH) && !uncacheable.contains(&key(1), UNIX_EPOCH));
         uncacheable.forget(&key(0));
-        assert!(!uncacheable.holds(&key(0), UNIX_EPOCH));
+        assert!(!uncacheable.contains(&key(0), UNIX_EPOCH));
     }
 
     #[test]
-    fn nothing_is_remembered_for_ever() {
+    fn keys_are_forgotten_after_the_lifetime() {
         let (uncacheable, key) = (Uncacheable::default(), Key::new("http://h/"));
         uncacheable.remember(&key, UNIX_EPOCH);
-        assert!(uncacheable.holds(&key, UNIX_EPOCH + LIFETIME - Duration::from_secs(1)));
-        assert!(!uncacheable.holds(&key, UNIX_EPOCH + LIFETIME));
+        assert!(uncacheable.contains(&key, UNIX_EPOCH + LIFETIME - Duration::from_secs(1)));
+        assert!(!uncacheable.contains(&key, UNIX_EPOCH + LIFETIME));
     }
 }

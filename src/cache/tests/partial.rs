@@ -1,4 +1,4 @@
-//! Parts of a body.
+//! Partial responses.
 
 use super::*;
 use crate::message::digest::Digest;
@@ -13,7 +13,7 @@ impl Scene {
 }
 
 #[test]
-fn a_part_is_kept_and_answers_what_lies_within_it() {
+fn a_stored_part_answers_ranges_within_it() {
     let scene = Scene::new();
     scene.answer_part("bytes 4-8/10", "\"1\"", "45678");
     let part = scene.get(&[("range", "bytes=4-8")]);
@@ -32,7 +32,7 @@ fn a_part_is_kept_and_answers_what_lies_within_it() {
 }
 
 #[test]
-fn parts_that_touch_become_one_and_at_last_the_whole() {
+fn adjacent_parts_are_joined_and_finally_complete() {
     let scene = Scene::new();
     scene.answer_part("bytes 4-8/10", "\"1\"", "45678").answer_part("bytes 0-5/10", "\"1\"", "012345");
     scene.answer_part("bytes 9-9/10", "\"1\"", "9");
@@ -59,7 +59,7 @@ fn parts_of_different_bytes_are_never_combined() {
 }
 
 #[test]
-fn a_beginning_is_completed_by_the_rest() {
+fn a_stored_beginning_is_completed_by_fetching_the_rest() {
     let scene = Scene::new();
     scene.answer_part("bytes 0-4/10", "\"1\"", "01234").answer_part("bytes 5-9/10", "\"1\"", "56789");
     scene.get(&[("range", "bytes=0-4")]);
@@ -75,18 +75,18 @@ fn a_beginning_is_completed_by_the_rest() {
 }
 
 #[test]
-fn a_rest_that_does_not_fit_is_not_used() {
+fn a_rest_that_does_not_fit_is_discarded() {
     let scene = || {
         let scene = Scene::new();
         scene.answer_part("bytes 0-4/10", "\"1\"", "01234");
         scene.get(&[("range", "bytes=0-4")]);
         scene
     };
-    // It has changed: the origin sends the whole.
+    // The resource has changed: the origin sends the whole.
     let changed = scene();
     changed.answer(200, &[("etag", "\"2\"")], "abc");
     changed.get(&[]).is(Outcome::Miss(Forward::Partial), "abc");
-    // Whatever else comes, the whole is asked for.
+    // After any other response, the cache requests the whole.
     for (range, tag) in [("bytes 5-9/10", "\"2\""), ("bytes 6-9/10", "\"1\""), ("bytes 5-9/11", "\"1\"")] {
         let scene = scene();
         scene.answer_part(range, tag, "56789").answer(200, TAGGED, "whole");
@@ -99,7 +99,7 @@ fn a_rest_that_does_not_fit_is_not_used() {
 }
 
 #[test]
-fn a_part_whose_length_contradicts_its_place_is_not_kept() {
+fn a_part_whose_length_contradicts_its_range_is_not_stored() {
     let scene = Scene::new();
     scene.answer_part("bytes 4-9/10", "\"1\"", "01234").answer_part("bytes 4-9/10", "\"1\"", "01234");
     scene.get(&[("range", "bytes=4-9")]);
@@ -107,7 +107,7 @@ fn a_part_whose_length_contradicts_its_place_is_not_kept() {
 }
 
 #[test]
-fn a_part_that_is_stale_or_only_wanted_in_its_head_is_asked_for_again() {
+fn a_stale_part_or_a_head_request_goes_to_the_origin() {
     let scene = Scene::new();
     scene.answer_part("bytes 0-4/10", "\"1\"", "01234").answer(200, TAGGED, "");
     scene.get(&[("range", "bytes=0-4")]);
@@ -118,7 +118,7 @@ fn a_part_that_is_stale_or_only_wanted_in_its_head_is_asked_for_again() {
 }
 
 #[test]
-fn a_part_of_another_variant_is_no_candidate_for_the_whole() {
+fn a_part_of_another_variant_is_not_a_validation_candidate() {
     let scene = Scene::new();
     let fields = [
         ("cache-control", "max-age=60"),
@@ -133,7 +133,7 @@ fn a_part_of_another_variant_is_no_candidate_for_the_whole() {
 }
 
 #[test]
-fn joining_shares_what_is_stored_and_hashes_only_the_whole() {
+fn joining_shares_stored_pieces_and_hashes_only_the_whole() {
     let scene = Scene::new();
     let whole: &'static str = Box::leak("0123456789".repeat(20_001).into_boxed_str());
     let stored = || {
@@ -154,7 +154,7 @@ fn joining_shares_what_is_stored_and_hashes_only_the_whole() {
         ask(end - 1, end);
         let (joined, digest) = stored();
         assert_eq!(joined, whole.as_bytes()[..end]);
-        assert!(digest.is_none(), "the whole is not there");
+        assert!(digest.is_none(), "only a whole has a digest");
         let shared =
             first.slices().zip(joined.slices()).filter(|(one, other)| one.as_ptr() == other.as_ptr());
         assert!(shared.count() >= first.iter().count() - 1, "{joined:?}");

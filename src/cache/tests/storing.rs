@@ -1,9 +1,9 @@
-//! What is stored, and what is answered from it.
+//! Storing responses and answering from the store.
 
 use super::*;
 
 #[test]
-fn a_miss_is_stored_and_the_next_one_is_a_hit() {
+fn a_miss_is_stored_and_the_next_request_is_a_hit() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     let miss = scene.get(&[]);
@@ -31,7 +31,7 @@ fn the_key_is_the_canonical_url() {
 }
 
 #[test]
-fn head_is_answered_from_what_get_stored() {
+fn head_is_answered_from_the_stored_get_response() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -41,7 +41,7 @@ fn head_is_answered_from_what_get_stored() {
 }
 
 #[test]
-fn the_clients_own_condition_is_answered_with_304() {
+fn the_clients_own_condition_gets_a_304() {
     let scene = Scene::new();
     scene.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-type", "a/b")], "one");
     scene.get(&[]);
@@ -52,7 +52,7 @@ fn the_clients_own_condition_is_answered_with_304() {
 }
 
 #[test]
-fn ranges_are_cut_from_what_is_stored() {
+fn ranges_are_cut_from_the_stored_body() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "0123456789");
     scene.get(&[]);
@@ -67,7 +67,7 @@ fn ranges_are_cut_from_what_is_stored() {
 }
 
 #[test]
-fn a_range_of_what_is_not_stored_is_the_origins_business() {
+fn a_range_of_an_unstored_url_is_forwarded() {
     let scene = Scene::new();
     scene.answer(206, &[("content-range", "bytes 2-4/10"), ("cache-control", "max-age=60")], "234");
     let part = scene.get(&[("range", "bytes=2-4")]);
@@ -78,7 +78,7 @@ fn a_range_of_what_is_not_stored_is_the_origins_business() {
 }
 
 #[test]
-fn what_must_not_be_stored_is_not() {
+fn prohibited_responses_are_not_stored() {
     for (shared, request, response) in [
         (false, &[][..], &[("cache-control", "No-Store, max-age=60")][..]),
         (false, &[("cache-control", "no-store")], FRESH),
@@ -95,7 +95,7 @@ fn what_must_not_be_stored_is_not() {
 }
 
 #[test]
-fn messages_name_this_cache_and_nothing_of_another_transfer_is_stored() {
+fn messages_have_via_and_hop_by_hop_fields_are_not_stored() {
     let scene = Scene::new();
     let fields = [
         ("cache-control", "max-age=60"),
@@ -157,7 +157,7 @@ impl Store for BrokenStore {
 }
 
 #[test]
-fn trouble_of_the_store_is_counted_and_not_the_clients() {
+fn store_errors_are_counted_and_do_not_fail_requests() {
     let scene = Scene::with(Mode::Private, BrokenStore);
     scene.answer(200, FRESH, "one").answer(200, FRESH, "two").answer(200, &[], "done");
     scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "one");
@@ -169,7 +169,7 @@ fn trouble_of_the_store_is_counted_and_not_the_clients() {
 }
 
 #[test]
-fn only_absolute_urls_of_http_are_fetched() {
+fn only_absolute_http_urls_are_fetched() {
     let scene = Scene::new();
     for url in ["/a", "ftp://example.com/"] {
         assert_eq!(scene.send("GET", url, &[]).unwrap_err().kind(), ErrorKind::BadUrl, "{url}");
@@ -177,7 +177,7 @@ fn only_absolute_urls_of_http_are_fetched() {
 }
 
 #[test]
-fn one_clients_range_is_no_answer_to_another() {
+fn a_range_response_does_not_answer_another_client() {
     let scene = Scene::new();
     for (status, range) in [(416, "bytes=100-"), (404, "bytes=0-1")] {
         scene.answer(status, FRESH, "");
@@ -190,7 +190,7 @@ fn one_clients_range_is_no_answer_to_another() {
 }
 
 #[test]
-fn what_ends_at_this_hop_selects_nothing() {
+fn hop_by_hop_fields_do_not_select_responses() {
     let scene = Scene::new();
     let fields = [("cache-control", "max-age=60"), ("vary", "x-language")];
     scene.answer(200, &fields, "default").answer(200, &fields, "hallo");
@@ -199,7 +199,7 @@ fn what_ends_at_this_hop_selects_nothing() {
 }
 
 #[test]
-fn a_stored_204_has_no_length() {
+fn a_stored_204_has_no_content_length() {
     let scene = Scene::new();
     scene.answer(204, FRESH, "");
     scene.get(&[]);
@@ -207,7 +207,7 @@ fn a_stored_204_has_no_length() {
 }
 
 #[test]
-fn rules_on_lifetimes_say_how_long_and_never_whether() {
+fn lifetime_rules_set_lifetimes_and_never_permit_storing() {
     let second = Duration::from_secs(1);
     let rules = || {
         let mut rules = Rules::new(Mode::Private);
@@ -243,7 +243,7 @@ fn rules_on_lifetimes_say_how_long_and_never_whether() {
 }
 
 #[test]
-fn what_is_the_key_can_be_chosen() {
+fn a_hook_can_choose_the_key() {
     let without_query = |target: &CanonicalUrl| target.as_str().split('?').next().unwrap().to_owned();
     let scene = Scene::built(|cache| cache.key(without_query));
     scene.answer(200, FRESH, "one").answer(200, &[], "done").answer(200, FRESH, "two");
@@ -258,7 +258,7 @@ fn what_is_the_key_can_be_chosen() {
 }
 
 #[test]
-fn a_range_of_nothing_is_ignored() {
+fn a_range_of_an_empty_body_is_ignored() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "");
     scene.get(&[]);
@@ -270,10 +270,10 @@ fn a_range_of_nothing_is_ignored() {
 }
 
 #[test]
-fn a_status_without_content_is_sent_without_and_without_a_digest() {
+fn a_bodiless_status_has_neither_content_nor_digest() {
     for status in [204, 205] {
         let scene = Scene::new();
-        // Of another body than the one that comes.
+        // This digest describes another body than the one that is sent.
         let digest = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
         scene.answer(status, &[("cache-control", "max-age=60"), ("content-digest", digest)], "12345");
         scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "");
@@ -285,7 +285,7 @@ fn a_status_without_content_is_sent_without_and_without_a_digest() {
 }
 
 #[test]
-fn an_age_that_is_no_number_is_ignored() {
+fn a_non_numeric_age_is_ignored() {
     for (lines, expected) in [
         (&["abc"][..], "10"),
         (&["-5"], "10"),
@@ -307,7 +307,7 @@ fn an_age_that_is_no_number_is_ignored() {
 }
 
 #[test]
-fn a_date_that_is_none_is_replaced_by_the_time_of_receipt() {
+fn an_invalid_date_is_replaced_by_the_time_of_receipt() {
     for date in ["0", "yesterday", "Sun, 06 Nov 1994 08:49:37 PST"] {
         let scene = Scene::new();
         scene.answer(200, &[FRESH, &[("date", date)]].concat(), "one");
@@ -317,7 +317,7 @@ fn a_date_that_is_none_is_replaced_by_the_time_of_receipt() {
 }
 
 #[test]
-fn broken_quoting_hides_no_prohibition() {
+fn broken_quoting_does_not_hide_a_prohibition() {
     for control in
         ["max-age=60, x=\", no-store", "max-age=60, ext=\"a, no-store", "x=a\"b, no-store, y=\"c, max-age=60"]
     {
@@ -330,7 +330,7 @@ fn broken_quoting_hides_no_prohibition() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_makes_nothing_fresh_again() {
+fn setting_the_clock_back_does_not_make_a_response_fresh() {
     let at = |seconds: u64| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
     for in_bytes in [false, true] {
         let scene = if in_bytes {
@@ -347,7 +347,7 @@ fn a_clock_that_is_set_back_makes_nothing_fresh_again() {
         scene.answer(304, &[], "");
         scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
         scene.get(&[]).is(Outcome::Hit, "one");
-        // A machine that slept: only the wall clock went on.
+        // The machine was suspended: only the wall clock advanced.
         scene.clock.set(at(1_000_000_000));
         scene.answer(304, &[], "");
         scene.get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");

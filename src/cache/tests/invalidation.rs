@@ -1,9 +1,9 @@
-//! What an unsafe request, or a newer answer, makes doubtful.
+//! Invalidation by unsafe requests and by newer responses.
 
 use super::*;
 
 #[test]
-fn unsafe_methods_pass_through_and_invalidate() {
+fn unsafe_methods_are_forwarded_and_invalidate() {
     for (method, status, fields, forgotten) in [
         ("POST", 200, &[][..], true),
         ("PUT", 201, &[], true),
@@ -24,7 +24,7 @@ fn unsafe_methods_pass_through_and_invalidate() {
 }
 
 #[test]
-fn an_unsafe_method_invalidates_what_it_names_on_its_own_origin() {
+fn an_unsafe_method_invalidates_the_locations_it_names_on_its_own_origin() {
     let scene = Scene::new();
     scene.answer(200, FRESH, "one");
     scene.get(&[]);
@@ -38,7 +38,7 @@ fn an_unsafe_method_invalidates_what_it_names_on_its_own_origin() {
 }
 
 #[test]
-fn a_body_reaches_the_origin() {
+fn a_request_body_reaches_the_origin() {
     let scene = Scene::new();
     for (method, outcome) in
         [("POST", Outcome::Passed(Forward::Method)), ("GET", Outcome::Passed(Forward::Bypass))]
@@ -78,7 +78,7 @@ fn an_invalidation_wins_over_a_fetch_that_is_under_way() {
     let under_way = scene.send("GET", URL, &[]).unwrap();
     scene.answer(200, &[], "done");
     scene.send("POST", URL, &[]).unwrap();
-    // Nobody joins what was asked before.
+    // A later request does not join an older fetch.
     scene.answer(200, FRESH, "new");
     scene.get(&[]).is(Outcome::Miss(Forward::UriMiss), "new");
     send.send(Ok(b"old")).unwrap();
@@ -100,7 +100,7 @@ fn an_older_fetch_does_not_replace_a_newer_response() {
 }
 
 #[test]
-fn the_answer_to_a_post_that_says_so_is_one_to_get() {
+fn a_post_response_with_content_location_answers_get() {
     let located = [("cache-control", "max-age=60"), ("content-location", "/a")];
     for (fields, stored) in [
         (&located[..], true),
@@ -121,7 +121,7 @@ const GROUPED: &[(&str, &str)] =
     &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("cache-groups", "\"news\", \"sport\";x=1")];
 
 #[test]
-fn a_group_is_invalidated_on_its_own_origin_alone() {
+fn a_group_is_invalidated_only_on_its_own_origin() {
     let scene = Scene::new();
     let get = |url: &str| Answer::read(scene.send("GET", url, &[]).unwrap());
     let urls = [URL, "http://example.com/b", "http://other.example/a", "http://example.com/c"];
@@ -140,7 +140,7 @@ fn a_group_is_invalidated_on_its_own_origin_alone() {
     for url in &urls[..2] {
         scene.answer(200, GROUPED, "new");
         get(url).is(Outcome::Miss(Forward::UriMiss), "new");
-        // It is as if nothing were stored, so that there is nothing to confirm either.
+        // An invalid response is not a validation candidate either.
         assert_eq!(scene.last_asked().field("if-none-match"), None);
         get(url).is(Outcome::Hit, "new");
     }
@@ -161,7 +161,7 @@ fn only_an_unsafe_request_and_a_valid_field_invalidate_a_group() {
     for (method, status, field, forgotten) in [
         ("POST", 200, "\"news\"", true),
         ("MKCOL", 200, "\"sport\";a=b", true),
-        // It says so itself, whatever became of the request.
+        // The response contains the field, whatever its status is.
         ("POST", 500, "\"news\"", true),
         ("POST", 200, "\"News\"", false),
         ("POST", 200, "news", false),
@@ -221,7 +221,7 @@ fn the_invalidation_of_a_group_wins_over_a_fetch_that_is_under_way() {
     }
 }
 
-/// An origin that is asked for something else while it answers a GET.
+/// An origin that receives another request while it answers a GET.
 struct Interrupted {
     origin: ScriptedOrigin,
     cache: Arc<Mutex<Option<HttpCache>>>,
@@ -241,7 +241,7 @@ impl RoundTrip for Interrupted {
 }
 
 #[test]
-fn what_was_asked_before_the_invalidation_of_its_group_is_not_stored_though_it_came_after() {
+fn a_fetch_older_than_the_invalidation_of_its_group_is_not_stored() {
     for (status, body) in [(304, ""), (200, "old")] {
         let script = Arc::new(Script::default());
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));

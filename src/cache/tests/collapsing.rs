@@ -1,9 +1,9 @@
-//! Several requests at once, and bodies on their way.
+//! Concurrent requests, and bodies in transit.
 
 use super::*;
 
 #[test]
-fn whoever_comes_while_it_is_fetched_reads_along() {
+fn followers_read_the_body_while_it_arrives() {
     let scene = Scene::new();
     let (send, pipe) = pipe();
     scene.answer(200, FRESH, Body::from_reader(pipe, None));
@@ -21,7 +21,7 @@ fn whoever_comes_while_it_is_fetched_reads_along() {
 }
 
 #[test]
-fn many_at_once_are_one_fetch() {
+fn concurrent_requests_share_one_fetch() {
     let scene = Arc::new(Scene::new());
     scene.answer(200, FRESH, Body::from_reader(&b"one"[..], Some(3)));
     let all = Arc::new(Barrier::new(16));
@@ -41,7 +41,7 @@ fn many_at_once_are_one_fetch() {
 }
 
 #[test]
-fn what_may_not_be_shared_is_fetched_by_each() {
+fn an_unshareable_response_is_fetched_for_each_request() {
     let scene = Scene::new();
     let (send, pipe) = pipe();
     scene.answer(200, &[("cache-control", "no-store")], Body::from_reader(pipe, None));
@@ -53,7 +53,7 @@ fn what_may_not_be_shared_is_fetched_by_each() {
 }
 
 #[test]
-fn another_variant_is_not_shared() {
+fn a_follower_does_not_share_another_variant() {
     let scene = Scene::new();
     let (send, pipe) = pipe();
     let fields = [("cache-control", "max-age=60"), ("vary", "accept")];
@@ -65,7 +65,7 @@ fn another_variant_is_not_shared() {
 }
 
 #[test]
-fn what_is_cut_is_not_stored_and_looks_cut_to_everybody() {
+fn a_truncated_body_is_not_stored_and_fails_for_every_reader() {
     let scene = Scene::new();
     let (send, pipe) = pipe();
     scene.answer(200, FRESH, Body::from_reader(pipe, Some(6)));
@@ -81,7 +81,7 @@ fn what_is_cut_is_not_stored_and_looks_cut_to_everybody() {
 }
 
 #[test]
-fn what_ends_with_its_connection_is_passed_on_and_not_stored() {
+fn a_body_delimited_by_connection_close_is_not_stored() {
     let scene = Scene::new();
     for _ in 0..2 {
         scene.answer(200, FRESH, Body::until_close(&b"one"[..]));
@@ -92,7 +92,7 @@ fn what_ends_with_its_connection_is_passed_on_and_not_stored() {
 }
 
 #[test]
-fn what_is_too_large_is_passed_on_and_not_stored() {
+fn a_body_over_the_store_limit_passes_through() {
     let scene = Scene::with(Mode::Private, MemoryStore::new(10_000));
     for _ in 0..2 {
         scene.answer(200, FRESH, Body::from_reader(io::repeat(b'a').take(20_000), Some(20_000)));
@@ -102,7 +102,7 @@ fn what_is_too_large_is_passed_on_and_not_stored() {
 }
 
 #[test]
-fn a_reader_that_stops_early_leaves_it_cached() {
+fn a_small_rest_is_fetched_and_stored_after_the_reader_stops() {
     let scene = Scene::new();
     scene.answer(200, FRESH, Body::from_reader(&b"one"[..], Some(3)));
     drop(scene.send("GET", URL, &[]).unwrap());
@@ -110,8 +110,8 @@ fn a_reader_that_stops_early_leaves_it_cached() {
 }
 
 #[test]
-fn a_failure_while_others_wait_is_everybodys() {
-    /// An origin that fails when it is told to.
+fn followers_share_a_failed_fetch() {
+    /// An origin that fails on command.
     struct Waits(Mutex<mpsc::Receiver<()>>, Mutex<mpsc::Sender<()>>);
     impl RoundTrip for Waits {
         fn round_trip(&self, _: Request<Body>) -> Result<Response<Body>> {
@@ -132,7 +132,7 @@ fn a_failure_while_others_wait_is_everybodys() {
     let leader = fetch(cache.clone());
     is_asked.recv().unwrap();
     let follower = fetch(cache.clone());
-    // Whether the follower waits already or leads a second fetch, it is told of a failure.
+    // The follower gets an error whether it waits already or leads a second fetch.
     fail.send(()).unwrap();
     let _ = fail.send(());
     assert_eq!(leader.join().unwrap(), ErrorKind::Timeout);
@@ -140,7 +140,7 @@ fn a_failure_while_others_wait_is_everybodys() {
 }
 
 #[test]
-fn what_is_on_its_way_is_shared_only_as_long_as_it_is_fresh() {
+fn a_body_in_transit_is_shared_only_while_fresh() {
     for (asked, advance, shared) in
         [("", 0, true), ("", 61, false), ("max-age=5", 10, false), ("min-fresh=55", 10, false)]
     {
@@ -160,7 +160,7 @@ fn what_is_on_its_way_is_shared_only_as_long_as_it_is_fresh() {
 }
 
 #[test]
-fn a_stream_of_events_is_passed_on() {
+fn an_event_stream_is_not_stored() {
     let scene = Scene::new();
     let (send, pipe) = pipe();
     let fields = [("content-type", "text/event-stream; charset=utf-8")];
@@ -168,12 +168,12 @@ fn a_stream_of_events_is_passed_on() {
     let events = scene.send("GET", URL, &[]).unwrap();
     send.send(Ok(b"data: 1")).unwrap();
     drop(events);
-    assert!(send.send(Ok(b"")).is_err(), "nobody reads on");
+    assert!(send.send(Ok(b"")).is_err(), "the source has no reader");
 }
 
 #[test]
-fn nobody_waits_for_what_turned_out_not_to_be_for_sharing() {
-    // A head that does not come holds only its own client: it is not followed.
+fn requests_for_an_uncacheable_key_do_not_wait() {
+    // A missing head delays only its own client, because the request has no followers.
     struct Blocks(Mutex<mpsc::Receiver<()>>, Mutex<mpsc::Sender<()>>, AtomicUsize);
     impl RoundTrip for Blocks {
         fn round_trip(&self, _: Request<Body>) -> Result<Response<Body>> {

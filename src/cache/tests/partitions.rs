@@ -1,9 +1,9 @@
-//! Whose answer it is.
+//! Partitions by credential and cookie.
 
 use super::*;
 
 #[test]
-fn each_credential_has_answers_of_its_own() {
+fn each_credential_has_its_own_partition() {
     let scene = Scene::new();
     let (anna, bert) = ([("authorization", "Basic anna")], [("authorization", "Basic bert")]);
     scene.answer(200, FRESH, "for anna").answer(200, FRESH, "for bert").answer(200, FRESH, "for all");
@@ -17,7 +17,7 @@ fn each_credential_has_answers_of_its_own() {
 }
 
 #[test]
-fn a_private_answer_is_for_the_cookie_that_it_was_made_for() {
+fn a_private_response_is_reused_only_with_the_same_cookie() {
     let scene = Scene::new();
     let private = &[("cache-control", "private, max-age=60")];
     scene.answer(200, private, "for anna").answer(200, private, "for bert");
@@ -27,7 +27,7 @@ fn a_private_answer_is_for_the_cookie_that_it_was_made_for() {
 }
 
 #[test]
-fn the_validator_of_one_users_private_answer_is_not_tried_for_another() {
+fn a_private_validator_is_not_sent_for_another_user() {
     let scene = Scene::new();
     let private = [("cache-control", "private, max-age=60"), ("etag", "W/\"template\"")];
     scene.answer(200, &private, "for anna").answer(200, &private, "for bert");
@@ -37,7 +37,7 @@ fn the_validator_of_one_users_private_answer_is_not_tried_for_another() {
 }
 
 #[test]
-fn fields_that_are_one_users_are_not_stored_for_all() {
+fn private_fields_are_not_stored_in_a_shared_cache() {
     let fields = [("cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
     for (scene, kept) in [(Scene::shared(), None), (Scene::new(), Some("anna"))] {
         scene.answer(200, &fields, "one");
@@ -47,7 +47,7 @@ fn fields_that_are_one_users_are_not_stored_for_all() {
 }
 
 #[test]
-fn a_shared_cache_keeps_to_what_is_targeted_at_it_and_passes_it_on() {
+fn a_shared_cache_obeys_and_forwards_targeted_cache_control() {
     let fields = [("cache-control", "no-store"), ("expires", "0"), ("cdn-cache-control", "max-age=60")];
     let shared = Scene::shared();
     shared.answer(200, &fields, "one");
@@ -75,7 +75,7 @@ fn a_shared_cache_keeps_to_what_is_targeted_at_it_and_passes_it_on() {
 }
 
 #[test]
-fn fields_that_a_targeted_field_calls_private_are_not_stored() {
+fn fields_listed_as_private_by_a_targeted_field_are_not_stored() {
     let scene = Scene::shared();
     let fields = [("cdn-cache-control", "max-age=60, private=\"x-user\""), ("x-user", "anna")];
     scene.answer(200, &fields, "one");
@@ -85,7 +85,7 @@ fn fields_that_a_targeted_field_calls_private_are_not_stored() {
 }
 
 #[test]
-fn a_cookie_that_is_private_is_not_given_to_another_user() {
+fn a_private_cookie_is_not_sent_to_another_user() {
     let fields = [("cache-control", "max-age=60, private=\"set-cookie\""), ("set-cookie", "session=anna")];
     let scene = Scene::new();
     scene.answer(200, &fields, "one").answer(200, &[("cache-control", "max-age=60")], "two");
@@ -94,7 +94,7 @@ fn a_cookie_that_is_private_is_not_given_to_another_user() {
     assert_eq!(other.is(Outcome::Miss(Forward::VaryMiss), "two").field("set-cookie"), None);
     let own = scene.get(&[("cookie", "anna")]);
     assert_eq!(own.is(Outcome::Hit, "one").field("set-cookie"), Some("session=anna"));
-    // A shared cache stores the rest.
+    // A shared cache stores the other fields.
     let scene = Scene::shared();
     scene.answer(200, &fields, "one");
     assert_eq!(scene.get(&[]).field("set-cookie"), Some("session=anna"));
@@ -102,7 +102,7 @@ fn a_cookie_that_is_private_is_not_given_to_another_user() {
 }
 
 #[test]
-fn fields_that_no_cache_names_are_stored_by_no_cache() {
+fn fields_listed_by_no_cache_are_never_stored() {
     let fields =
         [("cache-control", "max-age=60, no-cache=\"x-user\""), ("x-user", "anna"), ("etag", "\"1\"")];
     for scene in [Scene::shared(), Scene::new()] {
@@ -110,7 +110,7 @@ fn fields_that_no_cache_names_are_stored_by_no_cache() {
         assert_eq!(scene.get(&[]).field("x-user"), Some("anna"));
         assert_eq!(scene.get(&[]).is(Outcome::Hit, "one").field("x-user"), None);
         scene.pass(61);
-        // The client that causes a 304 gets its fields, and nobody else does.
+        // Only the client that causes a 304 gets its fields.
         scene.answer(304, &[("x-user", "bert")], "");
         let own = scene.get(&[]);
         assert_eq!(own.is(Outcome::Revalidated(Forward::Stale), "one").field("x-user"), Some("bert"));
@@ -119,7 +119,7 @@ fn fields_that_no_cache_names_are_stored_by_no_cache() {
 }
 
 #[test]
-fn a_directive_about_what_selects_a_response_is_about_all_of_it() {
+fn a_private_directive_on_a_selecting_field_applies_to_the_whole_response() {
     let fields = [("cache-control", "max-age=60, private=\"vary\""), ("vary", "x-a")];
     let scene = Scene::shared();
     scene.answer(200, &fields, "one").answer(200, &fields, "two");

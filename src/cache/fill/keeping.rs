@@ -1,0 +1,39 @@
+//! How a body in transit is kept, and what stores it.
+
+use std::sync::Arc;
+
+use crate::base::cancellation::Cancellation;
+use crate::base::ledger::Ledger;
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::{Spill, StoredBytes};
+
+/// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does
+/// not become whole.
+pub(crate) type Commit = Box<dyn FnOnce(Whole, Digest) + Send>;
+
+/// A whole body.
+pub(crate) enum Whole {
+    /// The body is in memory.
+    Pieces(Pieces),
+    /// The body is in a file: its bytes, its length, and its number in the store.
+    Spilled(Arc<dyn StoredBytes>, u64, u64),
+}
+
+/// Opens a file for a body in transit, given its length if known; `None` if there is no file for it.
+pub(crate) type BeginSpill = Box<dyn FnOnce(Option<u64>) -> Option<Arc<dyn Spill>> + Send>;
+
+/// How a body is kept, and what stores it.
+pub(crate) struct Keeping {
+    /// The longest body that is kept, in bytes. A longer body passes through.
+    pub(crate) limit: u64,
+    /// The largest missing rest, in bytes, that is still fetched after the last reader has left.
+    pub(crate) worth_finishing: u64,
+    /// Counts the memory of the body.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Cancelled when the last reader has left and the body is not worth finishing.
+    pub(crate) cancellation: Cancellation,
+    /// Takes a body that exceeds the limit or the memory.
+    pub(crate) spill: Option<BeginSpill>,
+    pub(crate) commit: Commit,
+}

@@ -1,0 +1,71 @@
+//! Invalidation of stored responses, by unsafe requests and by responses (RFC 9111 section 4.4, RFC 9875).
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::engine::{HttpCache, Inner};
+use super::tombstones::{Sequence, invalidated_groups};
+use crate::base::cancellation::Cancellation;
+use crate::message::nonblocking::{Job, Lane, Turn};
+use crate::message::purge::Purge;
+use crate::message::url::CanonicalUrl;
+use crate::policy::invalidated;
+use crate::store::Key;
+
+/// How many cache groups one response may invalidate.
+const MAX_GROUPS: usize = 32;
+
+impl HttpCache {
+    /// Invalidates the responses of a URL to requests without credentials. A fetch that is under way is not stored.
+    pub(crate) fn forget(&self, target: &CanonicalUrl) {
+        self.inner.invalidate(&self.inner.keys.public(target));
+    }
+
+    /// Invalidates what the response to a forwarded request affects (RFC 9111 section 4.4).
+    pub(crate) fn forget_after(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        for doubtful in invalidated(method, target, status, headers) {
+            self.forget(&doubtful);
+        }
+        self.inner.invalidate_groups(target.as_str(), &invalidated_groups(method, headers));
+    }
+}
+
+impl Inner {
+    /// Removes the responses under a key. A fetch that began before is neither stored nor shared afterwards.
+    pub(super) fn invalidate(&self, key: &Key) {
+        let tombstone = self.store.tombstones().add_key(key, self.clock.now());
+        if self.store.try_remove(key) {
+            self.store.tombstones().note_swept(tombstone);
+        }
+    }
+
+    /// Invalidates the responses of the URL's origin that belong to these groups (RFC 9875 section 3).
+    pub(super) fn invalidate_groups(&self, url: &str, groups: &[Vec<u8>]) {
+        for name in groups.iter().take(MAX_GROUPS) {
+            let tombstone = self.store.tombstones().add_group(url, name, self.clock.now());
+            self.sweep_group(url, name, tombstone);
+        }
+    }
+
+    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone
+    /// remains.
+    pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
+        let origin = CanonicalUrl::parse(url).map(|target| target.origin());
+        let name = str::from_utf8(name);
+        let (Ok(origin), Ok(name)) = (origin, name) else { return };
+        let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
+        let purge = self.keys.to_purge(&purge).into_owned();
+        let store = self.store.clone();
+        let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
+            if turn == Turn::Pool {
+                store.sweep(&purge, tombstone);
+            }
+        });
+        drop(self.refreshes.spawn(job));
+    }
+}
