@@ -29,7 +29,7 @@ named! {
         BadRequest = "bad-request",
         /// The pool has no peers, or all of them failed recently and are not asked for a while, and
         /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) is configured.
-        OnNoPeers = "no-peer-left",
+        NoPeers = "no-peer-left",
         /// The host name cannot be resolved.
         Unresolved = "unresolved",
         /// The connection was refused, the host is unreachable, or the connection ended before a response arrived.
@@ -103,7 +103,7 @@ struct Inner {
     message: String,
     url: Option<String>,
     peer: Option<String>,
-    is_told_by_peer: bool,
+    is_reported_by_peer: bool,
     is_unsent: bool,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
@@ -121,7 +121,7 @@ impl Error {
                 message: message.into(),
                 url: None,
                 peer: None,
-                is_told_by_peer: false,
+                is_reported_by_peer: false,
                 is_unsent: false,
                 cause: None,
                 retry_after: None,
@@ -153,8 +153,8 @@ impl Error {
 
     /// Marks the error as reported by this peer: the peer answered, and something behind it failed.
     #[must_use]
-    pub(crate) fn told_by_peer(mut self, peer: impl fmt::Display) -> Self {
-        self.inner.is_told_by_peer = true;
+    pub(crate) fn reported_by_peer(mut self, peer: impl fmt::Display) -> Self {
+        self.inner.is_reported_by_peer = true;
         self.with_peer(peer)
     }
 
@@ -229,8 +229,8 @@ impl Error {
     /// Returns whether [`peer`](Self::peer) reported a failure behind it, most often of the origin. Otherwise the
     /// peer itself could not be asked.
     #[must_use]
-    pub fn is_told_by_peer(&self) -> bool {
-        self.inner.is_told_by_peer
+    pub fn is_reported_by_peer(&self) -> bool {
+        self.inner.is_reported_by_peer
     }
 }
 
@@ -255,7 +255,8 @@ impl fmt::Display for Error {
             write!(f, ": {url}")?;
         }
         if let Some(peer) = &self.inner.peer {
-            let role = if self.inner.is_told_by_peer { "reported by the peer" } else { "asking the peer" };
+            let role =
+                if self.inner.is_reported_by_peer { "reported by the peer" } else { "asking the peer" };
             write!(f, " ({role} {peer})")?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! One memory account for a store, a cache and a server, with a single limit.
 //!
 //! Each allocation is recorded by a [`Hold`], whose `Drop` releases the bytes. If a reservation exceeds the limit, the
-//! ledger first asks the store to evict ([`MakeRoom`]) and refuses the reservation only if that frees too little.
+//! ledger first asks the store to evict ([`Evict`]) and refuses the reservation only if that frees too little.
 //! Memory that cannot be refused is recorded with [`Ledger::hold`].
 
 use std::fmt;
@@ -33,13 +33,13 @@ named! {
 }
 
 /// Frees memory on request. The store implements it by evicting entries.
-pub(crate) trait MakeRoom: Send + Sync {
+pub(crate) trait Evict: Send + Sync {
     /// Evicts until the ledger is within its limit or nothing is left to evict. The reserving thread calls this
     /// without holding a lock of the cache.
     fn make_room(&self);
 
     /// Returns the maximum number of bytes that eviction can free.
-    fn most_room(&self) -> u64;
+    fn max_evictable(&self) -> u64;
 }
 
 /// How often one reservation asks the store to evict. Another thread may take the freed memory first.
@@ -55,8 +55,8 @@ pub struct Ledger {
     limit: u64,
     held: [AtomicU64; Use::ALL.len()],
     /// The number of fetches that were refused because memory was short.
-    unstarted: AtomicU64,
-    store: RwLock<Option<Weak<dyn MakeRoom>>>,
+    refused_fetches: AtomicU64,
+    store: RwLock<Option<Weak<dyn Evict>>>,
 }
 
 impl Ledger {
@@ -66,13 +66,13 @@ impl Ledger {
         Arc::new(Self {
             limit,
             held: Default::default(),
-            unstarted: AtomicU64::new(0),
+            refused_fetches: AtomicU64::new(0),
             store: RwLock::default(),
         })
     }
 
     /// Registers the store that evicts on demand. The first store stays registered while it exists; others are ignored.
-    pub(crate) fn set_store(&self, store: Weak<dyn MakeRoom>) {
+    pub(crate) fn set_store(&self, store: Weak<dyn Evict>) {
         let mut own = self.store.write();
         if own.as_ref().is_none_or(|own| own.strong_count() == 0) {
             *own = Some(store);
@@ -94,8 +94,8 @@ impl Ledger {
     }
 
     /// Returns the number of fetches that were refused because memory was short.
-    pub(crate) fn unstarted(&self) -> u64 {
-        self.unstarted.load(Ordering::Relaxed)
+    pub(crate) fn refused_fetches(&self) -> u64 {
+        self.refused_fetches.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -106,7 +106,7 @@ impl Ledger {
     pub(crate) fn is_exhausted(&self) -> bool {
         let over = self.total().saturating_sub(self.limit);
         let store = || self.store.read().as_ref().and_then(Weak::upgrade);
-        over > 0 && store().is_none_or(|store| over > store.most_room())
+        over > 0 && store().is_none_or(|store| over > store.max_evictable())
     }
 
     /// Reserves `bytes`. Returns `None` if they do not fit even after the store has evicted.
@@ -154,7 +154,7 @@ impl Ledger {
         let Some(store) = store else { return false };
         for _ in 0..MAX_ATTEMPTS {
             let over = self.total().saturating_sub(self.limit);
-            if over <= bytes && over > store.most_room() {
+            if over <= bytes && over > store.max_evictable() {
                 break;
             }
             store.make_room();
@@ -199,7 +199,7 @@ impl Hold {
         if self.ledger.is_over() && !self.ledger.make_room(bytes) {
             self.ledger.subtract(self.purpose, bytes);
             if self.purpose == Use::Fetches {
-                self.ledger.unstarted.fetch_add(1, Ordering::Relaxed);
+                self.ledger.refused_fetches.fetch_add(1, Ordering::Relaxed);
             }
             return false;
         }

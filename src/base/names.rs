@@ -48,11 +48,11 @@ type Answer = Result<Arc<[IpAddr]>, (io::ErrorKind, Arc<str>)>;
 
 /// The reason why no addresses are returned.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub(crate) enum LookupError {
     /// The lookup did not finish before the deadline.
-    InTime,
+    Timeout,
     /// The lookup failed.
-    Because(io::Error),
+    Failed(io::Error),
 }
 
 /// The resolver: cached names, their addresses, and pending lookups.
@@ -97,7 +97,7 @@ impl Names {
     }
 
     /// Creates a resolver that caches nothing and returns all addresses of a name.
-    pub(crate) fn unremembered(lookup: impl Lookup + 'static) -> Arc<Self> {
+    pub(crate) fn uncached(lookup: impl Lookup + 'static) -> Arc<Self> {
         Self::with(Box::new(lookup), Arc::new(SystemClock), Duration::ZERO, usize::MAX)
     }
 
@@ -116,7 +116,7 @@ impl Names {
         self: &Arc<Self>,
         name: &str,
         deadline: Option<Instant>,
-    ) -> Result<Arc<[IpAddr]>, NoAnswer> {
+    ) -> Result<Arc<[IpAddr]>, LookupError> {
         let mut state = self.state.lock();
         if let Some(entry) = state.cached.get(name).filter(|entry| self.is_fresh(entry)) {
             return to_result(&entry.answer);
@@ -139,7 +139,7 @@ impl Names {
                     let is_late = self.finished.wait_until(&mut state, deadline).timed_out();
                     if is_late && answer.get().is_none() {
                         state.stop_waiting(name);
-                        return stale.as_ref().map_or(Err(NoAnswer::InTime), to_result);
+                        return stale.as_ref().map_or(Err(LookupError::Timeout), to_result);
                     }
                 }
             }
@@ -156,7 +156,7 @@ impl Names {
         self: &Arc<Self>,
         state: &mut State,
         name: &str,
-    ) -> Result<Arc<OnceLock<Answer>>, NoAnswer> {
+    ) -> Result<Arc<OnceLock<Answer>>, LookupError> {
         if let Some(pending) = state.pending.get_mut(name) {
             pending.waiting += 1;
             return Ok(Arc::clone(&pending.answer));
@@ -166,7 +166,7 @@ impl Names {
             thread::Builder::new()
                 .name("forwardcache-names".to_owned())
                 .spawn(move || names.look_up_all(own_name))
-                .map_err(NoAnswer::Because)?;
+                .map_err(LookupError::Failed)?;
             state.threads += 1;
         } else {
             state.queue.push_back(name.to_owned());
@@ -251,10 +251,10 @@ impl State {
     }
 }
 
-fn to_result(answer: &Answer) -> Result<Arc<[IpAddr]>, NoAnswer> {
+fn to_result(answer: &Answer) -> Result<Arc<[IpAddr]>, LookupError> {
     match answer {
         Ok(addresses) => Ok(Arc::clone(addresses)),
-        Err((kind, text)) => Err(NoAnswer::Because(io::Error::new(*kind, text.to_string()))),
+        Err((kind, text)) => Err(LookupError::Failed(io::Error::new(*kind, text.to_string()))),
     }
 }
 

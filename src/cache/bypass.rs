@@ -11,7 +11,7 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
 use crate::message::body::Body;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::policy::{UnknownFields, invalidated, is_answer_to_get};
+use crate::policy::{UnknownFields, also_answers_get, invalidated};
 use crate::pool::protocol::Hop;
 
 impl Inner {
@@ -49,7 +49,7 @@ impl Inner {
             .send_to_origin(request, target, why)
             .inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
         let tombstones = self.store.tombstones();
-        let is_overtaken =
+        let is_outdated =
             tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
@@ -62,7 +62,7 @@ impl Inner {
         self.invalidate_groups(target.as_str(), &invalidated_groups(method, &received.headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         // Dropped unknown fields and the content would not be part of the key.
-        let may_keep = !is_overtaken && self.rules.unknown_fields == UnknownFields::Forward;
+        let may_keep = !is_outdated && self.rules.unknown_fields == UnknownFields::Forward;
         if let Some(post) = post
             && may_keep
             && self.is_for_post(target, received.status, &received.headers)
@@ -70,7 +70,7 @@ impl Inner {
             let fetch = (self.begin(&post.key), cancellation);
             return Ok(self.keep(&post, None, received, status, fetch, None));
         }
-        if may_keep && is_answer_to_get(method, target, received.status, &received.headers, &self.rules) {
+        if may_keep && also_answers_get(method, target, received.status, &received.headers, &self.rules) {
             let via = self.via.clone();
             let get =
                 Incoming::new(Method::GET, target.clone(), original_headers, Hop::default(), via, &self.keys);

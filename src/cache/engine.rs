@@ -35,7 +35,7 @@ use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{Forward, Outcome, Stats};
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Rules, remove_unsent};
+use crate::policy::{Rules, remove_unforwarded_fields};
 use crate::pool::protocol::{self, Hop};
 use crate::store::{Key, Store, Tier};
 
@@ -278,9 +278,9 @@ impl HttpCache {
         response.map(|body| {
             let is_here = body.as_pieces().is_some() || deadline.hard().is_none() || deadline.is_for_head();
             let body = match token {
-                Some(token) if !is_here => match body.into_growing() {
-                    Ok((stream, length)) => Body::from_growing(stream, length),
-                    Err(body) if body.end_is_proven() => {
+                Some(token) if !is_here => match body.into_poll_body() {
+                    Ok((stream, length)) => Body::from_boxed_poll_body(stream, length),
+                    Err(body) if body.is_end_proven() => {
                         Fill::pass(body, Arc::clone(&self.inner.ledger), token).into_body()
                     }
                     Err(body) => body,
@@ -302,7 +302,7 @@ impl Inner {
     pub(super) fn strip_fields(&self, method: &Method, headers: &mut HeaderMap) -> Hop {
         hop_by_hop::remove(headers);
         let hop = Hop::take(headers);
-        remove_unsent(method, headers, &self.rules);
+        remove_unforwarded_fields(method, headers, &self.rules);
         hop
     }
 

@@ -50,8 +50,11 @@ pub(crate) fn outgoing(
     }
     if let Some(deadline) = deadline {
         // Other requests may share the body, so the deadline applies to the head only.
-        let deadline =
-            if upstream == Upstream::Owner { deadline.softly_for_head() } else { deadline.for_head() };
+        let deadline = if upstream == Upstream::Owner {
+            deadline.only_for_head_with_soft()
+        } else {
+            deadline.for_head()
+        };
         request.extensions_mut().insert(deadline);
     }
     Outgoing { request, has_our_validators }

@@ -38,7 +38,7 @@ impl HttpCache {
             if stored.variant().matches_plainly(request)? {
                 selected = selected.or(Some(stored));
                 // The same choice as `lookup::selected` makes.
-                if stored.variant().is_by_any() {
+                if stored.variant().has_fields() {
                     selected = Some(stored);
                     break;
                 }

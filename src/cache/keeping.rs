@@ -22,7 +22,7 @@ use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::policy::{
-    HeadSays, LifetimeRule, NotStored, Rules, freshened, head_says, lifetime_rule, may_store,
+    HeadComparison, LifetimeRule, NotStored, Rules, compare_with_head, freshened, lifetime_rule, may_store,
     response_directives, varies_by_anything,
 };
 use crate::store::{Key, RemoteBody, StoredResponse};
@@ -106,14 +106,14 @@ impl Inner {
         };
         let headers = stored.headers();
         let verdict = if received.status == stored.status() {
-            head_says(&headers, stored.body_length(), &received.headers)
+            compare_with_head(&headers, stored.body_length(), &received.headers)
         } else {
-            HeadSays::Changed
+            HeadComparison::Changed
         };
         match verdict {
-            HeadSays::Nothing => {}
-            HeadSays::Changed => self.store.remove(&incoming.key),
-            HeadSays::Confirmed => {
+            HeadComparison::Nothing => {}
+            HeadComparison::Changed => self.store.remove(&incoming.key),
+            HeadComparison::Confirmed => {
                 let mut headers =
                     freshened(&headers, &received.fields_to_store(&self.rules, self.upstream()));
                 remove_unstored(&mut headers, &self.rules);
@@ -283,7 +283,7 @@ impl Inner {
         if incoming.headers.contains_key(RANGE) && received.status != StatusCode::OK {
             return Err(NotStored::NotWhole);
         }
-        if !received.body.end_is_proven() {
+        if !received.body.is_end_proven() {
             return Err(NotStored::EndNotProven);
         }
         let max_body = self.store.max_body();

@@ -109,8 +109,7 @@ pub(crate) fn lookup(variants: &Variants, incoming: &Incoming, digest: &KeyedDig
         Reuse::StaleAccepted => Outcome::StaleAccepted,
         // A refresh always sends a request to the origin.
         Reuse::StaleWhileRevalidate if !incoming.is_refresh => Outcome::StaleWhileRevalidate,
-        Reuse::StaleWhileRevalidate
-        | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoByteStore) => {
+        Reuse::StaleWhileRevalidate | Reuse::Validate(ValidateBecause::Stale | ValidateBecause::NoCache) => {
             return forward(Forward::Stale, selected);
         }
         Reuse::Validate(ValidateBecause::Request) => return forward(Forward::Request, selected),
@@ -129,7 +128,7 @@ pub(crate) fn selected<'a>(
     // Some origins omit Vary if a request states no preference (RFC 9111 section 4.1).
     matching
         .clone()
-        .find(|stored| stored.variant().is_by_any())
+        .find(|stored| stored.variant().has_fields())
         .or_else(|| matching.next())
         .or_else(|| answering.find(|stored| has_wanted_language(stored, incoming, digest)))
 }

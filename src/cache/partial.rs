@@ -15,10 +15,10 @@ use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Ledger, Use};
 use crate::cache::fill::{Fill, Whole};
 use crate::message::body::Body;
-use crate::message::digest::{CONTENT_DIGEST, Digest, announced_of_whole, checked};
+use crate::message::digest::{CONTENT_DIGEST, Digest, checked, expected_representation_digests};
 use crate::message::pieces::Pieces;
 use crate::message::stats::CacheStatus;
-use crate::policy::{Part, are_of_one, combined, freshened, strong_tag};
+use crate::policy::{Part, combined, freshened, have_same_strong_tag, strong_tag};
 use crate::store::StoredResponse;
 
 /// Joins the response to a request for the rest with the stored beginning; `None` if it is not the rest.
@@ -29,9 +29,9 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     let fits = rest.start == known.end
         && rest.end == rest.complete
         && rest.complete == known.complete
-        && received.body.end_is_proven()
+        && received.body.is_end_proven()
         && received.body.length().is_none_or(|length| length == rest.length());
-    if !fits || !are_of_one(&fields, &received.headers) {
+    if !fits || !have_same_strong_tag(&fields, &received.headers) {
         return None;
     }
     let mut headers = freshened(&fields, &received.headers);
@@ -90,7 +90,7 @@ impl Inner {
 
 /// Whether the bytes match the digests of the whole that the fields of both parts announce.
 fn is_announced(parts: [&HeaderMap; 2], whole: &Pieces) -> bool {
-    let mut expected: Vec<_> = parts.into_iter().flat_map(announced_of_whole).collect();
+    let mut expected: Vec<_> = parts.into_iter().flat_map(expected_representation_digests).collect();
     expected.dedup();
     checked(Body::from(whole.clone()), expected, || ()).is_ok()
 }
@@ -110,12 +110,12 @@ fn joined(
     let (fields, new_fields) = (stored.headers(), new.headers());
     if stored.status() != StatusCode::PARTIAL_CONTENT {
         // A part with another strong tag proves that the whole has changed.
-        let has_changed = strong_tag(&fields).is_some() && !are_of_one(&fields, &new_fields);
+        let has_changed = strong_tag(&fields).is_some() && !have_same_strong_tag(&fields, &new_fields);
         return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
     }
     let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
     let joined = parts
-        .filter(|_| are_of_one(&fields, &new_fields))
+        .filter(|_| have_same_strong_tag(&fields, &new_fields))
         .and_then(|(one, other)| {
             let share = |bytes| ledger.share(Use::Bodies, bytes);
             combined((one, &stored.body()), (other, &new.body()), share)

@@ -202,7 +202,7 @@ impl Pending {
                     return Self { waits_left, ..self }.decide_again();
                 }
                 if !head.variant.matches(&incoming.headers, &inner.digest) {
-                    let variant = head.variant.by_same_fields(&incoming.headers, &inner.digest);
+                    let variant = head.variant.for_request(&incoming.headers, &inner.digest);
                     return self.wait_for_variant(variant);
                 }
                 match fill.upgrade().and_then(|fill| fill.reader()) {

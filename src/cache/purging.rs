@@ -57,7 +57,7 @@ impl super::keys::Keys {
                 let of_key = Purge::of_key(self.public(&target).url());
                 Cow::Owned(if purge.is_soft() { of_key.soft() } else { of_key })
             }
-            None if self.are_chosen() => Cow::Owned(purge.clone().among_chosen_keys()),
+            None if self.are_chosen() => Cow::Owned(purge.clone().with_custom_keys()),
             _ => Cow::Borrowed(purge),
         }
     }

@@ -92,7 +92,7 @@ impl Inner {
         let variants = self.store.variants(&incoming.key);
         let variants = self.store.all(&incoming.key, variants, self.clock.now());
         let variant =
-            variants.first().map(|stored| stored.variant().by_same_fields(&incoming.headers, &self.digest));
+            variants.first().map(|stored| stored.variant().for_request(&incoming.headers, &self.digest));
         let fetch = self.begin(&incoming.key);
         let flight = FlightKey { key: incoming.key.clone(), variant };
         let wake: Wake = Arc::new(|| ());
@@ -110,8 +110,8 @@ impl Inner {
                     let is_failure = response.status().is_server_error()
                         || matches!(outcome, Some(Outcome::StaleOnError(_)));
                     // A body that is being stored is read to its end; any other body is dropped.
-                    if let Ok((stream, length)) = response.into_body().into_growing() {
-                        io::copy(&mut Body::from_growing(stream, length), &mut io::sink())?;
+                    if let Ok((stream, length)) = response.into_body().into_poll_body() {
+                        io::copy(&mut Body::from_boxed_poll_body(stream, length), &mut io::sink())?;
                     }
                     Ok(is_failure)
                 });

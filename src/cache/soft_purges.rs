@@ -95,7 +95,7 @@ impl SoftPurges {
     /// Whether a fetch with this key and number began before a purge of its URL.
     pub(super) fn covers_key<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
         let Resource { key, url } = resource.into();
-        let url_for = |purge: &Purge| if purge.is_about_keys() { url_of(key) } else { url };
+        let url_for = |purge: &Purge| if purge.matches_by_key() { url_of(key) } else { url };
         sequence <= self.newest.load(Ordering::SeqCst)
             && self.list.read().iter().any(|listed| {
                 sequence <= listed.sequence

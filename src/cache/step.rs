@@ -143,7 +143,7 @@ impl Inner {
         }
         // The stored responses tell which request fields distinguish variants.
         let by_stored =
-            |stored: &Arc<StoredResponse>| stored.variant().by_same_fields(&incoming.headers, &self.digest);
+            |stored: &Arc<StoredResponse>| stored.variant().for_request(&incoming.headers, &self.digest);
         let variant = variant.or_else(|| found.variants.first().map(by_stored));
         let flight = FlightKey { key: incoming.key.clone(), variant };
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);

@@ -69,7 +69,7 @@ impl Inner {
                     candidates.trial.get_or_insert(Candidate { peer, epoch });
                 }
             }
-            self.counters.passed_over.count();
+            self.counters.skipped.count();
         }
         let has_other_way = match candidates.fallback {
             Fallback::OwnCache(..) => true,

@@ -121,7 +121,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadRequest`] if the method is not GET, [`ErrorKind::OnNoPeers`] if no peer is left,
+    /// [`ErrorKind::BadRequest`] if the method is not GET, [`ErrorKind::NoPeers`] if no peer is left,
     /// [`ErrorKind::BadResponse`] if the peer does not support explanations, and otherwise as
     /// [`get`](Self::get).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {

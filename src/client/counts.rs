@@ -11,7 +11,7 @@ pub struct ClientCounts {
     /// Retries at another owner after an owner failed.
     pub failovers: u64,
     /// Owners skipped because of earlier failures.
-    pub passed_over: u64,
+    pub skipped: u64,
     /// Requests sent directly to the origin because no peer was left.
     pub direct_fetches: u64,
     /// Bodies continued from another owner.
@@ -24,7 +24,7 @@ pub struct ClientCounts {
 pub(super) struct Counters {
     pub(super) requests: Counter,
     pub(super) failovers: Counter,
-    pub(super) passed_over: Counter,
+    pub(super) skipped: Counter,
     pub(super) direct_fetches: Counter,
     pub(super) resumed_bodies: Counter,
     pub(super) probes: Counter,
@@ -48,7 +48,7 @@ impl Counters {
         ClientCounts {
             requests: self.requests.read(),
             failovers: self.failovers.read(),
-            passed_over: self.passed_over.read(),
+            skipped: self.skipped.read(),
             direct_fetches: self.direct_fetches.read(),
             resumed_bodies: self.resumed_bodies.read(),
             probes: self.probes.read(),

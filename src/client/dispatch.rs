@@ -27,7 +27,7 @@ use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
-    self, ConnectWithin, Endpoint, FetchedDirectly, IsLeaving, WholeHeadWithin, Within,
+    self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, IsLeaving, Within,
 };
 
 /// The next owner is tried after this time without a connection.
@@ -154,7 +154,7 @@ impl Inner {
     }
 
     fn no_peers_error(&self, target: &CanonicalUrl) -> Error {
-        let error = |text| Error::new(ErrorKind::OnNoPeers, text).with_url(target);
+        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target);
         match self.pool.owners(target).next() {
             None => error("the pool has no peers"),
             Some(owner) => {
@@ -182,8 +182,8 @@ impl Inner {
             let extensions = request.extensions_mut();
             extensions.insert(exchange.cancellation.clone());
             extensions.insert(Within(limit));
-            extensions.insert(ConnectWithin(connect));
-            extensions.insert(WholeHeadWithin(HEAD_READ_TIMEOUT));
+            extensions.insert(ConnectTimeout(connect));
+            extensions.insert(HeadReadTimeout(HEAD_READ_TIMEOUT));
         });
         let is_stored = |response: &Response<Body>| {
             Outcome::of(response.headers()).is_some_and(|outcome| outcome.forward().is_none())
@@ -215,7 +215,7 @@ impl Inner {
             Err(error) => {
                 let about = |error: Error| error.with_url(&replayable.target).with_peer(&peer.url);
                 let error =
-                    if error.is_told_by_peer() { error } else { about(exchange.explain_failure(error)) };
+                    if error.is_reported_by_peer() { error } else { about(exchange.explain_failure(error)) };
                 debug!("{} {} {}", error.kind(), shown(), peer.url);
                 // A caller's deadline or cancellation is not the peer's failure.
                 if !replayable.is_abandoned() {
@@ -232,7 +232,7 @@ impl Inner {
         match consequence.mark {
             Mark::Failed => self.peers.record_error(peer, Evidence::Failed, epoch, error),
             Mark::Alive => self.peers.record(peer, Evidence::Answered, epoch),
-            _ if error.is_told_by_peer() => self.peers.record(peer, Evidence::Answered, epoch),
+            _ if error.is_reported_by_peer() => self.peers.record(peer, Evidence::Answered, epoch),
             // Recorded once another peer has sent the complete body.
             Mark::Broken | Mark::Nothing => {}
         }
@@ -274,7 +274,7 @@ impl Inner {
             None => Ok(with_announced_digest(response, replayable, peer)),
             Some(kind) => {
                 let retry_after = retry_after_field(response.headers());
-                let error = about(Error::new(kind, reason(response.into_body()))).told_by_peer(peer);
+                let error = about(Error::new(kind, reason(response.into_body()))).reported_by_peer(peer);
                 Err(match retry_after {
                     Some(time) => error.with_retry_after(time),
                     None => error,

@@ -19,7 +19,7 @@ use crate::message::deadline::Deadline;
 use crate::message::round_trip::RoundTrip;
 use crate::origin::Origin;
 use crate::pool::peer_url::PeerUrl;
-use crate::pool::protocol::{ForPeer, Paths};
+use crate::pool::protocol::{Paths, SentToPeer};
 
 /// The state that all clones of a client share.
 pub(super) struct Inner {
@@ -62,7 +62,7 @@ impl Inner {
     }
 
     /// Adds the pool's token to a request to a peer. The transport removes credentials from requests without
-    /// the `ForPeer` mark.
+    /// the `SentToPeer` mark.
     pub(super) fn add_token(&self, request: &mut Request<Body>) {
         add(self.options.tokens.as_ref(), request);
     }
@@ -76,6 +76,6 @@ impl Inner {
 fn add(tokens: Option<&Tokens>, request: &mut Request<Body>) {
     if let Some(credential) = tokens.and_then(Tokens::credential) {
         request.headers_mut().insert(PROXY_AUTHORIZATION, credential);
-        request.extensions_mut().insert(ForPeer);
+        request.extensions_mut().insert(SentToPeer);
     }
 }

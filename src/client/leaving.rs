@@ -17,7 +17,7 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Sends a leave notice to all other peers; returns how many acknowledged it.
-    pub(crate) fn tell_of_leaving(&self, own: &PeerUrl) -> usize {
+    pub(crate) fn announce_leaving(&self, own: &PeerUrl) -> usize {
         // A transport that panics counts as not acknowledged.
         let notify =
             |peer: &PeerUrl| catch_unwind(AssertUnwindSafe(|| self.notify(peer, own))).unwrap_or(false);
@@ -43,7 +43,7 @@ impl Client {
 
     /// Stops sending requests to a peer that is about to stop, until a probe finds it up again. Returns
     /// whether the peer is a member of the pool.
-    pub(crate) fn is_left_by(&self, peer: &PeerUrl) -> bool {
+    pub(crate) fn note_leaving(&self, peer: &PeerUrl) -> bool {
         let is_known = self.inner.pool.has(peer.as_str());
         if is_known {
             self.inner.peers.record_leaving(&self.inner.peers.entry(peer));

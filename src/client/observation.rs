@@ -77,7 +77,7 @@ impl Observation {
             BadPeer, BadResponse, DigestMismatch, IncompleteBody, Io, Timeout, Tls, Unauthorized,
             Unavailable, Unreachable, Unresolved,
         };
-        match (error.kind(), error.is_told_by_peer(), error.cause()) {
+        match (error.kind(), error.is_reported_by_peer(), error.cause()) {
             (_, false, Some(Cause::Trust)) => Self::Untrusted,
             (_, false, Some(Cause::Limits)) => Self::Oversized,
             (_, false, Some(Cause::Stranger)) => Self::NotAPeer,

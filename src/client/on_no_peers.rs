@@ -10,6 +10,6 @@ pub enum OnNoPeers {
     #[default]
     FetchDirectly,
     /// Fails with the error of the first peer that was asked, or with
-    /// [`ErrorKind::OnNoPeers`](crate::ErrorKind::OnNoPeers) if no peer was asked.
+    /// [`ErrorKind::NoPeers`](crate::ErrorKind::NoPeers) if no peer was asked.
     Fail,
 }

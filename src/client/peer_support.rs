@@ -41,13 +41,13 @@ impl Client {
     }
 
     /// Clears the [near cache](super::ClientBuilder::near_cache).
-    pub fn forget_near(&self) {
-        self.forget_own_copies(&Purge::all());
+    pub fn clear_near_cache(&self) {
+        self.purge_near_cache(&Purge::all());
     }
 
     /// Removes responses that the purge covers from this client's near cache. A response requested before this
     /// call is not stored after it.
-    pub(crate) fn forget_own_copies(&self, purge: &Purge) {
+    pub(crate) fn purge_near_cache(&self, purge: &Purge) {
         let Some(near) = &self.near else { return };
         match purge.single_url().and_then(|url| CanonicalUrl::parse(url).ok()) {
             Some(target) => near.forget(&target),
@@ -56,12 +56,12 @@ impl Client {
     }
 
     /// Returns the pool and its previous owners.
-    pub(crate) fn known_pool(&self) -> &Pool {
+    pub(crate) fn pool_state(&self) -> &Pool {
         &self.inner.pool
     }
 
     /// Sends a request to a previous owner.
-    pub(crate) fn ask_former(
+    pub(crate) fn ask_previous_owner(
         &self,
         former: &PeerUrl,
         target: &CanonicalUrl,
@@ -88,7 +88,7 @@ impl Client {
 
     /// Like [`round_trip`](RoundTrip::round_trip), on behalf of `peer`: uses `own` when the peer itself is the
     /// next owner in the order, or when no other peer is left.
-    pub(crate) fn round_trip_of_peer(
+    pub(crate) fn round_trip_for_peer(
         &self,
         target: &CanonicalUrl,
         mut request: Request<Body>,

@@ -56,7 +56,7 @@ impl Pool {
 
     /// Returns the last owner before the members changed, while it is remembered. That peer differs from the
     /// current owner and from `asker`, and is still a member of the pool.
-    pub(crate) fn former_owner(
+    pub(crate) fn previous_owner(
         &self,
         target: &CanonicalUrl,
         asker: &PeerUrl,

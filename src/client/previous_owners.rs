@@ -83,12 +83,12 @@ impl State {
 
     /// Returns the newest previous owner that may be asked. If that one has not responded before, no older
     /// owner is returned: its response may be older than an update that went through the newer one.
-    fn owner(&self, target: &CanonicalUrl, may_be_asked: impl Fn(&PeerUrl) -> bool) -> Option<PeerUrl> {
+    fn owner(&self, target: &CanonicalUrl, may_request: impl Fn(&PeerUrl) -> bool) -> Option<PeerUrl> {
         if self.purges().any(|purge| purge.covers(target.as_str())) {
             return None;
         }
         let owners = self.changes.iter().rev().filter_map(|change| change.members.owner(target));
-        let owner = { owners }.find(|owner| may_be_asked(owner))?;
+        let owner = { owners }.find(|owner| may_request(owner))?;
         (!self.unresponsive.contains(owner)).then(|| owner.clone())
     }
 }
@@ -124,17 +124,17 @@ impl PreviousOwners {
         self.is_any.load(Ordering::Relaxed)
     }
 
-    /// Returns the last previous owner for which `may_be_asked` returns true.
+    /// Returns the last previous owner for which `may_request` returns true.
     pub(super) fn owner(
         &self,
         target: &CanonicalUrl,
         now: Instant,
-        may_be_asked: impl Fn(&PeerUrl) -> bool,
+        may_request: impl Fn(&PeerUrl) -> bool,
     ) -> Option<PeerUrl> {
         let mut state = self.state.lock();
         let overdue = state.take_overdue(now);
         self.is_any.store(!state.changes.is_empty(), Ordering::Relaxed);
-        let owner = state.owner(target, may_be_asked);
+        let owner = state.owner(target, may_request);
         drop(state);
         drop(overdue);
         owner

@@ -18,7 +18,7 @@ use crate::message::deadline::Deadline;
 use crate::message::purge::{Purge, Purged};
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Hop, Scope};
-use crate::pool::purge::{PeerPurged, PoolPurged, own_report};
+use crate::pool::purge::{PeerPurged, PoolPurged, parse_own_report};
 
 /// Maximum length of a peer's purge report, in bytes.
 const MAX_REPORT: u64 = 16 << 10;
@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] if the pool is empty. Errors of single peers are part of the result.
+    /// [`ErrorKind::NoPeers`] if the pool is empty. Errors of single peers are part of the result.
     pub fn purge(&self, purge: &Purge) -> Result<PoolPurged> {
         self.purge_at(&self.pool(), purge)
     }
@@ -56,11 +56,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OnNoPeers`] if `peers` is empty.
+    /// [`ErrorKind::NoPeers`] if `peers` is empty.
     pub fn purge_at(&self, peers: &[PeerUrl], purge: &Purge) -> Result<PoolPurged> {
         let purged = self.purge_each(peers, purge);
         if peers.is_empty() {
-            return Err(Error::new(ErrorKind::OnNoPeers, "the pool has no peers"));
+            return Err(Error::new(ErrorKind::NoPeers, "the pool has no peers"));
         }
         Ok(PoolPurged::new(purged))
     }
@@ -89,7 +89,7 @@ impl Client {
         }
         // This must be the last step: before it, this client could receive an old response again.
         #[cfg(feature = "peer")]
-        self.forget_own_copies(purge);
+        self.purge_near_cache(purge);
         purged
     }
 
@@ -160,14 +160,14 @@ fn own_share_report(peer: &PeerUrl, response: Response<Body>) -> Result<Purged> 
         )));
     }
     let text = response.into_body().into_bytes_limited(MAX_REPORT).map_err(|error| error.with_peer(peer))?;
-    let purged = own_report(&String::from_utf8_lossy(&text));
+    let purged = parse_own_report(&String::from_utf8_lossy(&text));
     purged.ok_or_else(|| bad("the purge report of the peer is not valid".to_owned()))
 }
 
 /// Returns the response, or the failure that the peer reports in it.
 fn accepted(peer: &PeerUrl, response: Response<Body>) -> Result<Response<Body>> {
     match protocol::failure(response.headers()) {
-        Some(kind) => Err(Error::new(kind, reason(response.into_body())).told_by_peer(peer)),
+        Some(kind) => Err(Error::new(kind, reason(response.into_body())).reported_by_peer(peer)),
         None => Ok(response),
     }
 }

@@ -42,7 +42,7 @@ impl ReplayableRequest {
         Hop {
             wants_digest: true,
             deadline: deadline.and_then(|deadline| deadline.remaining(now)),
-            soft_deadline: deadline.and_then(|deadline| deadline.softly_remaining(now)),
+            soft_deadline: deadline.and_then(|deadline| deadline.soft_remaining(now)),
             members: Some(members),
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn resumable(
     let rate = Rate { waited: from.waited, bytes: 0 };
     let rest =
         identity.map(|identity| Continuation { identity, attempts_left: MAX_RESUMES, failed: Vec::new() });
-    let body = body.read_through(|body| ResumableBody {
+    let body = body.map_reader(|body| ResumableBody {
         body,
         from: Some(from),
         inner: Arc::clone(inner),
@@ -266,7 +266,7 @@ impl BodyIdentity {
             && replayable.body.is_empty()
             && status == StatusCode::OK
             && !replayable.parts.headers.contains_key(RANGE)
-            && body.end_is_proven();
+            && body.is_end_proven();
         if !is_whole {
             return None;
         }

@@ -202,7 +202,7 @@ fn failed_origin_is_tried_by_two_peers_only() {
         pool.scripted.script(owner, |_| told(ErrorKind::Timeout));
     }
     let error = pool.client.get(URL).unwrap_err();
-    assert!(error.kind() == ErrorKind::Timeout && error.is_told_by_peer());
+    assert!(error.kind() == ErrorKind::Timeout && error.is_reported_by_peer());
     assert_eq!(pool.scripted.asked(), pool.owners[..2]);
     assert_eq!((pool.state(0), pool.state(1)), (PeerState::Up, PeerState::Up));
 }
@@ -212,7 +212,7 @@ fn origin_failure_reported_by_the_only_peer_is_final() {
     let pool = pool();
     pool.client.set_pool(["http://one"]).unwrap();
     pool.scripted.script("one", |_| told(ErrorKind::Unreachable));
-    assert!(pool.client.get(URL).unwrap_err().is_told_by_peer());
+    assert!(pool.client.get(URL).unwrap_err().is_reported_by_peer());
     assert_eq!(pool.scripted.asked(), ["one"]);
 }
 
@@ -305,7 +305,7 @@ fn without_peers_the_origin_is_asked_or_the_request_fails() {
             let owner = format!("http://{}", pool.owners[0]);
             let (first, second) = (first.unwrap_err(), second.unwrap_err());
             assert_eq!((first.kind(), first.peer()), (ErrorKind::Unreachable, Some(owner.as_str())));
-            assert_eq!((second.kind(), second.peer()), (ErrorKind::OnNoPeers, Some(owner.as_str())));
+            assert_eq!((second.kind(), second.peer()), (ErrorKind::NoPeers, Some(owner.as_str())));
             assert!(asked.is_empty());
         }
     }
@@ -507,7 +507,7 @@ fn slow_connection_is_overtaken_and_tried_again_last() {
             gate.wait();
             return Ok(Response::new(Body::empty()));
         }
-        let limit = request.extensions().get::<protocol::ConnectWithin>().unwrap().0;
+        let limit = request.extensions().get::<protocol::ConnectTimeout>().unwrap().0;
         if limit < Duration::from_secs(1) {
             return Err(Error::new(ErrorKind::Timeout, "no connection in time").unsent());
         }
@@ -602,7 +602,7 @@ fn failed_peer_is_probed_in_the_background_and_returns() {
 fn peer_due_for_a_probe_is_asked_if_no_other_is_left() {
     let pool = pool_of(&["http://one"], |builder| builder.on_no_peers(OnNoPeers::Fail));
     pool.has_failed(0);
-    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::NoPeers);
     pool.clock.advance(Duration::from_secs(1));
     assert_eq!(pool.get(), "one");
     let pool = pool_of(&["http://one"], |builder| builder);

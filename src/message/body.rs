@@ -14,7 +14,7 @@ use crate::message::pieces::Pieces;
 /// value is longer than a nearby origin needs for the rest of a short body, and shorter than the second within which a
 /// connection to an origin has to be released.
 #[cfg(feature = "peer")]
-pub(crate) const FINISHING: Duration = Duration::from_millis(500);
+pub(crate) const FINISH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The body of a request or a response.
 ///
@@ -45,7 +45,7 @@ enum Rest {
     Reader {
         reader: Box<dyn Read + Send>,
         length: Option<u64>,
-        end_is_proven: bool,
+        is_end_proven: bool,
     },
     Growing {
         stream: Box<dyn Growing>,
@@ -63,7 +63,7 @@ pub(crate) trait Growing: Read + Send {
     /// # Errors
     ///
     /// Fails if the transfer was cut short.
-    fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown>;
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown>;
 
     /// Returns the job that fills the stream and may wait. Returns `None` if another thread has taken the job or
     /// nothing is left to do. If a driver is dropped without being run, the next call returns it again.
@@ -111,29 +111,29 @@ impl Body {
     ///
     /// The reader must return `Ok(0)` only at the end of a complete body, and an error if the transfer was cut short.
     pub fn from_reader(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
-        Rest::Reader { reader: Box::new(reader), length, end_is_proven: true }.into()
+        Rest::Reader { reader: Box::new(reader), length, is_end_proven: true }.into()
     }
 
     /// Creates a body from a stream that ends with its connection, so that a truncated transfer looks like a complete
     /// one (RFC 9112 section 6.3, item 8). Such a body is forwarded but never stored.
     pub fn until_close(reader: impl Read + Send + 'static) -> Self {
-        Rest::Reader { reader: Box::new(reader), length: None, end_is_proven: false }.into()
+        Rest::Reader { reader: Box::new(reader), length: None, is_end_proven: false }.into()
     }
 
-    /// Wraps the body in another reader. The length and [`end_is_proven`](Self::end_is_proven) stay the same.
-    pub(crate) fn read_through<R: Read + Send + 'static>(self, through: impl FnOnce(Self) -> R) -> Self {
-        let (length, end_is_proven) = (self.length(), self.end_is_proven());
+    /// Wraps the body in another reader. The length and [`is_end_proven`](Self::is_end_proven) stay the same.
+    pub(crate) fn map_reader<R: Read + Send + 'static>(self, through: impl FnOnce(Self) -> R) -> Self {
+        let (length, is_end_proven) = (self.length(), self.is_end_proven());
         let reader = through(self);
-        if end_is_proven { Self::from_reader(reader, length) } else { Self::until_close(reader) }
+        if is_end_proven { Self::from_reader(reader, length) } else { Self::until_close(reader) }
     }
 
     /// Creates a body from a stream that can be read without waiting and, if known, its length.
     pub(crate) fn growing(stream: impl Growing + 'static, length: Option<u64>) -> Self {
-        Self::from_growing(Box::new(stream), length)
+        Self::from_boxed_poll_body(Box::new(stream), length)
     }
 
-    /// Creates a body from a stream that [`into_growing`](Self::into_growing) returned.
-    pub(crate) fn from_growing(stream: Box<dyn Growing>, length: Option<u64>) -> Self {
+    /// Creates a body from a stream that [`into_poll_body`](Self::into_poll_body) returned.
+    pub(crate) fn from_boxed_poll_body(stream: Box<dyn Growing>, length: Option<u64>) -> Self {
         Rest::Growing { stream, length }.into()
     }
 
@@ -157,7 +157,7 @@ impl Body {
     /// # Errors
     ///
     /// Returns the unchanged body if it is not such a stream.
-    pub(crate) fn into_growing(self) -> Result<(Box<dyn Growing>, Option<u64>), Self> {
+    pub(crate) fn into_poll_body(self) -> Result<(Box<dyn Growing>, Option<u64>), Self> {
         match self.rest {
             Rest::Growing { stream, length } if self.pieces.is_empty() => Ok((stream, length)),
             rest => Err(Self { pieces: self.pieces, rest }),
@@ -182,8 +182,8 @@ impl Body {
 
     /// Returns whether an end without an error proves that the body is complete.
     #[must_use]
-    pub fn end_is_proven(&self) -> bool {
-        !matches!(self.rest, Rest::Reader { end_is_proven: false, .. })
+    pub fn is_end_proven(&self) -> bool {
+        !matches!(self.rest, Rest::Reader { is_end_proven: false, .. })
     }
 
     /// Returns the bytes if all of them are in memory in one piece.

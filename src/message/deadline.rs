@@ -75,7 +75,7 @@ impl Deadline {
     }
 
     /// Limits the deadline to the head and keeps the soft deadline, for a fetch that a stale response can replace.
-    pub(crate) fn softly_for_head(self) -> Self {
+    pub(crate) fn only_for_head_with_soft(self) -> Self {
         Self { is_for_head: true, ..self }
     }
 
@@ -104,7 +104,7 @@ impl Deadline {
     }
 
     /// Returns the remaining time until the soft deadline.
-    pub(crate) fn softly_remaining(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn soft_remaining(&self, now: Instant) -> Option<Duration> {
         self.soft.map(|soft| soft.saturating_duration_since(now))
     }
 }
@@ -119,8 +119,8 @@ mod tests {
         let seconds = |count| Some(Duration::from_secs(count));
         let deadline = Deadline::of_remaining(seconds(5), seconds(2), now).unwrap();
         let later = now + Duration::from_secs(3);
-        assert_eq!((deadline.remaining(later), deadline.softly_remaining(later)), (seconds(2), seconds(0)));
-        assert_eq!(deadline.for_head().softly_remaining(now), None);
+        assert_eq!((deadline.remaining(later), deadline.soft_remaining(later)), (seconds(2), seconds(0)));
+        assert_eq!(deadline.for_head().soft_remaining(now), None);
         assert_eq!(Deadline::of_remaining(None, None, now), None);
         assert_eq!(Deadline::none().remaining(now), None);
     }

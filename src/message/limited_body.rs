@@ -22,9 +22,9 @@ pub(crate) fn limited(body: Body, deadline: Deadline) -> Body {
     if body.as_pieces().is_some() {
         return body;
     }
-    match body.into_growing() {
+    match body.into_poll_body() {
         Ok((stream, length)) => Body::growing(LimitedGrowing::new(stream, until), length),
-        Err(body) => body.read_through(|body| LimitedReader { body, until }),
+        Err(body) => body.map_reader(|body| LimitedReader { body, until }),
     }
 }
 
@@ -92,7 +92,7 @@ impl Read for LimitedGrowing {
         loop {
             check(self.until)?;
             *self.signal.is_set.lock() = false;
-            match self.stream.read_at_once(out.len(), &self.wake)? {
+            match self.stream.poll_read(out.len(), &self.wake)? {
                 Grown::Bytes(bytes) => {
                     out[..bytes.len()].copy_from_slice(&bytes);
                     return Ok(bytes.len());
@@ -113,9 +113,9 @@ impl Read for LimitedGrowing {
 }
 
 impl Growing for LimitedGrowing {
-    fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
         check(self.until)?;
-        self.stream.read_at_once(most, wake)
+        self.stream.poll_read(most, wake)
     }
 
     fn driver(&self) -> Option<Driver> {

@@ -185,7 +185,7 @@ impl Read for StoredReader {
 }
 
 impl Growing for StoredReader {
-    fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
         if self.range.is_empty() {
             return Ok(Grown::End);
         }
@@ -240,15 +240,15 @@ mod tests {
         }
     }
 
-    fn read_at_once(range: Range<u64>) -> io::Result<Vec<u8>> {
+    fn poll_read(range: Range<u64>) -> io::Result<Vec<u8>> {
         let ledger = Ledger::new(1 << 30);
         let body = StoredReader::body(Arc::new(Numbers), range, ledger);
-        let (mut stream, _) = body.into_growing().unwrap();
+        let (mut stream, _) = body.into_poll_body().unwrap();
         let (woken, wait) = mpsc::channel();
         let wake: Wake = Arc::new(move || _ = woken.send(()));
         let mut read = Vec::new();
         loop {
-            match stream.read_at_once(100_000, &wake)? {
+            match stream.poll_read(100_000, &wake)? {
                 Grown::Bytes(bytes) => read.extend_from_slice(&bytes),
                 Grown::Pending => wait.recv().unwrap(),
                 Grown::End => return Ok(read),
@@ -263,12 +263,12 @@ mod tests {
             let mut body = StoredReader::body(Arc::new(Numbers), range.clone(), Ledger::new(1 << 30));
             let mut read = Vec::new();
             body.read_to_end(&mut read).unwrap();
-            assert!(read == expected && read_at_once(range).unwrap() == expected);
+            assert!(read == expected && poll_read(range).unwrap() == expected);
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error() {
-        assert!(read_at_once(999_000..1_300_000).is_err());
+        assert!(poll_read(999_000..1_300_000).is_err());
     }
 }

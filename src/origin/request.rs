@@ -11,7 +11,7 @@ use super::options::OUTPUT_BUFFER_BYTES;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
-use crate::pool::protocol::ForPeer;
+use crate::pool::protocol::SentToPeer;
 
 /// Returns the head to send and the body, if there is one. The head contains `Content-Length` if the length
 /// is known.
@@ -22,7 +22,7 @@ pub(super) fn prepare(request: Request<Body>) -> Result<(Request<()>, Option<Req
     let (mut parts, body) = request.into_parts();
     check_url(&parts.uri).map_err(|text| Error::new(ErrorKind::BadUrl, text).with_url(&parts.uri))?;
 
-    let for_peer = parts.extensions.get::<ForPeer>().is_some();
+    let for_peer = parts.extensions.get::<SentToPeer>().is_some();
     let credential = parts.headers.get(header::PROXY_AUTHORIZATION).filter(|_| for_peer).cloned();
     hop_by_hop::remove(&mut parts.headers);
     if let Some(credential) = credential {

@@ -11,7 +11,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::exchange::Exchange;
 use crate::base::error::{Error, ErrorKind};
-use crate::base::names::{Names, NoAnswer};
+use crate::base::names::{LookupError, Names};
 use crate::origin::access::{Asked, OriginRules};
 
 /// The largest number of addresses that ureq's list holds; ureq panics on one more.
@@ -43,7 +43,7 @@ impl Resolver for OriginResolver {
         let sockets = found.iter().map(|address| SocketAddr::new(*address, asked.port()));
         let family = config.ip_family();
         let allowed = family.keep_wanted(sockets).filter(|socket| {
-            let may_connect = self.rules.may_be_connected(&asked, socket.ip());
+            let may_connect = self.rules.may_connect_to(&asked, socket.ip());
             refused = refused.or(may_connect.err());
             may_connect.is_ok()
         });
@@ -70,9 +70,9 @@ impl OriginResolver {
             .chain(exchange.and_then(|exchange| exchange.next_deadline(now)))
             .min();
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
-            NoAnswer::InTime => ureq::Error::Timeout(timeout.reason),
+            LookupError::Timeout => ureq::Error::Timeout(timeout.reason),
             // Name the error here: later it would look like any other I/O error.
-            NoAnswer::Because(error) => {
+            LookupError::Failed(error) => {
                 unresolved(format!("cannot resolve the host name: {error}"), ureq::Error::Io(error))
             }
         })

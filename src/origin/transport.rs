@@ -22,7 +22,7 @@ use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
-use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
+use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, Within};
 
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
@@ -32,7 +32,7 @@ use crate::pool::protocol::{self, ConnectWithin, WholeHeadWithin, Within};
 ///
 /// Responses with ambiguous framing fail with [`BadResponse`](crate::ErrorKind::BadResponse): those with both
 /// `Transfer-Encoding` and `Content-Length`, or with a coding other than `chunked`. The
-/// [end](Body::end_is_proven) of a body that is delimited by the end of the connection is not proven.
+/// [end](Body::is_end_proven) of a body that is delimited by the end of the connection is not proven.
 ///
 /// Connections are kept and reused. If an idle connection turns out to be closed, a `GET` or `HEAD` without a
 /// body is sent once more on a new connection. The same is true of `PURGE`, which goes to peers.
@@ -164,8 +164,8 @@ impl Inner {
             head_deadline: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
             head_timeout_after_content: has_content.then_some(head),
             whole_deadline: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
-            head_read_timeout: extensions.get().map(|WholeHeadWithin(limit)| *limit),
-            connect_timeout: extensions.get().map(|ConnectWithin(limit)| *limit),
+            head_read_timeout: extensions.get().map(|HeadReadTimeout(limit)| *limit),
+            connect_timeout: extensions.get().map(|ConnectTimeout(limit)| *limit),
             is_head: request.method() == Method::HEAD,
             head_limits: self.options.head_limits,
             cancellation: extensions.get::<Cancellation>().cloned(),
@@ -233,7 +233,7 @@ impl RoundTrip for Origin {
         let connections = Arc::clone(&self.inner.current.read());
         let asked = Asked::of_uri(&url);
         if let Some(asked) = &asked {
-            connections.rules.may_be_asked(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
+            connections.rules.may_request(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
         let agent = connections.agent_for(asked.as_ref());
         let running = Exchange::new(terms).cancellable();

@@ -49,7 +49,7 @@ impl Drop for ResolvePermit {
 
 impl MemberAddresses {
     pub(super) fn new(lookup: impl Lookup + 'static) -> Arc<Self> {
-        Arc::new(Self { names: Names::unremembered(lookup), resolved: Mutex::default() })
+        Arc::new(Self { names: Names::uncached(lookup), resolved: Mutex::default() })
     }
 
     /// Returns whether a member of the pool with this digest has the address. Never blocks: a name has no addresses until

@@ -28,11 +28,11 @@ impl PoolView for ClientPool {
 
     fn has_address(&self, address: IpAddr) -> bool {
         self.addresses
-            .contain(address, self.client.known_pool().digest(), Instant::now(), || self.client.pool())
+            .contain(address, self.client.pool_state().digest(), Instant::now(), || self.client.pool())
     }
 
     fn digest(&self) -> PoolDigest {
-        self.client.known_pool().digest()
+        self.client.pool_state().digest()
     }
 
     fn own_url(&self) -> &PeerUrl {
@@ -40,15 +40,15 @@ impl PoolView for ClientPool {
     }
 
     fn note_leaving(&self, peer: &PeerUrl) -> bool {
-        self.client.is_left_by(peer)
+        self.client.note_leaving(peer)
     }
 
     fn purge_previous_owners(&self, purge: &Purge) {
-        self.client.known_pool().former().purge(purge);
+        self.client.pool_state().former().purge(purge);
     }
 
     fn purge_near_cache(&self, purge: &Purge) {
-        self.client.forget_own_copies(purge);
+        self.client.purge_near_cache(purge);
     }
 
     fn is_alone(&self) -> bool {

@@ -25,7 +25,7 @@ impl Peer {
     /// ```
     pub fn leave(&self) {
         if self.inner.proxy.start_leaving() {
-            let count = self.client().tell_of_leaving(self.self_url());
+            let count = self.client().announce_leaving(self.self_url());
             info!("leaving the pool: notified {count} of the other peers");
         }
     }

@@ -126,12 +126,12 @@ impl Peer {
             return Ok(purge::response(&self.purge(&purge)));
         }
         // In an empty pool, this peer owns all URLs.
-        if self.inner.client.known_pool().is_own(&target, &self.inner.self_url) {
+        if self.inner.client.pool_state().is_own(&target, &self.inner.self_url) {
             self.check_origin(&target)?;
             return self.inner.cache.round_trip_to(target, request);
         }
         *request.uri_mut() = target.uri();
-        self.inner.client.round_trip_of_peer(&target, request, &self.inner.self_url, &OwnShare(self))
+        self.inner.client.round_trip_for_peer(&target, request, &self.inner.self_url, &OwnShare(self))
     }
 
     /// Checks that the rules for origins allow the URL, as the endpoint does for other clients.
@@ -223,9 +223,9 @@ impl Peer {
         }
         self.inner.proxy.access().set_origins(rules);
         // Stored responses do not record the address that they came from, so the new rules cannot be applied to them.
-        self.inner.client.known_pool().former().forget();
+        self.inner.client.pool_state().former().forget();
         self.inner.cache.purge(&Purge::all());
-        self.inner.client.forget_near();
+        self.inner.client.clear_near_cache();
     }
 
     /// Reads the files of [root certificates](crate::PeerBuilder::root_certificates_file) and of the

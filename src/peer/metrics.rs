@@ -88,7 +88,7 @@ impl Peer {
     /// Returns metrics of the client and the other peers.
     fn pool_metrics(&self) -> Vec<Family> {
         let counts = self.client().counts();
-        let peers = u64::try_from(self.client().known_pool().size()).unwrap_or(u64::MAX);
+        let peers = u64::try_from(self.client().pool_state().size()).unwrap_or(u64::MAX);
         let up = self
             .other_peers()
             .into_iter()

@@ -176,7 +176,7 @@ impl Responder for PeerResponder {
 
     fn runs_on(&self, scheduler: &Arc<Scheduler>, stats: &Arc<ServerStats>) {
         // At most half of the workers wait for a permit of an origin, so the other half stays free.
-        self.0.inner.throttle.limit_waiting(scheduler.threads() / 2);
+        self.0.inner.throttle.set_max_waiting(scheduler.threads() / 2);
         self.0.inner.threads.servers().add(scheduler, stats);
     }
 }

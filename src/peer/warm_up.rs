@@ -42,11 +42,11 @@ impl<O: RoundTrip> WarmUp<O> {
         let is_plain = *request.method() == Method::GET
             && request.body().is_empty()
             && !request.headers().keys().any(|name| NOT_PLAIN.contains(name));
-        if !is_plain || !self.client.known_pool().former().are_any() {
+        if !is_plain || !self.client.pool_state().former().are_any() {
             return None;
         }
         let target = CanonicalUrl::parse(&request.uri().to_string()).ok()?;
-        let previous = self.client.known_pool().former_owner(&target, &self.self_url, Instant::now())?;
+        let previous = self.client.pool_state().previous_owner(&target, &self.self_url, Instant::now())?;
         let mut peer_request = Request::new(Body::empty());
         peer_request.headers_mut().clone_from(request.headers());
         peer_request.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
@@ -54,14 +54,14 @@ impl<O: RoundTrip> WarmUp<O> {
             Deadline::of(request.extensions()).and_then(|deadline| deadline.remaining(Instant::now()));
         let timeout = remaining.map_or(HEAD_TIMEOUT, |remaining| remaining.min(HEAD_TIMEOUT));
         peer_request.extensions_mut().insert(Deadline::within(timeout).for_head());
-        match self.client.ask_former(&previous, &target, peer_request) {
+        match self.client.ask_previous_owner(&previous, &target, peer_request) {
             Ok(response) => (Outcome::of(response.headers()) == Some(Outcome::Hit)).then_some(response),
             Err(error) => {
                 let url = redacted(target.as_str());
                 debug!("{} {url} not taken over from the previous owner {previous}", error.kind());
                 // A shorter deadline of the client proves nothing about the peer.
-                if !error.is_told_by_peer() && timeout == HEAD_TIMEOUT {
-                    self.client.known_pool().former().is_gone(&previous);
+                if !error.is_reported_by_peer() && timeout == HEAD_TIMEOUT {
+                    self.client.pool_state().former().is_gone(&previous);
                 }
                 None
             }
@@ -77,9 +77,9 @@ impl<O: RoundTrip> RoundTrip for WarmUp<O> {
         let changed = (!request.method().is_safe()).then(|| request.uri().clone());
         let result = self.origin.round_trip(request);
         if let Some(url) = changed
-            && self.client.known_pool().former().are_any()
+            && self.client.pool_state().former().are_any()
         {
-            self.client.known_pool().former().purge(&purge_of_origin(&url.to_string()));
+            self.client.pool_state().former().purge(&purge_of_origin(&url.to_string()));
         }
         result
     }

@@ -58,19 +58,21 @@ pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
 pub(crate) use operator::{apply_rules, is_due_early};
-pub(crate) use partial::{Part, are_of_one, combined, strong_tag};
-pub(crate) use request_fields::{is_known, remove_unsent, selecting};
+pub(crate) use partial::{Part, combined, have_same_strong_tag, strong_tag};
+pub(crate) use request_fields::{is_known, remove_unforwarded_fields, selecting};
 pub(crate) use reuse::{
     Reuse, ValidateBecause, may_serve_in_grace, may_serve_offline, may_serve_on_error, reuse,
 };
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
 pub(crate) use storing::{
-    NotStored, Request as StoringRequest, has_explicit_lifetime, is_answer_to_get, may_store,
+    NotStored, Request as StoringRequest, also_answers_get, has_explicit_lifetime, may_store,
 };
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub use unknown_fields::UnknownFields;
-pub(crate) use validation::{HeadSays, Validators, confirmed, freshened, head_says, validators};
+pub(crate) use validation::{
+    HeadComparison, Validators, compare_with_head, confirmed, freshened, validators,
+};
 pub use validity::{LifetimeSource, Validity};
 pub use variant::Variant;
 pub(crate) use variant::{CredentialDigest, implied_fields, varies_by_anything};

@@ -68,7 +68,7 @@ impl Part {
 
 /// Returns whether parts with these fields belong to the same representation: both have the same strong entity tag. RFC
 /// 9111 section 3.4 allows combining only then.
-pub(crate) fn are_of_one(one: &HeaderMap, other: &HeaderMap) -> bool {
+pub(crate) fn have_same_strong_tag(one: &HeaderMap, other: &HeaderMap) -> bool {
     strong_tag(one).zip(strong_tag(other)).is_some_and(|(one, other)| one.matches_strongly(other))
 }
 

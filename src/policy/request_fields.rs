@@ -92,7 +92,7 @@ const ABOUT_CONTENT: [&str; 6] = [
 ];
 
 /// Removes the fields that no origin may receive.
-pub(crate) fn remove_unsent(method: &Method, headers: &mut HeaderMap, rules: &Rules) {
+pub(crate) fn remove_unforwarded_fields(method: &Method, headers: &mut HeaderMap, rules: &Rules) {
     let may_be_stored = matches!(*method, Method::GET | Method::HEAD);
     let drops = may_be_stored && rules.unknown_fields == UnknownFields::Drop;
     let is_unsent = |name: &HeaderName| {

@@ -28,7 +28,7 @@ pub(crate) enum ValidateBecause {
     /// The response is stale.
     Stale,
     /// The response has `no-cache`.
-    NoByteStore,
+    NoCache,
     /// The request has `no-cache`, or requires more freshness than is left.
     Request,
 }
@@ -38,7 +38,7 @@ pub(crate) enum ValidateBecause {
 pub(crate) fn reuse(validity: &Validity, request: &RequestDirectives, now: impl Into<Moment>) -> Reuse {
     let now = now.into();
     if validity.no_cache {
-        return Reuse::Validate(ValidateBecause::NoByteStore);
+        return Reuse::Validate(ValidateBecause::NoCache);
     }
     let fresh = validity.is_fresh(now);
     if fresh && request.is_empty() {

@@ -79,7 +79,7 @@ impl Rule {
             Reuse::Fresh => Self::Fresh,
             Reuse::StaleAccepted => Self::RequestMaxStale,
             Reuse::StaleWhileRevalidate => Self::StaleWhileRevalidate,
-            Reuse::Validate(_) if validity.no_cache => Self::Response(Flag::NoByteStore),
+            Reuse::Validate(_) if validity.no_cache => Self::Response(Flag::NoCache),
             Reuse::Validate(_) if request.no_cache => Self::RequestNoCache,
             Reuse::Validate(_) if validity.is_fresh(now) && is_too_short => Self::RequestMinFresh,
             Reuse::Validate(_) if validity.is_fresh(now) => Self::RequestMaxAge,
@@ -127,7 +127,7 @@ impl fmt::Display for Rule {
 #[non_exhaustive]
 pub enum Flag {
     /// `no-cache`: the response is never reused without successful validation.
-    NoByteStore,
+    NoCache,
     /// `must-revalidate`: the response is never served stale.
     MustRevalidate,
     /// `proxy-revalidate`: like `must-revalidate`, in shared mode.
@@ -147,7 +147,7 @@ impl Flag {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoByteStore => "no-cache",
+            Self::NoCache => "no-cache",
             Self::MustRevalidate => "must-revalidate",
             Self::ProxyRevalidate => "proxy-revalidate",
             Self::SMaxage => "s-maxage",
@@ -161,7 +161,7 @@ impl Flag {
     #[must_use]
     pub const fn clause(self) -> &'static str {
         match self {
-            Self::NoByteStore => "RFC 9111 section 5.2.2.4",
+            Self::NoCache => "RFC 9111 section 5.2.2.4",
             Self::MustRevalidate => "RFC 9111 section 5.2.2.2",
             Self::ProxyRevalidate => "RFC 9111 section 5.2.2.8",
             Self::SMaxage => "RFC 9111 section 5.2.2.10",
@@ -179,7 +179,7 @@ impl Flag {
     pub(crate) fn of(validity: &Validity, directives: &ResponseDirectives, rules: &Rules) -> Vec<Self> {
         let shared = rules.is_shared();
         let all = [
-            (Self::NoByteStore, validity.no_cache),
+            (Self::NoCache, validity.no_cache),
             (Self::MustRevalidate, directives.must_revalidate),
             (Self::ProxyRevalidate, shared && directives.proxy_revalidate),
             (Self::SMaxage, shared && directives.s_maxage.is_some()),

@@ -167,7 +167,7 @@ pub(crate) fn may_store(
 
 /// Returns whether the response to a POST also answers a GET for the same URL: its `Content-Location` is that URL, and
 /// it has an explicit lifetime (RFC 9110 section 9.3.3).
-pub(crate) fn is_answer_to_get(
+pub(crate) fn also_answers_get(
     method: &Method,
     target: &CanonicalUrl,
     status: StatusCode,

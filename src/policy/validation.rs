@@ -106,7 +106,7 @@ pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
 
 /// The result of comparing a 200 to a HEAD request with a stored response (section 4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadSays {
+pub(crate) enum HeadComparison {
     /// A validator matches and nothing differs: the stored response is confirmed.
     Confirmed,
     /// A validator or the length differs: the stored response is outdated.
@@ -117,7 +117,11 @@ pub(crate) enum HeadSays {
 }
 
 /// Compares a stored response with a body of `stored_length` bytes with the fields of a HEAD response.
-pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderMap) -> HeadSays {
+pub(crate) fn compare_with_head(
+    stored: &HeaderMap,
+    stored_length: usize,
+    head: &HeaderMap,
+) -> HeadComparison {
     let tag = |headers: &HeaderMap| headers.get(ETAG).cloned();
     let tags_agree = tag(head).map(|received| {
         tag(stored).is_some_and(|known| {
@@ -131,11 +135,11 @@ pub(crate) fn head_says(stored: &HeaderMap, stored_length: usize, head: &HeaderM
         head.get(CONTENT_LENGTH).map(|received| received.as_bytes() == stored_length.to_string().as_bytes());
     let comparisons = [tags_agree, dates_agree, lengths_agree];
     if comparisons.contains(&Some(false)) {
-        HeadSays::Changed
+        HeadComparison::Changed
     } else if tags_agree == Some(true) || dates_agree == Some(true) {
-        HeadSays::Confirmed
+        HeadComparison::Confirmed
     } else {
-        HeadSays::Nothing
+        HeadComparison::Nothing
     }
 }
 

@@ -74,7 +74,7 @@ impl Variant {
     }
 
     /// Returns the variant with the same field names and the values of another request.
-    pub(crate) fn by_same_fields(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> Self {
+    pub(crate) fn for_request(&self, request: &HeaderMap, digest: &impl CredentialDigest) -> Self {
         let fields = self.fields.iter().map(|(name, _)| {
             let value = normalised(name, request, digest).map(|value| Bytes::copy_from_slice(&value));
             (name.clone(), value)
@@ -94,7 +94,7 @@ impl Variant {
     }
 
     /// Returns whether any field belongs to the variant.
-    pub(crate) fn is_by_any(&self) -> bool {
+    pub(crate) fn has_fields(&self) -> bool {
         !self.fields.is_empty()
     }
 

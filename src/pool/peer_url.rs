@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::Uri;
 
 use crate::base::error::{Error, ErrorKind};
-use crate::message::url::{CanonicalUrl, InvalidUrl, push_spelled, query_escape};
+use crate::message::url::{CanonicalUrl, InvalidUrl, push_normalized, query_escape};
 
 /// The base URL of a peer: an `http` or `https` URL such as `http://10.0.1.1:3000`, with a path if the peer is behind a
 /// prefix.
@@ -116,7 +116,7 @@ impl PeerUrl {
             if at > 0 {
                 url.push_str("%3F");
             }
-            push_spelled(&mut url, part);
+            push_normalized(&mut url, part);
         }
         url.push('?');
         url.push_str(query);

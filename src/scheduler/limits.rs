@@ -10,7 +10,7 @@ pub(super) fn max_threads() -> usize {
 }
 
 /// Returns the limit of open files of this process, if the system reports it.
-pub(crate) fn most_open_files() -> Option<usize> {
+pub(crate) fn max_open_files() -> Option<usize> {
     parse_open_files(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 

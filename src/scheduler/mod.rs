@@ -36,6 +36,6 @@ mod tests;
 pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::Client;
 pub(crate) use dispatch::{Numbers, Scheduler};
-pub(crate) use limits::most_open_files;
+pub(crate) use limits::max_open_files;
 pub(crate) use pool::PoolOptions;
 pub(crate) use servers::Servers;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stripes::Stripes;
-use super::variants::{is_overtaken, merged, without};
+use super::variants::{is_outdated, merged, without};
 use super::{ByteStore, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
 use crate::message::purge::{Purge, Purged};
 
@@ -70,7 +70,7 @@ impl<C: ByteStore> BackedStore<C> {
             self.cache.delete(key)?;
             return Ok(Purged::new(0, length));
         };
-        let Some((stay, responses)) = purge.those_that_stay(url, &stored) else {
+        let Some((stay, responses)) = purge.apply(url, &stored) else {
             return Ok(Purged::default());
         };
         let responses = responses as u64;
@@ -102,7 +102,7 @@ impl<C: ByteStore> Store for BackedStore<C> {
         let is_held = read.is_some();
         // An unreadable record is lost already.
         let stored = read.and_then(Result::ok).unwrap_or_default();
-        if is_overtaken(&stored, &response) {
+        if is_outdated(&stored, &response) {
             return Ok(false);
         }
         if let Some(all) = merged(&stored, &response, fit) {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 
 use super::shard::{Entry, Held, Place, Shard, entry_size};
-use super::variants::{is_overtaken, merged, without};
+use super::variants::{is_outdated, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
-use crate::base::ledger::{Ledger, MakeRoom};
+use crate::base::ledger::{Evict, Ledger};
 use crate::message::purge::{Purge, Purged};
 
 /// A store in memory. It evicts entries that were used once before entries that were used again, so that a
@@ -200,7 +200,7 @@ impl Table {
                 break;
             };
             let mut shard = self.shards[index].write();
-            let out = shard.pass_over_or_evict(place, chances > 0, self.now(), &self.held);
+            let out = shard.evict_or_requeue(place, chances > 0, self.now(), &self.held);
             oldest[index] = shard.oldest();
             drop(shard);
             chances = if out.is_some() { MAX_PASSED_OVER } else { chances.saturating_sub(1) };
@@ -251,12 +251,12 @@ impl Table {
     }
 }
 
-impl MakeRoom for Table {
+impl Evict for Table {
     fn make_room(&self) {
         self.evict(0);
     }
 
-    fn most_room(&self) -> u64 {
+    fn max_evictable(&self) -> u64 {
         let leaving = self.leaving.load(Ordering::Relaxed);
         self.held.all().saturating_sub(self.limit() / KEPT_PART) + leaving
     }
@@ -318,7 +318,7 @@ impl Store for MemoryStore {
 
         let mut shard = shard.write();
         let stored = shard.peek(hash, text).cloned().unwrap_or_default();
-        if is_overtaken(&stored, &response) {
+        if is_outdated(&stored, &response) {
             return Ok(false);
         }
         let merged = merged(&stored, &response, fit);

@@ -32,8 +32,8 @@ impl Purge {
 
     /// Whether the purge applies to a response stored under a key with this URL.
     pub(crate) fn is_about(&self, key_url: &str, response: &StoredResponse) -> bool {
-        let url = response.url().filter(|_| !self.is_about_keys()).unwrap_or(key_url);
-        if !self.covers(url) || !self.is_about_sequence(response.sequence()) {
+        let url = response.url().filter(|_| !self.matches_by_key()).unwrap_or(key_url);
+        if !self.covers(url) || !self.covers_sequence(response.sequence()) {
             return false;
         }
         let Some(group) = self.group_name() else { return true };
@@ -42,16 +42,12 @@ impl Purge {
 
     /// Whether the purge may apply to a response stored under a key with this URL.
     pub(super) fn may_be_about(&self, key_url: &str) -> bool {
-        !self.is_about_keys() || self.covers(key_url)
+        !self.matches_by_key() || self.covers(key_url)
     }
 
     /// Returns the responses of a key after the purge, in the same order, and the number of affected
     /// responses. `None` if nothing changes.
-    pub(super) fn those_that_stay(
-        &self,
-        key_url: &str,
-        variants: &[Arc<StoredResponse>],
-    ) -> Option<(Variants, usize)> {
+    pub(super) fn apply(&self, key_url: &str, variants: &[Arc<StoredResponse>]) -> Option<(Variants, usize)> {
         let after = |response: &Arc<StoredResponse>| {
             if self.changes(key_url, response) { self.stale(response) } else { Some(Arc::clone(response)) }
         };
@@ -89,11 +85,11 @@ mod tests {
         assert!(purge.matches(&Key::partitioned("http://a/1", 7), &news));
         assert!(!purge.matches(&Key::new("http://b/1"), &news));
         assert!(!purge.matches(&Key::new("http://a/1"), &sport));
-        let (stay, gone) = purge.those_that_stay("http://a/1", &[response("c", 3), news, sport]).unwrap();
+        let (stay, gone) = purge.apply("http://a/1", &[response("c", 3), news, sport]).unwrap();
         assert_eq!(gone, 1);
         assert_eq!(body_numbers(&stay), [3, 2]);
-        assert!(purge.those_that_stay("http://a/1", &stay).is_none());
-        assert!(Purge::all().those_that_stay("http://a/1", &stay).unwrap().0.is_empty());
+        assert!(purge.apply("http://a/1", &stay).is_none());
+        assert!(Purge::all().apply("http://a/1", &stay).unwrap().0.is_empty());
     }
 
     #[test]
@@ -101,9 +97,9 @@ mod tests {
         let fresh = response("a", 1);
         let now = fresh.validity().response_time;
         let purge = Purge::all().soft().at(now.wall());
-        let (stale, changed) = purge.those_that_stay("http://a/1", &[Arc::clone(&fresh)]).unwrap();
+        let (stale, changed) = purge.apply("http://a/1", &[Arc::clone(&fresh)]).unwrap();
         assert!(fresh.validity().is_fresh(now) && !stale[0].validity().is_fresh(now));
         assert_eq!((changed, body_numbers(&stale)), (1, body_numbers(&[fresh])));
-        assert!(purge.those_that_stay("http://a/1", &stale).is_none());
+        assert!(purge.apply("http://a/1", &stale).is_none());
     }
 }

@@ -272,7 +272,7 @@ impl Shard {
     pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let entry = self.queue(place).peek_mut(&hash)?;
-            let (stay, responses) = purge.those_that_stay(url_of(&entry.text), &entry.variants)?;
+            let (stay, responses) = purge.apply(url_of(&entry.text), &entry.variants)?;
             let size = entry.size();
             let is_empty = stay.is_empty();
             let before = std::mem::replace(&mut entry.variants, stay);
@@ -298,7 +298,7 @@ impl Shard {
 
     /// Removes the oldest entry of a queue and returns it. If it was used and `has_chance` is set, moves it
     /// to the proven queue instead and returns `None`.
-    pub(super) fn pass_over_or_evict(
+    pub(super) fn evict_or_requeue(
         &mut self,
         place: Place,
         has_chance: bool,
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(found(&shard, &url), (1, 1));
         put(&mut shard, hash_of(&of(7)), of(7).as_str(), &held);
         while shard.len() > 0 {
-            shard.pass_over_or_evict(Place::Probation, false, 0, &held);
+            shard.evict_or_requeue(Place::Probation, false, 0, &held);
         }
         assert_eq!((shard.partitions.len(), held.all(), held.ledger.total()), (0, 0, 0));
     }

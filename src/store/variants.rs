@@ -31,7 +31,7 @@ pub(super) fn merged(
 }
 
 /// Whether a newer response than `new` is stored for its variant.
-pub(super) fn is_overtaken(stored: &[Arc<StoredResponse>], new: &StoredResponse) -> bool {
+pub(super) fn is_outdated(stored: &[Arc<StoredResponse>], new: &StoredResponse) -> bool {
     stored.iter().any(|old| old.variant() == new.variant() && old.sequence() > new.sequence())
 }
 

@@ -185,7 +185,7 @@ fn fresh_copy_is_served_while_the_owner_is_down() {
         assert_eq!(response.headers()["age"], second.to_string().as_str());
     }
     assert_eq!(origin.count(), 1);
-    peer.client().forget_near();
+    peer.client().clear_near_cache();
     assert_eq!(peer.client().near_usage().unwrap().keys, 0);
 }
 
@@ -238,6 +238,6 @@ fn peer_with_near_cache_does_not_retry_a_post() {
         .find(|url| peer.client().owner(url).unwrap().is_some_and(|peer| peer.as_str() != own))
         .unwrap();
     let error = peer.request(Request::post(&url).body("").unwrap()).unwrap_err();
-    assert!(!error.is_told_by_peer(), "{error}");
+    assert!(!error.is_reported_by_peer(), "{error}");
     assert_eq!((owner.count(), origin.count()), (1, 0));
 }

@@ -22,7 +22,7 @@ fn assert_forbidden(peer: &LocalPeer, url: &str) {
     assert!(!text.contains("127.0.0.1") && !text.contains("secret"), "{text:?}");
 
     let error = peer.client().get(url).unwrap_err();
-    assert_eq!((error.kind(), error.is_told_by_peer()), (ErrorKind::Forbidden, true), "{url}: {error}");
+    assert_eq!((error.kind(), error.is_reported_by_peer()), (ErrorKind::Forbidden, true), "{url}: {error}");
     assert_eq!(peer.peer.get(url).unwrap_err().kind(), ErrorKind::Forbidden);
     assert_eq!(peer.peer.caching().store().usage().keys, 0);
 }

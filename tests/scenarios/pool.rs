@@ -105,7 +105,7 @@ fn duplicates_and_order_do_not_matter() {
 fn an_empty_pool_fetches_directly_or_fails() {
     let origin = origin();
     let client = Client::builder().on_no_peers(OnNoPeers::Fail).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::NoPeers);
     assert_eq!(origin.count(), 0);
 
     let client = Client::builder().build().unwrap();
@@ -117,7 +117,7 @@ fn an_empty_pool_fetches_directly_or_fails() {
     }
     let only_cached = Request::get(origin.url("/a")).header("cache-control", "only-if-cached");
     let error = client.request(only_cached.body(Body::empty()).unwrap());
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::NoPeers);
     assert_eq!(origin.count(), 2);
 }
 
@@ -127,7 +127,7 @@ fn error_names_the_unreachable_peer() {
     let down = format!("http://{}", port.address());
     let client = Client::builder().pool([&down]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     // The second request knows that the peer is down.
-    for kind in [ErrorKind::Unreachable, ErrorKind::OnNoPeers] {
+    for kind in [ErrorKind::Unreachable, ErrorKind::NoPeers] {
         let error = client.get("http://origin.invalid/a?b").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.peer(), Some(down.as_str()));

@@ -352,7 +352,7 @@ fn purge_method_in_the_library_reaches_no_origin() {
         assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
     }
     let direct = Client::builder().build().unwrap();
-    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeers);
     let alone = pool[0].peer.caching();
     let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);

@@ -232,7 +232,7 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         let refused = peer.get(&origin.url("/b"));
         assert_eq!((refused.status, refused.field("retry-after")), (503, Some(left.as_str())), "{field}");
         let error = peer.client().get(&origin.url("/b")).unwrap_err();
-        assert_eq!((error.kind(), error.is_told_by_peer()), (ErrorKind::OriginBusy, true));
+        assert_eq!((error.kind(), error.is_reported_by_peer()), (ErrorKind::OriginBusy, true));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds - 30)));
         assert_eq!(origin.count(), 2);
         clock.advance(Duration::from_secs(seconds - 30));

@@ -110,7 +110,7 @@ fn clients_and_peers_send_the_token_to_peers() {
         assert_eq!(client.get(&url).unwrap().status(), 200);
         let error = stranger.get(&url).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-        assert!(error.is_told_by_peer());
+        assert!(error.is_reported_by_peer());
     }
     assert_eq!(origin.count(), 6);
 }

@@ -32,12 +32,12 @@ fn shared_bytes_count_until_the_last_holder_drops_them() {
 #[test]
 fn ledger_evicts_before_it_refuses_a_reservation() {
     struct Store(parking_lot::Mutex<Vec<Hold>>);
-    impl MakeRoom for Store {
+    impl Evict for Store {
         fn make_room(&self) {
             drop(self.0.lock().pop());
         }
 
-        fn most_room(&self) -> u64 {
+        fn max_evictable(&self) -> u64 {
             self.0.lock().iter().map(Hold::bytes).sum()
         }
     }

@@ -71,7 +71,7 @@ fn stale_addresses_are_used_while_hanging_lookups_hold_all_threads() {
     let entry = CachedAnswer { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
     names.state.lock().cached.insert("known.example".to_owned(), entry);
     for name in &silent {
-        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        assert!(matches!(names.addresses(name, no_wait()), Err(LookupError::Timeout)));
         starts.recv().unwrap();
     }
     let addresses = names.addresses("known.example", None).unwrap();
@@ -92,7 +92,7 @@ fn failures_are_cached_for_a_shorter_time() {
             assert!(names.addresses("empty.example", None).unwrap().is_empty());
             let failure = names.addresses("bad.example", None).unwrap_err();
             assert!(
-                matches!(&failure, NoAnswer::Because(error) if error.to_string() == "no such name"),
+                matches!(&failure, LookupError::Failed(error) if error.to_string() == "no such name"),
                 "{failure:?}"
             );
         }
@@ -151,10 +151,10 @@ fn concurrent_requests_for_a_name_share_one_lookup() {
 #[test]
 fn answer_of_a_timed_out_lookup_is_not_lost() {
     let (names, starts, answers) = hanging(&["slow.example"]);
-    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
     starts.recv().unwrap();
     // The first lookup still hangs, and the second request starts no other.
-    assert!(matches!(names.addresses("slow.example", no_wait()), Err(NoAnswer::InTime)));
+    assert!(matches!(names.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
     assert_eq!(names.state.lock().threads, 1);
     answers["slow.example"].send(vec![address(1)]).unwrap();
     assert_eq!(names.addresses("slow.example", None).unwrap()[..], [address(1)]);
@@ -166,11 +166,11 @@ fn hanging_lookups_hold_a_bounded_number_of_threads() {
     let all: Vec<_> = hang.into_iter().chain(["given-up", "waits"]).collect();
     let (names, starts, answers) = hanging(&all);
     for name in hang {
-        assert!(matches!(names.addresses(name, no_wait()), Err(NoAnswer::InTime)));
+        assert!(matches!(names.addresses(name, no_wait()), Err(LookupError::Timeout)));
         starts.recv().unwrap();
     }
     // No thread is free, so this lookup never starts.
-    assert!(matches!(names.addresses("given-up", no_wait()), Err(NoAnswer::InTime)));
+    assert!(matches!(names.addresses("given-up", no_wait()), Err(LookupError::Timeout)));
     {
         let state = names.state.lock();
         assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MAX_THREADS, 0, MAX_THREADS));
@@ -193,6 +193,6 @@ fn panicking_lookup_is_a_failure() {
         Ok(vec![address(count)])
     });
     let names = Names::new(lookup, Arc::new(SystemClock), Duration::ZERO);
-    assert!(matches!(names.addresses("a.example", None), Err(NoAnswer::Because(_))));
+    assert!(matches!(names.addresses("a.example", None), Err(LookupError::Failed(_))));
     assert_eq!(names.addresses("a.example", None).unwrap()[..], [address(2)]);
 }

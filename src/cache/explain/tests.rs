@@ -155,7 +155,7 @@ fn a_stale_response_is_validated_or_accepted() {
         ("max-age=10, stale-while-revalidate=60", "", Rule::StaleWhileRevalidate, "for another 55 s"),
         ("max-age=10, stale-if-error=1", "", Rule::Stale, "no stale response"),
         ("max-age=10, must-revalidate", "max-stale", Rule::Response(Flag::MustRevalidate), "an error"),
-        ("max-age=60, no-cache", "", Rule::Response(Flag::NoByteStore), "an error"),
+        ("max-age=60, no-cache", "", Rule::Response(Flag::NoCache), "an error"),
         ("max-age=10", "only-if-cached", Rule::Stale, "Without only-if-cached"),
     ] {
         let fields: &'static Fields = Box::leak(Box::new([("cache-control", stored)]));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::state::Progress;
 use super::transfer::Fill;
-use crate::message::body::{Driver, FINISHING};
+use crate::message::body::{Driver, FINISH_TIMEOUT};
 
 /// Returns the work of reading this body to its end; `None` if it is taken already or the body has ended. If the work
 /// is dropped before it is done, the next caller can take it.
@@ -41,7 +41,7 @@ impl DriverGuard {
                 Progress::Busy => fill.changed.wait(&mut state),
                 Progress::Idle(_) if state.readers.is_empty() => {
                     let now = Instant::now();
-                    let is_late = now >= *deadline.get_or_insert(now + FINISHING);
+                    let is_late = now >= *deadline.get_or_insert(now + FINISH_TIMEOUT);
                     if is_late || !fill.is_worth_finishing(&state, reads) {
                         return;
                     }

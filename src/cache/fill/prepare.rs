@@ -54,7 +54,7 @@ pub(crate) fn prepared(
         // Another thread reads the body.
         stream.wait_for_end(until);
     }
-    let response = Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
+    let response = Ok(Response::from_parts(parts, Body::from_boxed_poll_body(stream, length)));
     match driver {
         None if is_short => collected(response).into(),
         driver => {
@@ -69,12 +69,12 @@ pub(crate) fn prepared(
 fn collected(response: Result<Response<Body>, Error>) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response?.into_parts();
     let wants_digest = parts.extensions.remove::<WantsDigest>().is_some();
-    let (mut stream, length) = match body.into_growing() {
+    let (mut stream, length) = match body.into_poll_body() {
         Ok(growing) => growing,
         Err(body) => return Ok(Response::from_parts(parts, body)),
     };
     if !stream.wait_for_end(Instant::now()) {
-        return Ok(Response::from_parts(parts, Body::from_growing(stream, length)));
+        return Ok(Response::from_parts(parts, Body::from_boxed_poll_body(stream, length)));
     }
     let pieces = read_ready(&mut *stream)?;
     if wants_digest && !pieces.is_empty() {
@@ -86,7 +86,7 @@ fn collected(response: Result<Response<Body>, Error>) -> Result<Response<Body>, 
 /// Drops a response whose client left while its body was collected.
 fn abandon(response: Result<Response<Body>, Error>) {
     if let Ok(response) = response
-        && let Ok((stream, _)) = response.into_body().into_growing()
+        && let Ok((stream, _)) = response.into_body().into_poll_body()
     {
         stream.abandon();
     }
@@ -94,7 +94,7 @@ fn abandon(response: Result<Response<Body>, Error>) {
 
 /// Turns a body into a stream that can be read without blocking.
 fn growing(body: Body, ledger: &Arc<Ledger>, cancellation: &Cancellation) -> (Box<dyn Growing>, Option<u64>) {
-    body.into_growing().unwrap_or_else(|body| {
+    body.into_poll_body().unwrap_or_else(|body| {
         let length = body.length();
         (Box::new(Fill::pass(body, Arc::clone(ledger), cancellation.clone())), length)
     })
@@ -105,7 +105,7 @@ fn read_ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let wake: Wake = Arc::new(|| ());
     let mut pieces = Vec::new();
     loop {
-        match stream.read_at_once(usize::MAX, &wake)? {
+        match stream.poll_read(usize::MAX, &wake)? {
             Grown::Bytes(bytes) => pieces.push(bytes),
             Grown::End => return Ok(pieces.into_iter().collect()),
             Grown::Pending => return Err(io::ErrorKind::UnexpectedEof.into()),

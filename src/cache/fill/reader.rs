@@ -69,7 +69,7 @@ impl Read for FillReader {
 }
 
 impl Growing for FillReader {
-    fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
         let grown = self.fill.read_nonblocking(self.reader, self.position, most, &self.behind, wake)?;
         if let Grown::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;

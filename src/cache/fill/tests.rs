@@ -281,7 +281,7 @@ fn a_reader_that_is_cut_off_is_woken() {
     let ledger = Ledger::new(u64::MAX);
     let mut fast = pass(Body::from_reader(io::repeat(7).take(BACKLOG * 2), None), &ledger);
     let mut slow = Watching::new(fast.fill().reader().unwrap());
-    assert!(matches!(slow.reader.read_at_once(1, &slow.wake).unwrap(), Grown::Pending));
+    assert!(matches!(slow.reader.poll_read(1, &slow.wake).unwrap(), Grown::Pending));
     io::copy(&mut fast, &mut io::sink()).unwrap();
     assert!(slow.woken() > 0);
     assert!(slow.look().is_err());
@@ -356,7 +356,7 @@ impl Watching {
     fn look(&mut self) -> io::Result<(Vec<u8>, bool)> {
         let mut all = Vec::new();
         loop {
-            match self.reader.read_at_once(4, &self.wake)? {
+            match self.reader.poll_read(4, &self.wake)? {
                 Grown::Bytes(bytes) => all.extend_from_slice(&bytes),
                 Grown::Pending => return Ok((all, false)),
                 Grown::End => return Ok((all, true)),
@@ -436,7 +436,7 @@ fn a_driver_returns_if_readers_are_slow_and_can_be_replaced() {
     let (mut read, mut drivers) = (0, 0);
     let wake: Wake = Arc::new(|| {});
     loop {
-        match reader.read_at_once(10_000, &wake).unwrap() {
+        match reader.poll_read(10_000, &wake).unwrap() {
             Grown::Bytes(bytes) => read += bytes.len() as u64,
             Grown::Pending => {
                 // The driver returns although no reader has read.
@@ -507,7 +507,7 @@ fn every_reader_shares_the_same_bytes() {
     let stored = setup.committed().unwrap();
     for piece in stored.slices() {
         for Watching { reader, wake, .. } in &mut readers {
-            let Grown::Bytes(bytes) = reader.read_at_once(usize::MAX, wake).unwrap() else {
+            let Grown::Bytes(bytes) = reader.poll_read(usize::MAX, wake).unwrap() else {
                 panic!("it is here")
             };
             assert_eq!((bytes.as_ptr(), bytes.len()), (piece.as_ptr(), piece.len()));

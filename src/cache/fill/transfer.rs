@@ -33,13 +33,13 @@ use super::state::{PIECE, Progress, Room, Source, State};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, Use};
-use crate::message::body::{Body, FINISHING, Grown, Wake};
+use crate::message::body::{Body, FINISH_TIMEOUT, Grown, Wake};
 use crate::message::digest::RunningDigest;
 use crate::message::pieces::merged;
 use crate::message::stored_bytes::ReadAhead;
 
 /// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
-/// reader may spend up to [`FINISHING`] on them.
+/// reader may spend up to [`FINISH_TIMEOUT`] on them.
 pub(super) const FINISHING_READS: usize = 2;
 
 /// A body in transit.
@@ -189,7 +189,7 @@ impl Fill {
     pub(super) fn remove_reader(&self, reader: u64, may_finish: bool) {
         let mut state = self.state.lock();
         let is_last = |state: &State| matches!(&state.readers[..], [last] if last.reader == reader);
-        let deadline = Instant::now() + FINISHING;
+        let deadline = Instant::now() + FINISH_TIMEOUT;
         let mut reads = 0;
         while may_finish
             && !state.is_driven

@@ -78,7 +78,7 @@ pub fn agent(round_trip: impl RoundTrip + 'static) -> ureq::Agent {
 ///
 /// A request body is buffered in memory, up to 64 MiB, before the round trip starts. A response body is
 /// streamed as the caller reads it. Whether its end without an error proves that it is complete is what
-/// [`Body::end_is_proven`](crate::Body::end_is_proven) of the round trip's body returns. A body that the
+/// [`Body::is_end_proven`](crate::Body::is_end_proven) of the round trip's body returns. A body that the
 /// caller drops early is dropped without reading the rest.
 ///
 /// ureq rejects a response with more than 128 header fields, as it would from the network. Extensions of the

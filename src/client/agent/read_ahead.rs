@@ -19,10 +19,10 @@ const PIECE: usize = 16 << 10;
 /// Returns a body whose reads fail after this time. A body that cannot limit its own reads is read on another
 /// thread.
 pub(super) fn until(body: Body, until: Instant) -> Body {
-    match body.into_growing() {
-        Ok((stream, length)) => limited(Body::from_growing(stream, length), Deadline::at(until)),
+    match body.into_poll_body() {
+        Ok((stream, length)) => limited(Body::from_boxed_poll_body(stream, length), Deadline::at(until)),
         Err(body) if body.as_bytes().is_some() => body,
-        Err(body) => body.read_through(|body| ReadAhead::start(body, until)),
+        Err(body) => body.map_reader(|body| ReadAhead::start(body, until)),
     }
 }
 

@@ -170,7 +170,7 @@ impl Framing {
         }
         match body.length() {
             Some(length) => Self::Sized(length),
-            None if body.end_is_proven() => Self::Chunked,
+            None if body.is_end_proven() => Self::Chunked,
             None => Self::UntilClose,
         }
     }

@@ -22,7 +22,7 @@ fn explain_asks_the_owner() {
     assert_eq!(text, "http://peer:1/base/proxy/why?q=http%3A%2F%2Fh%2Fa\n?[2J");
     assert_eq!(explain(&client, "POST").unwrap_err().kind(), ErrorKind::BadRequest);
     client.set_pool([""; 0]).unwrap();
-    assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(explain(&client, "GET").unwrap_err().kind(), ErrorKind::NoPeers);
 }
 
 #[test]

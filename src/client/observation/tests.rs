@@ -9,7 +9,7 @@ fn error(kind: ErrorKind) -> Error {
 }
 
 fn told(kind: ErrorKind) -> Error {
-    error(kind).told_by_peer("http://peer:1")
+    error(kind).reported_by_peer("http://peer:1")
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn purge_asks_every_peer_for_its_own_cache() {
         }))
     );
     client.set_pool([""; 0]).unwrap();
-    assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::OnNoPeers);
+    assert_eq!(client.purge(&Purge::all()).unwrap_err().kind(), ErrorKind::NoPeers);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn beginning_is_read_before_the_rest() {
     assert_eq!(body.length(), Some(5));
     assert_eq!(body.into_text().unwrap(), "bcdef");
     let mut body = Body::with_beginning(beginning(), Body::until_close(&b"d"[..]));
-    assert!(!body.end_is_proven());
+    assert!(!body.is_end_proven());
     assert_eq!((body.take_beginning(), body.into_text().unwrap()), (beginning(), "d".to_owned()));
     assert_eq!(Body::with_beginning(beginning(), Body::empty()).as_pieces(), Some(&beginning()));
 }

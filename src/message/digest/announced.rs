@@ -30,14 +30,14 @@ pub(crate) fn announced(method: &Method, status: StatusCode, headers: &HeaderMap
             | StatusCode::RANGE_NOT_SATISFIABLE
     );
     if *method == Method::GET && !is_other_representation {
-        expected.extend(announced_of_whole(headers));
+        expected.extend(expected_representation_digests(headers));
     }
     expected.dedup();
     expected
 }
 
 /// Returns the digests of the complete representation, from the header fields of a partial response.
-pub(crate) fn announced_of_whole(headers: &HeaderMap) -> Vec<Expected> {
+pub(crate) fn expected_representation_digests(headers: &HeaderMap) -> Vec<Expected> {
     digests(headers, &REPR_DIGEST)
 }
 

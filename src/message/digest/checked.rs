@@ -82,7 +82,7 @@ pub(crate) fn checked(
     let beginning = rest.take_beginning();
     beginning.slices().for_each(|piece| sums.update(piece));
     let on_mismatch: OnMismatch = Box::new(on_mismatch);
-    let rest = rest.read_through(|body| Checked {
+    let rest = rest.map_reader(|body| Checked {
         left: body.length(),
         body,
         sums: Some(sums),

@@ -10,6 +10,6 @@ mod announced;
 mod checked;
 mod sum;
 
-pub(crate) use announced::{CONTENT_DIGEST, REPR_DIGEST, announced, announced_of_whole};
+pub(crate) use announced::{CONTENT_DIGEST, REPR_DIGEST, announced, expected_representation_digests};
 pub(crate) use checked::{Expected, checked};
 pub(crate) use sum::{Digest, RunningDigest};

@@ -19,7 +19,7 @@ fn growing_body_is_driven_and_awaited() {
         }
     }
     impl Growing for Later {
-        fn read_at_once(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+        fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
             if let Some(bytes) = &mut self.1 {
                 let piece = bytes.split_to(most.min(bytes.len()));
                 return Ok(if piece.is_empty() { Grown::End } else { Grown::Bytes(piece) });
@@ -58,7 +58,7 @@ fn stalled_growing_body_times_out_at_the_deadline() {
         }
     }
     impl Growing for Silent {
-        fn read_at_once(&mut self, _: usize, _: &Wake) -> io::Result<Grown> {
+        fn poll_read(&mut self, _: usize, _: &Wake) -> io::Result<Grown> {
             Ok(Grown::Pending)
         }
 
@@ -91,5 +91,5 @@ fn body_in_memory_or_without_a_deadline_is_unchanged() {
     }
     assert_eq!(kind(limited(stream(), over)), ErrorKind::Timeout);
     let unproven = limited(Body::until_close(&b"x"[..]), Deadline::within(SHORT));
-    assert!(!unproven.end_is_proven());
+    assert!(!unproven.is_end_proven());
 }

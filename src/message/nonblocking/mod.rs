@@ -13,5 +13,5 @@ mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
 pub(crate) use step::{
-    BodyOf, Collecting, Content, Job, Lane, Made, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes,
+    BodyOrigin, Collecting, Content, Job, Lane, Made, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes,
 };

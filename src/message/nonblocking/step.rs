@@ -60,7 +60,7 @@ pub(crate) enum Lane {
 
 /// The origin that a growing body comes from: an extension of responses.
 #[derive(Clone, Debug)]
-pub(crate) struct BodyOf(pub(crate) CanonicalUrl);
+pub(crate) struct BodyOrigin(pub(crate) CanonicalUrl);
 
 /// Runs jobs on its own threads.
 pub(crate) trait Spawn: Send + Sync {

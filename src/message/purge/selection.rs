@@ -92,18 +92,18 @@ impl Purge {
     }
 
     /// Marks the purge as one of a store whose keys are not URLs.
-    pub(crate) fn among_chosen_keys(self) -> Self {
+    pub(crate) fn with_custom_keys(self) -> Self {
         Self { are_keys_chosen: true, ..self }
     }
 
     /// Returns whether the keys of the store tell which responses are affected. For a single URL they always do.
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
-    pub(crate) fn is_about_keys(&self) -> bool {
+    pub(crate) fn matches_by_key(&self) -> bool {
         !self.are_keys_chosen || self.single_url().is_some()
     }
 
     /// Returns whether responses with this sequence number are affected.
-    pub(crate) fn is_about_sequence(&self, sequence: u64) -> bool {
+    pub(crate) fn covers_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
     }
 

@@ -61,7 +61,7 @@ counters! {
     /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
     /// Requests from clients whose view of the pool differs from that of the peer.
-    disagreements = "disagreements" by count_disagreement,
+    disagreements = "disagreements" by count_ring_mismatch,
     /// Purges requested from this cache.
     purges = "purges",
     /// Responses that purges removed, as far as they could be counted.

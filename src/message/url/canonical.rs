@@ -10,7 +10,7 @@ use http::Uri;
 use super::InvalidUrl;
 use super::already_canonical::{self, Parts};
 use super::host::{literal_address, parse_port, push_host, split_port};
-use super::normalization::{push_spelled, remove_dot_segments};
+use super::normalization::{push_normalized, remove_dot_segments};
 
 /// The maximum length of a URL, in bytes.
 pub(super) const MAX_LENGTH: usize = 8192;
@@ -106,13 +106,13 @@ impl CanonicalUrl {
         }
         let authority_end = text.len();
         let mut normalized = String::with_capacity(path.len());
-        push_spelled(&mut normalized, path);
+        push_normalized(&mut normalized, path);
         // Escapes are normalized first because `%2E%2E` is a dot segment too.
         text.push_str(&remove_dot_segments(&normalized));
         let path_end = text.len();
         if let Some(query) = query {
             text.push('?');
-            push_spelled(&mut text, query);
+            push_normalized(&mut text, query);
         }
         if text.len() > MAX_LENGTH {
             return Err(InvalidUrl::TooLong);

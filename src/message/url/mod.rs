@@ -21,4 +21,4 @@ mod reference;
 pub use canonical::CanonicalUrl;
 pub(crate) use escape::{query_escape, query_value, unescape};
 pub use invalid_url::InvalidUrl;
-pub(crate) use normalization::push_spelled;
+pub(crate) use normalization::push_normalized;

@@ -1,7 +1,7 @@
 //! Normalization of percent-escapes and dot segments (RFC 3986 section 6.2.2).
 
 /// Appends a path or a query. Escapes get their canonical spelling, and bytes that are not allowed there are escaped.
-pub(crate) fn push_spelled(out: &mut String, part: &str) {
+pub(crate) fn push_normalized(out: &mut String, part: &str) {
     let bytes = part.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -125,7 +125,7 @@ mod tests {
     fn escapes_have_one_spelling() {
         let normalized = |part: &str| {
             let mut out = String::new();
-            push_spelled(&mut out, part);
+            push_normalized(&mut out, part);
             out
         };
         assert_eq!(normalized("%41%2d%7E%5f%2E"), "A-~_.");

@@ -179,7 +179,7 @@ impl OriginRules {
     ///
     /// [`Refused`] contains the reason.
     pub fn may_ask(&self, target: &CanonicalUrl) -> Result<(), Refused> {
-        self.may_be_asked(&Asked::of(target))
+        self.may_request(&Asked::of(target))
     }
 
     /// Decides whether a connection for this URL may go to this address.
@@ -188,13 +188,13 @@ impl OriginRules {
     ///
     /// [`Refused`] contains the reason.
     pub fn may_connect(&self, target: &CanonicalUrl, address: IpAddr) -> Result<(), Refused> {
-        self.may_be_connected(&Asked::of(target), address)
+        self.may_connect_to(&Asked::of(target), address)
     }
 
     /// Like [`may_ask`](Self::may_ask).
-    pub(crate) fn may_be_asked(&self, asked: &Asked<'_>) -> Result<(), Refused> {
+    pub(crate) fn may_request(&self, asked: &Asked<'_>) -> Result<(), Refused> {
         if let Some(address) = asked.literal_address() {
-            return self.may_be_connected(asked, address);
+            return self.may_connect_to(asked, address);
         }
         // Whether a rule that depends on the address may still allow the origin, once the address is known.
         let mut may_be_allowed = false;
@@ -217,7 +217,7 @@ impl OriginRules {
     }
 
     /// Like [`may_connect`](Self::may_connect).
-    pub(crate) fn may_be_connected(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), Refused> {
+    pub(crate) fn may_connect_to(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), Refused> {
         let by_base = self.base_allows(address);
         let mut is_listed = self.inner.base != Base::Listed;
         for Rule { allows, pattern } in &self.inner.rules {

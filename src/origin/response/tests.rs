@@ -37,7 +37,7 @@ fn any_status_is_a_response() {
     ] {
         let response = answered(answer).unwrap();
         assert_eq!(response.status(), status);
-        assert!(response.body().end_is_proven());
+        assert!(response.body().is_end_proven());
         assert_eq!(response.into_body().into_text().unwrap(), "gone");
     }
 }
@@ -97,7 +97,7 @@ fn invalid_chunks_are_a_bad_response() {
 fn end_of_the_connection_does_not_prove_the_end_of_the_body() {
     for answer in ["HTTP/1.1 200 OK\r\n\r\nabcd", "HTTP/1.0 200 OK\r\n\r\nabcd"] {
         let body = answered(answer).unwrap().into_body();
-        assert!(!body.end_is_proven());
+        assert!(!body.is_end_proven());
         assert_eq!(body.length(), None);
         assert_eq!(body.into_text().unwrap(), "abcd");
     }

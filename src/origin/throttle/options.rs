@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// | [`burst`](Self::burst) | the requests of one second at that rate, at least 1 |
 /// | [`patience`](Self::patience) | 5 s |
 /// | [`max_waiting`](Self::max_waiting) | 64 requests |
-/// | [`longest_pause`](Self::longest_pause) | 5 min |
+/// | [`max_pause`](Self::max_pause) | 5 min |
 /// | [`pause_origins`](Self::pause_origins) | `false` |
 ///
 /// The limits are those of the whole pool, so all peers must have the same ones. Each [`Peer`](crate::Peer)
@@ -49,7 +49,7 @@ pub struct OriginLimits {
     burst: Option<u32>,
     pub(super) patience: Duration,
     pub(super) max_waiting: usize,
-    pub(super) longest_pause: Duration,
+    pub(super) max_pause: Duration,
     pub(super) pause_origins: bool,
 }
 
@@ -104,7 +104,7 @@ impl OriginLimits {
             burst: None,
             patience: Duration::from_secs(5),
             max_waiting: 64,
-            longest_pause: Duration::from_secs(5 * 60),
+            max_pause: Duration::from_secs(5 * 60),
             pause_origins: false,
         }
     }
@@ -158,8 +158,8 @@ impl OriginLimits {
     /// A 429 without `Retry-After` causes a pause of one second, doubled with each such response in a row. At
     /// most 4,096 pauses are remembered. Zero disables pauses. Default: 5 minutes.
     #[must_use]
-    pub fn longest_pause(mut self, time: Duration) -> Self {
-        self.longest_pause = time;
+    pub fn max_pause(mut self, time: Duration) -> Self {
+        self.max_pause = time;
         self
     }
 

@@ -16,7 +16,7 @@ pub(super) fn with_permit(body: Body, permit: Permit) -> Body {
     if body.as_bytes().is_some() || body.is_empty() {
         return body;
     }
-    body.read_through(|body| PermitBody { body, permit: Some(permit) })
+    body.map_reader(|body| PermitBody { body, permit: Some(permit) })
 }
 
 impl Read for PermitBody {

@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// Limits the number of waiting requests, for all origins together.
-    pub(super) fn limit_waiting(&self, most: usize) {
+    pub(super) fn set_max_waiting(&self, most: usize) {
         self.max_waiting.fetch_min(most, Ordering::Relaxed);
     }
 
@@ -174,7 +174,7 @@ impl Shared {
 
     /// Updates the pauses after a response.
     pub(super) fn note_response(&self, scope: &Scope, status: StatusCode, headers: &HeaderMap) {
-        let longest = self.options.longest_pause;
+        let longest = self.options.max_pause;
         if longest.is_zero() {
             return;
         }

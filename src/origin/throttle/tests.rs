@@ -151,7 +151,7 @@ fn failures_and_panics_return_the_permit() {
 fn unproven_end_stays_unproven() {
     let origin = RoundTripFn(|_| Ok(Response::new(Body::until_close(&b"hello"[..]))));
     let fixture = Fixture::new(OriginLimits::new().concurrent(1), origin);
-    assert!(!fixture.get(URL).unwrap().body().end_is_proven());
+    assert!(!fixture.get(URL).unwrap().body().is_end_proven());
 }
 
 /// An origin that reports the order of requests. Each request keeps its permit until the test ends it.
@@ -204,7 +204,7 @@ fn requests_over_max_waiting_are_refused() {
         let allowed = most.min(2);
         let (origin, coming) = in_turn();
         let fixture = Fixture::new(origin_limits.clone(), origin);
-        fixture.throttle.limit_waiting(most);
+        fixture.throttle.set_max_waiting(most);
         thread::scope(|scope| {
             let first = scope.spawn(|| fixture.get(URL).map(drop));
             let (_, end) = coming.recv_timeout(LONG).unwrap();
@@ -393,7 +393,7 @@ fn zero_longest_pause_disables_pauses() {
     let origin = RoundTripFn(|_| {
         Ok(Response::builder().status(429).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let fixture = Fixture::new(OriginLimits::new().longest_pause(Duration::ZERO), origin);
+    let fixture = Fixture::new(OriginLimits::new().max_pause(Duration::ZERO), origin);
     for _ in 0..3 {
         assert_eq!(fixture.get(URL).unwrap().status(), 429);
     }

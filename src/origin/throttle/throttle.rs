@@ -78,8 +78,8 @@ impl Throttle {
     }
 
     /// Limits the number of waiting requests, for all origins together.
-    pub(crate) fn limit_waiting(&self, most: usize) {
-        self.shared.limit_waiting(most);
+    pub(crate) fn set_max_waiting(&self, most: usize) {
+        self.shared.set_max_waiting(most);
     }
 
     /// Creates a throttle with this clock and without a pool, for tests of other modules.

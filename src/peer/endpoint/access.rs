@@ -68,7 +68,7 @@ impl AccessRules {
 
     /// Returns whether the URL may be fetched, and stored responses for it served.
     pub(super) fn allows(&self, asked: &Asked<'_>) -> bool {
-        self.origins.read().may_be_asked(asked).is_ok()
+        self.origins.read().may_request(asked).is_ok()
     }
 
     /// Returns whether a web page in a browser sent the request to a peer without tokens. Such a peer refuses these
@@ -85,7 +85,7 @@ impl AccessRules {
         };
         self.is_open()
             && is_from_browser()
-            && matches!(fields.look_up(&protocol::NO_PAGE), PlainField::Absent)
+            && matches!(fields.look_up(&protocol::NOT_A_PAGE), PlainField::Absent)
     }
 
     /// Returns whether every client may read.

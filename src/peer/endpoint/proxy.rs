@@ -127,7 +127,7 @@ impl Proxy {
         let members_of_client = hop.members?;
         let own = self.pool.digest();
         (own != members_of_client).then(|| {
-            self.cache.stats().count_disagreement();
+            self.cache.stats().count_ring_mismatch();
             own
         })
     }
@@ -207,8 +207,7 @@ impl Proxy {
                             response
                         } else {
                             // A thread reads from the origin until the end of the body, so the body holds the share.
-                            response
-                                .map(|body| body.read_through(|body| BodyWithShare { body, _share: share }))
+                            response.map(|body| body.map_reader(|body| BodyWithShare { body, _share: share }))
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use super::host_bound::rewrite_for_other_host;
 use super::refusal::failure;
 use crate::base::error::{Error, Result, redacted};
 use crate::message::body::Body;
-use crate::message::nonblocking::BodyOf;
+use crate::message::nonblocking::BodyOrigin;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, PoolDigest};
 
@@ -36,7 +36,7 @@ impl ResponseContext {
                     rewrite_for_other_host(response.headers_mut(), target, self.pass_cookies);
                 }
                 if response.body().as_bytes().is_none() {
-                    response.extensions_mut().insert(BodyOf(target.origin()));
+                    response.extensions_mut().insert(BodyOrigin(target.origin()));
                 }
                 response
             }

@@ -44,10 +44,10 @@ fn a_range_within_the_part_is_served() {
 #[test]
 fn parts_combine_only_with_the_same_strong_tag() {
     let (strong, weak) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "W/\"a\"")]));
-    assert!(are_of_one(&strong, &strong));
-    assert!(!are_of_one(&strong, &weak));
-    assert!(!are_of_one(&weak, &weak));
-    assert!(!are_of_one(&headers(&[]), &headers(&[])));
+    assert!(have_same_strong_tag(&strong, &strong));
+    assert!(!have_same_strong_tag(&strong, &weak));
+    assert!(!have_same_strong_tag(&weak, &weak));
+    assert!(!have_same_strong_tag(&headers(&[]), &headers(&[])));
 }
 
 proptest! {

@@ -11,7 +11,7 @@ fn rules(unknown_fields: UnknownFields) -> Rules {
 
 fn sent(method: &Method, names: &[&str], unknown_fields: UnknownFields) -> Vec<String> {
     let mut headers = headers(names);
-    remove_unsent(method, &mut headers, &rules(unknown_fields));
+    remove_unforwarded_fields(method, &mut headers, &rules(unknown_fields));
     headers.keys().map(ToString::to_string).collect()
 }
 

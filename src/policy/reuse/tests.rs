@@ -27,11 +27,11 @@ fn at(seconds: u64) -> SystemTime {
 #[test]
 fn each_clause_of_section_5_2_1_holds() {
     use Reuse::{Fresh, StaleAccepted, StaleWhileRevalidate, Validate};
-    use ValidateBecause::{NoByteStore, Request, Stale};
+    use ValidateBecause::{NoCache, Request, Stale};
     for (response, asked, age, expected) in [
         ("max-age=10", "", 9, Fresh),
         ("max-age=10", "", 10, Validate(Stale)),
-        ("max-age=10, no-cache", "", 1, Validate(NoByteStore)),
+        ("max-age=10, no-cache", "", 1, Validate(NoCache)),
         ("max-age=10", "no-cache", 1, Validate(Request)),
         ("max-age=10", "max-age=5", 5, Fresh),
         ("max-age=10", "max-age=5", 6, Validate(Request)),
@@ -48,7 +48,7 @@ fn each_clause_of_section_5_2_1_holds() {
         ("max-age=10, must-revalidate", "max-stale", 11, Validate(Stale)),
         ("max-age=10, proxy-revalidate", "max-stale", 11, Validate(Stale)),
         ("s-maxage=10", "max-stale", 11, Validate(Stale)),
-        ("max-age=10, no-cache", "max-stale", 11, Validate(NoByteStore)),
+        ("max-age=10, no-cache", "max-stale", 11, Validate(NoCache)),
         ("max-age=10, stale-while-revalidate=5", "", 14, StaleWhileRevalidate),
         ("max-age=10, stale-while-revalidate=5", "", 15, Validate(Stale)),
         ("max-age=10, stale-while-revalidate=5, must-revalidate", "", 11, Validate(Stale)),

@@ -24,8 +24,8 @@ fn each_decision_has_its_rule() {
     for (response, request, age, expected, section) in [
         ("max-age=10", "", 9, Rule::Fresh, "4.2"),
         ("max-age=10", "", 10, Rule::Stale, "4.2.4"),
-        ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
-        ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoByteStore), "5.2.2.4"),
+        ("max-age=10, no-cache", "max-stale", 11, Rule::Response(Flag::NoCache), "5.2.2.4"),
+        ("max-age=10, no-cache", "no-cache", 1, Rule::Response(Flag::NoCache), "5.2.2.4"),
         ("max-age=10", "no-cache", 20, Rule::RequestNoCache, "5.2.1.4"),
         ("max-age=10", "max-age=5", 6, Rule::RequestMaxAge, "5.2.1.1"),
         ("max-age=10, immutable", "max-age=5", 6, Rule::Immutable, "2"),

@@ -106,7 +106,7 @@ fn a_304_adds_and_replaces_fields_and_keeps_others() {
 
 #[test]
 fn a_head_confirms_or_contradicts_a_stored_response_or_does_neither() {
-    use HeadSays::{Changed, Confirmed, Nothing};
+    use HeadComparison::{Changed, Confirmed, Nothing};
     let stored = headers(&[("etag", "\"a\""), ("last-modified", "then")]);
     for (head, expected) in [
         (&[][..], Nothing),
@@ -118,7 +118,7 @@ fn a_head_confirms_or_contradicts_a_stored_response_or_does_neither() {
         (&[("last-modified", "now")], Changed),
         (&[("content-length", "4")], Changed),
     ] {
-        assert_eq!(head_says(&stored, 3, &headers(head)), expected, "{head:?}");
+        assert_eq!(compare_with_head(&stored, 3, &headers(head)), expected, "{head:?}");
     }
-    assert_eq!(head_says(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])), Changed);
+    assert_eq!(compare_with_head(&headers(&[]), 3, &headers(&[("etag", "\"a\"")])), Changed);
 }

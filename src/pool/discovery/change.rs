@@ -18,7 +18,7 @@ pub struct MembershipChange {
     /// The members that were removed.
     pub left: Vec<Member>,
     /// The members with a changed weight, with their new weight.
-    pub weighed_anew: Vec<Member>,
+    pub reweighted: Vec<Member>,
 }
 
 impl MembershipChange {
@@ -27,16 +27,16 @@ impl MembershipChange {
         let (former, now) = (by_url(before), by_url(after));
         let (known, joined): (Vec<Member>, Vec<Member>) =
             after.iter().cloned().partition(|member| former.contains_key(member.url()));
-        let weighed_anew =
+        let reweighted =
             known.into_iter().filter(|member| former.get(member.url()) != Some(&member)).collect();
         let left = before.iter().filter(|member| !now.contains_key(member.url())).cloned().collect();
-        Self { joined, left, weighed_anew }
+        Self { joined, left, reweighted }
     }
 
     /// Returns whether the lists are equal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.joined.is_empty() && self.left.is_empty() && self.weighed_anew.is_empty()
+        self.joined.is_empty() && self.left.is_empty() && self.reweighted.is_empty()
     }
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for MembershipChange {
             return f.write_str("no change");
         }
         let parts =
-            [("joined", &self.joined), ("left", &self.left), ("now with another weight", &self.weighed_anew)];
+            [("joined", &self.joined), ("left", &self.left), ("now with another weight", &self.reweighted)];
         let mut separator = "";
         for (label, members) in parts.into_iter().filter(|(_, members)| !members.is_empty()) {
             let named: Vec<String> = members.iter().take(MAX_NAMED).map(Member::to_string).collect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::names::{Lookup, Names, NoAnswer, SystemLookup};
+use crate::base::names::{Lookup, LookupError, Names, SystemLookup};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
@@ -64,7 +64,7 @@ impl DnsDiscovery {
         Ok(Self {
             base,
             // `ttl` limits how long an answer is used, so the lookup itself caches nothing.
-            names: Names::unremembered(lookup),
+            names: Names::uncached(lookup),
             ttl: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
         })
@@ -100,8 +100,8 @@ impl Discovery for DnsDiscovery {
         }
         let deadline = Instant::now().checked_add(self.timeout);
         let addresses = self.names.addresses(self.base.host(), deadline).map_err(|why| match why {
-            NoAnswer::InTime => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
-            NoAnswer::Because(error) => self
+            LookupError::Timeout => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
+            LookupError::Failed(error) => self
                 .failed(ErrorKind::Unresolved, format_args!("the name cannot be resolved: {error}"))
                 .with_source(error),
         })?;

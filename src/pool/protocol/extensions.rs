@@ -17,7 +17,7 @@ pub(crate) struct WantsDigest;
 /// A request extension: the request is sent to a peer, so its `Proxy-Authorization` is meant for that peer and must not
 /// be removed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ForPeer;
+pub(crate) struct SentToPeer;
 
 /// A request extension: the time limit for the head of the response, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,9 @@ pub(crate) struct Within(pub(crate) Duration);
 
 /// A request extension: the time limit for connecting, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectWithin(pub(crate) Duration);
+pub(crate) struct ConnectTimeout(pub(crate) Duration);
 
 /// A request extension: the time limit for the head of the response, counted from its first byte. A peer writes a head
 /// in one piece.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WholeHeadWithin(pub(crate) Duration);
+pub(crate) struct HeadReadTimeout(pub(crate) Duration);

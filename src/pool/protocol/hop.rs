@@ -13,7 +13,7 @@ pub(crate) static HOP: HeaderName = HeaderName::from_static("forwardcache");
 
 /// The field that shows that the request comes from a program and not from a web page. A page cannot set fields that
 /// begin with `Sec-` (Fetch standard, forbidden request-headers). It accompanies [`HOP`] and is not forwarded.
-pub(crate) static NO_PAGE: HeaderName = HeaderName::from_static("sec-forwardcache");
+pub(crate) static NOT_A_PAGE: HeaderName = HeaderName::from_static("sec-forwardcache");
 
 /// Returns whether a request comes from a client of the pool, so that the response needs the mark of a peer.
 pub(crate) fn is_over_hop(headers: &HeaderMap) -> bool {
@@ -68,7 +68,7 @@ impl Hop {
 
     /// Removes the options from a request and returns them.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
-        headers.remove(&NO_PAGE);
+        headers.remove(&NOT_A_PAGE);
         headers.remove(&HOP).map_or_else(Self::default, |field| Self::parse(field.as_bytes()))
     }
 
@@ -86,7 +86,7 @@ impl Hop {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(&HOP, value);
         }
-        headers.insert(&NO_PAGE, HeaderValue::from_static("1"));
+        headers.insert(&NOT_A_PAGE, HeaderValue::from_static("1"));
     }
 }
 

@@ -40,9 +40,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 pub(crate) use self::extensions::{
-    ConnectWithin, FetchedDirectly, ForPeer, IsLeaving, WantsDigest, WholeHeadWithin, Within,
+    ConnectTimeout, FetchedDirectly, HeadReadTimeout, IsLeaving, SentToPeer, WantsDigest, Within,
 };
-pub(crate) use self::hop::{HOP, Hop, NO_PAGE, PoolDigest, is_over_hop};
+pub(crate) use self::hop::{HOP, Hop, NOT_A_PAGE, PoolDigest, is_over_hop};
 pub(crate) use self::paths::{DEFAULT_PATH, Endpoint, HEALTH_PATH, Paths, READY_PATH, is_path};
 pub(crate) use self::purge::{Scope, ask_for_soft_purge, is_purge, is_soft_purge, purge};
 use crate::base::error::ErrorKind;

@@ -37,7 +37,7 @@ fn the_options_of_a_hop_can_be_parsed() {
     };
     let mut headers = HeaderMap::new();
     hop.put(&mut headers);
-    assert!(headers.contains_key(&NO_PAGE));
+    assert!(headers.contains_key(&NOT_A_PAGE));
     assert_eq!(headers[&HOP], "digest, deadline=1500, soft=0, members=0000000000000abc");
     assert_eq!(Hop::take(&mut headers), hop);
     assert!(headers.is_empty());

@@ -11,4 +11,4 @@ mod report;
 mod wire;
 
 pub use purged::{PeerPurged, PoolPurged};
-pub(crate) use report::{own_report, response};
+pub(crate) use report::{parse_own_report, response};

@@ -46,7 +46,7 @@ pub(crate) fn response(purged: &PoolPurged) -> Response<Body> {
 }
 
 /// Parses the report of a single peer about its own store: one line.
-pub(crate) fn own_report(text: &str) -> Option<Purged> {
+pub(crate) fn parse_own_report(text: &str) -> Option<Purged> {
     let line = text.strip_suffix('\n')?;
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {

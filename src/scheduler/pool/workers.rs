@@ -50,13 +50,13 @@ impl Inner {
                 // Another thread takes the job when it becomes free.
                 continue;
             }
-            let unstarted = std::mem::take(&mut state.ready);
-            for (number, _) in &unstarted {
+            let refused_fetches = std::mem::take(&mut state.ready);
+            for (number, _) in &refused_fetches {
                 inner.finish(&mut state, *number);
             }
-            state.refused[Refused::NoMemory as usize] += unstarted.len() as u64;
+            state.refused[Refused::NoMemory as usize] += refused_fetches.len() as u64;
             drop(state);
-            unstarted.into_iter().for_each(|(_, job)| refuse(job, Refused::NoMemory));
+            refused_fetches.into_iter().for_each(|(_, job)| refuse(job, Refused::NoMemory));
         }
     }
 

@@ -11,7 +11,7 @@ use super::inbox::Inbox;
 use super::upload::UploadLimits;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
-use crate::message::body::{Driver, FINISHING, Growing};
+use crate::message::body::{Driver, FINISH_TIMEOUT, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
 use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
@@ -125,7 +125,7 @@ impl ThreadContext {
         if let Some(driver) = stream.driver() {
             self.transfer(driver, origin, client);
         }
-        self.finishing.push((stream, self.now + FINISHING));
+        self.finishing.push((stream, self.now + FINISH_TIMEOUT));
     }
 
     /// Abandons bodies that did not finish in time, and advances the scheduler's clock.

@@ -56,8 +56,8 @@ pub(super) struct IoThread {
     next_check: Instant,
     /// Whether the memory limit was exceeded at the last check.
     was_over_limit: bool,
-    /// See [`Ledger::unstarted`](crate::base::ledger::Ledger).
-    unstarted: u64,
+    /// See [`Ledger::refused_fetches`](crate::base::ledger::Ledger).
+    refused_fetches: u64,
 }
 
 impl IoThread {
@@ -81,7 +81,7 @@ impl IoThread {
             check_interval,
             next_check: Instant::now(),
             was_over_limit: false,
-            unstarted: 0,
+            refused_fetches: 0,
         };
         if let Some(acceptor) = &mut thread.acceptor {
             thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
@@ -334,8 +334,8 @@ impl IoThread {
         if ledger.is_over() {
             ledger.make_room(0);
         }
-        let unstarted = ledger.unstarted();
-        let is_short = std::mem::replace(&mut self.unstarted, unstarted) != unstarted;
+        let refused_fetches = ledger.refused_fetches();
+        let is_short = std::mem::replace(&mut self.refused_fetches, refused_fetches) != refused_fetches;
         if !ledger.is_over() && !is_short {
             self.was_over_limit = false;
             return;

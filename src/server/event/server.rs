@@ -20,7 +20,7 @@ use crate::base::error::Result;
 use crate::base::ledger::Ledger;
 use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::{Scheduler, most_open_files};
+use crate::scheduler::{Scheduler, max_open_files};
 use crate::server::handler::{BlockingHandler, Handler, Responder};
 use crate::server::listener::{self, listen_error};
 use crate::server::options::ServerConfig;
@@ -163,7 +163,7 @@ fn start_threads(
     // If a later step fails, dropping the handle ends the threads that were started.
     let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
     let uploads = UploadLimits::new(scheduler.threads());
-    let permitted = most_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
+    let permitted = max_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
     let (max, max_per_client) =
         (options.max_connections_within(permitted), options.max_connections_per_address);
     let admission = Admission::new(max, max_per_client, Arc::clone(&stats));

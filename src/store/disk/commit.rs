@@ -264,14 +264,14 @@ fn write_put(
         None => Vec::new(),
     };
     let old = heads.iter().position(|head| head.response.variant() == response.variant());
-    let is_overtaken = old.is_some_and(|at| heads[at].response.sequence() > response.sequence());
+    let is_outdated = old.is_some_and(|at| heads[at].response.sequence() > response.sequence());
     let is_same = |head: &Head| {
         head.length == response.body_length() as u64
             && response.digest().is_some()
             && head.response.digest() == response.digest()
     };
     let kept = old.filter(|at| is_same(&heads[*at])).map(|at| (heads[at].number, heads[at].place));
-    if is_overtaken || (kept.is_none() && matches!(body, Body::Kept)) {
+    if is_outdated || (kept.is_none() && matches!(body, Body::Kept)) {
         if let Body::File(number) = body {
             effects.unused.push(*number);
         }

@@ -49,8 +49,8 @@ fn bodies(text: &'static str) -> [Body; 5] {
 fn matching_body_is_read_completely() {
     for expected in [vec![sha256("hello")], vec![sha512("hello")], vec![sha256("hello"), sha512("hello")]] {
         for body in bodies("hello") {
-            let proven = body.end_is_proven();
-            assert_eq!(checked(body, expected.clone(), || ()).unwrap().end_is_proven(), proven);
+            let proven = body.is_end_proven();
+            assert_eq!(checked(body, expected.clone(), || ()).unwrap().is_end_proven(), proven);
         }
         for body in bodies("hello") {
             assert_eq!(read(body, expected.clone()), (b"hello".to_vec(), None, 0));

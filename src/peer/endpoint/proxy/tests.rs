@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::nonblocking::BodyOf;
+use crate::message::nonblocking::BodyOrigin;
 use crate::message::purge::Purge;
 use crate::message::round_trip::{Offline, RoundTrip, RoundTripFn};
 use crate::peer::endpoint::Rights;
@@ -257,7 +257,7 @@ fn streamed_body_carries_its_origin() {
     for (path, origin) in [("whole", None), ("growing", Some("http://h/"))] {
         let request = Request::post(format!("/proxy?q=http%3A%2F%2Fh%2F{path}"));
         let response = proxy.handle(request.body(Body::empty()).unwrap());
-        let found = response.extensions().get().map(|BodyOf(origin)| origin.as_str());
+        let found = response.extensions().get().map(|BodyOrigin(origin)| origin.as_str());
         assert_eq!(found, origin);
     }
 }

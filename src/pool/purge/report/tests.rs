@@ -30,7 +30,7 @@ fn the_response_has_a_line_for_each_peer_and_502_if_one_failed() {
 #[test]
 fn a_peers_own_report_can_be_parsed() {
     for purged in [Purged::new(0, 0), Purged::new(3, u64::MAX), Purged::uncounted()] {
-        assert_eq!(own_report(&pool(vec![Ok(purged)]).to_string()), Some(purged));
+        assert_eq!(parse_own_report(&pool(vec![Ok(purged)]).to_string()), Some(purged));
     }
     for text in [
         "",
@@ -43,6 +43,6 @@ fn a_peers_own_report_can_be_parsed() {
         "http://p:1 failed unreachable refused\n",
         "<html>\n",
     ] {
-        assert_eq!(own_report(text), None, "{text:?}");
+        assert_eq!(parse_own_report(text), None, "{text:?}");
     }
 }

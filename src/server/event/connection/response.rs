@@ -11,7 +11,7 @@ use super::rejections::kind_of;
 use super::{Connection, Next};
 use crate::message::body::{Body, Grown};
 use crate::message::interim::OnInterim;
-use crate::message::nonblocking::{BodyOf, Step};
+use crate::message::nonblocking::{BodyOrigin, Step};
 use crate::server::error_response::{text, unavailable};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Exchange, Reply, Sending};
@@ -93,7 +93,7 @@ impl Connection {
             response
         };
         let (mut parts, body) = response.into_parts();
-        exchange.origin = parts.extensions.remove().map(|BodyOf(origin)| origin);
+        exchange.origin = parts.extensions.remove().map(|BodyOrigin(origin)| origin);
         if let Some(job) = exchange.job.take()
             && parts.headers.get(CONTENT_TYPE).is_some_and(|value| is_event_stream(value.as_bytes()))
         {
@@ -104,7 +104,7 @@ impl Connection {
         let head = response_head::encode(parts, &exchange.summary, body.length(), SystemTime::now());
         exchange.summary.persistent &= head.framing != Framing::UntilClose;
         self.outbound.push_private(head.bytes.into());
-        exchange.reply = match (head.framing, body.into_growing()) {
+        exchange.reply = match (head.framing, body.into_poll_body()) {
             (Framing::None, Ok((stream, _))) => {
                 context.release_body(stream, exchange.origin.take(), exchange.client);
                 Reply::Done
@@ -129,7 +129,7 @@ impl Connection {
         let wake = sending
             .wake
             .get_or_insert_with(|| context.inbox.wake(ExchangeId { connection: number, exchange: serial }));
-        match sending.stream.read_at_once(PIECE, wake) {
+        match sending.stream.poll_read(PIECE, wake) {
             Ok(Grown::Bytes(bytes)) => {
                 if sending.push(bytes, &mut self.outbound) {
                     return Next::Again;

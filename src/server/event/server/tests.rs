@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use http::{Request, Response};
 
 use super::*;
-use crate::base::ledger::{MakeRoom, Use};
+use crate::base::ledger::{Evict, Use};
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
 use crate::server::handler::Scratch;
@@ -12,12 +12,12 @@ use crate::store::StoredResponse;
 
 struct FaultyStore;
 
-impl MakeRoom for FaultyStore {
+impl Evict for FaultyStore {
     fn make_room(&self) {
         panic!("test panic of a store");
     }
 
-    fn most_room(&self) -> u64 {
+    fn max_evictable(&self) -> u64 {
         0
     }
 }
