@@ -25,14 +25,14 @@ pub(crate) struct GuardedStore {
     soft_purges: Arc<SoftPurges>,
     max_body: u64,
     tier: Option<Below>,
-    /// When it was last said that the store fails.
+    /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
 }
 
-/// How long nothing is said of a store that fails after it was.
+/// The least time between two log messages about a failing store.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
-/// What is below the store in memory.
+/// The tier below the store in memory.
 #[derive(Clone)]
 struct Below {
     tier: Arc<dyn Tier>,
@@ -49,23 +49,23 @@ impl GuardedStore {
 
     /// With a tier below, for a cache of these rules.
     pub(crate) fn with_tier(self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
-        // No invalidation from here on is older than what is stored, whatever the clock says.
+        // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
         let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
         Self { tier: Some(Below { tier, rules }), ..self }
     }
 
-    /// What is below the store in memory.
+    /// Returns the tier below the store in memory.
     pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
         self.tier.as_ref().map(|below| &below.tier)
     }
 
-    /// Whether more than what is in memory may be stored under the key. Never waits.
+    /// Whether the tier below memory may hold responses of the key. Never waits.
     pub(super) fn may_be_below(&self, key: &Key) -> bool {
         self.tier.as_ref().is_some_and(|below| below.tier.may_hold(key.as_str()))
     }
 
-    /// What is stored under a key in any tier; bodies of lower ones are not in memory. May block.
+    /// Returns the responses of a key in all tiers. Bodies of lower tiers are not in memory. May block.
     pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
         let Some(Below { tier, rules }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
             return in_memory;
@@ -78,8 +78,8 @@ impl GuardedStore {
         in_memory.iter().cloned().chain(others).collect()
     }
 
-    /// The response with its body in memory, where it is kept from now on as well. `None` where the body is not what
-    /// was stored, or too large. May block.
+    /// Loads the body of a response and keeps the response in memory from now on. Returns `None` if the body is too
+    /// large or does not match the stored one. May block.
     pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
         let tier = &self.tier.as_ref()?.tier;
         let key = fetch.key();
@@ -92,7 +92,7 @@ impl GuardedStore {
         Some(Arc::new(loaded.as_from_disk()))
     }
 
-    /// What takes a body while it comes, in a lower tier.
+    /// Returns the function that opens a file of the lower tier for a body in transit.
     pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
         let tier = Arc::clone(self.tier()?);
         Some(Box::new(move |length| tier.begin(length)))
@@ -106,7 +106,7 @@ impl GuardedStore {
             if is_taken.replace(true) {
                 return tier.put(fetch.key(), *rules, response);
             }
-            // What is in memory is older.
+            // The response in memory is older.
             self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
             tier.put_spilled(fetch.key(), *rules, response, number)
         });
@@ -192,8 +192,8 @@ impl GuardedStore {
         self.answer("write", self.store.insert(fetch.key(), Arc::clone(response)))
     }
 
-    /// Has a response written as it is to be taken; says whether it still counts as stored then. `None` where it was
-    /// not written.
+    /// Writes a response, marked as stale if a soft purge covers it. Returns whether it is still valid afterwards;
+    /// `None` if it was not written.
     fn insert_by(
         &self,
         fetch: &Fetch,
@@ -263,13 +263,13 @@ impl GuardedStore {
         purged.unwrap_or_else(Purged::uncounted)
     }
 
-    /// What the purge changes in all tiers; `None` where one of them cannot tell.
+    /// Purges all tiers and returns the count; `None` if a tier cannot count.
     fn purge_all(&self, purge: &Purge) -> Option<Purged> {
         let below = self.tier.as_ref().map(|below| below.tier.purge(purge)).transpose();
         let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
         let in_memory = self.answer("purge", self.store.purge(purge));
         let (in_memory, below) = in_memory.zip(below)?;
-        // What is in memory is below as well, most often.
+        // A response in memory is usually in the lower tier too.
         let responses = in_memory.responses.max(below.responses);
         Some(Purged { responses, ..in_memory.and(below) })
     }
@@ -306,7 +306,7 @@ impl GuardedStore {
     }
 }
 
-/// What is older than nothing at all, because the clock was set back, is stale: nobody knows its age.
+/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
 fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
     const SKEW: Duration = Duration::from_secs(1);
     let validity = *stored.validity();

@@ -20,7 +20,7 @@ pub(crate) enum Whole {
     Spilled(Arc<dyn StoredBytes>, u64, u64),
 }
 
-/// Opens a file for a body in transit, given its length if known; `None` if there is no file for it.
+/// Opens a file for a body in transit, given its length if known; `None` without such a file.
 pub(crate) type BeginSpill = Box<dyn FnOnce(Option<u64>) -> Option<Arc<dyn Spill>> + Send>;
 
 /// How a body is kept, and what stores it.

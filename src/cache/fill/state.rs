@@ -74,7 +74,7 @@ pub(super) struct Source {
     pub(super) beginning: Pieces,
 }
 
-/// What a body that is not stored had for that.
+/// The unused commit and file of a body that is not stored.
 pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
 
 impl State {

@@ -86,7 +86,7 @@ fn what_is_stored_is_served_after_a_restart_until_it_is_stale_and_then_validated
 fn nothing_is_looked_for_on_a_thread_of_the_disk_that_is_known_not_to_be_there() {
     let cache = Restarted::new(1 << 20);
     cache.answer(200, FRESH, "hello");
-    // What is in the index is known from here on.
+    // The index is loaded from here on.
     assert!(cache.disk.as_ref().unwrap().flush(LONG));
     cache.get(&[]);
     for _ in 0..3 {
