@@ -1,5 +1,6 @@
-//! Layering: each module of the crate imports only modules that come before it in this list.
+//! Layering: each hall imports only the halls before it in the list, no two files import each other, and files stay short.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +115,84 @@ fn imports_point_to_lower_layers() {
     }
     assert!(upward.is_empty(), "these imports point to a higher layer:\n{}", upward.join("\n"));
     assert!(checked > 100, "only {checked} imports were found: the parser is broken");
+}
+
+/// The paths of modules that the code references: `super::a::b` becomes `["super", "a", "b"]`. A path ends at the first
+/// item, which is not a module or cannot be told from one.
+fn referenced_paths(code: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for line in code.lines().map(str::trim_start) {
+        let Some(import) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub(super) use ")) else {
+            continue;
+        };
+        let path = import.split(['{', ';', ' ']).next().unwrap_or_default();
+        paths.push(path.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect());
+    }
+    paths
+}
+
+/// Returns the file of the longest prefix of a path that is a module below the folder.
+fn file_of_module(root: &Path, path: &[String]) -> Option<PathBuf> {
+    (1..=path.len()).rev().find_map(|length| {
+        let base = path[..length].iter().fold(root.to_owned(), |folder, name| folder.join(name));
+        [base.with_extension("rs"), base.join("mod.rs")].into_iter().find(|file| file.is_file())
+    })
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut imports = BTreeSet::new();
+    for file in sources(&root) {
+        if file.ends_with("tests.rs") || file.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let below = file.strip_prefix(&root).unwrap().with_extension("");
+        let mut own: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        if own.last().is_some_and(|name| name == "mod") {
+            own.pop();
+        }
+        for path in referenced_paths(&code(&fs::read_to_string(&file).unwrap())) {
+            let ups = path.iter().take_while(|name| *name == "super").count();
+            let base = match path.first().map(String::as_str) {
+                Some("super") if ups <= own.len() => own[..own.len() - ups].to_vec(),
+                Some("crate") => Vec::new(),
+                _ => continue,
+            };
+            let target: Vec<String> = base.iter().chain(&path[ups.max(1)..]).cloned().collect();
+            // A parent module re-exports its children.
+            let Some(other) = file_of_module(&root, &target).filter(|other| !other.ends_with("mod.rs"))
+            else {
+                continue;
+            };
+            if other != file && !file.ends_with("mod.rs") {
+                imports.insert((file.clone(), other));
+            }
+        }
+    }
+    assert!(imports.len() > 300, "only {} imports were found: the parser is broken", imports.len());
+    let loops: Vec<_> = imports
+        .iter()
+        .filter(|(one, other)| one < other && imports.contains(&(other.clone(), one.clone())))
+        .collect();
+    assert!(loops.is_empty(), "these files import each other: {loops:#?}");
+}
+
+#[test]
+fn source_files_stay_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut long = Vec::new();
+    for file in sources(&root) {
+        if file.ends_with("tests.rs") || file.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        if lines > 400 {
+            long.push(format!("{}: {lines} lines", file.display()));
+        }
+    }
+    assert!(long.is_empty(), "split these files:\n{}", long.join("\n"));
 }
 
 #[test]

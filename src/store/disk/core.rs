@@ -1,28 +1,23 @@
-//! What the threads of a store on disk share.
+//! The state that the threads of a store on disk share.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::head::{Head, Place, decode};
 use super::index::Index;
 use super::known::Known;
 use super::lane::Lane;
-use super::pending::{Body, Op, Pending, Put};
+use super::pending::{Op, Pending};
 use super::room::Room;
-use super::stored_body::StoredBody;
 use super::trouble::Trouble;
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::Ledger;
 use crate::message::digest::Digest;
-use crate::message::pieces::Pieces;
-use crate::message::stored_bytes::StoredBytes;
-use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
+use crate::store::StoreError;
 
 /// The largest body that is in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
@@ -114,32 +109,6 @@ impl Core {
         .inspect_err(|error| self.trouble.report("write", error))
     }
 
-    /// The responses of a key, the newest first.
-    pub(super) fn find(
-        self: &Arc<Self>,
-        key: &Key,
-        rules: u64,
-    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        let hash = self.hash(key.as_str());
-        // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
-        let pending = self.pending.of(hash);
-        let row = self.index()?.row(hash)?;
-        let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
-        let mut found: Vec<(u64, Arc<StoredResponse>)> =
-            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
-        for op in pending {
-            match &*op {
-                Op::Put(put) if put.key == *key => merge(&mut found, put),
-                Op::Remove { .. } => found.clear(),
-                Op::Put(_) | Op::Purge { .. } => {}
-            }
-        }
-        if !found.is_empty() {
-            self.known.lock().use_of(hash);
-        }
-        Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
-    }
-
     /// The heads of a row, where it is one of this key.
     pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
         match decode(row) {
@@ -151,45 +120,6 @@ impl Core {
                 None
             }
         }
-    }
-
-    fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
-        let Head { number, place, length, response, .. } = head;
-        let core = Arc::clone(self);
-        let source: Arc<dyn StoredBytes> =
-            Arc::new(StoredBody { core, hash, number, place, length, file: OnceLock::new() });
-        response.with_remote(RemoteBody { length, source })
-    }
-
-    /// The response with its body in memory.
-    pub(super) fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
-        let Some(remote) = response.remote() else { return Ok(response.clone()) };
-        let hash = self.hash(key.as_str());
-        let length = usize::try_from(remote.length).unwrap_or(usize::MAX);
-        let mut pieces = Vec::new();
-        let mut read = 0;
-        while read < length {
-            let bytes = remote
-                .source
-                .read(read as u64, (length - read).min(1 << 20))
-                .map_err(|error| StoreError::new("a body on disk cannot be read").with_source(error))?;
-            read += bytes.len();
-            // What is small is counted with its head.
-            pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
-                Some(ledger) => ledger.share(Use::Bodies, bytes),
-                None => Bytes::from(bytes.into_vec()),
-            });
-        }
-        let body: Pieces = pieces.into_iter().collect();
-        if !self.known.lock().is_checked(hash) {
-            if response.digest().is_some_and(|digest| digest != Digest::of_pieces(&body)) {
-                let error = io::Error::from(io::ErrorKind::InvalidData);
-                self.is_corrupt(hash, &error);
-                return Err(StoreError::new("a body on disk is not the one that was stored"));
-            }
-            self.known.lock().set_checked(hash);
-        }
-        Ok(response.with_body(body))
     }
 
     /// A body that is in the index.
@@ -225,21 +155,6 @@ impl Core {
     }
 }
 
-/// Puts a response that waits to be written among those that are.
-fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
-    let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
-    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
-        return;
-    }
-    if matches!(put.body, Body::Kept) && same.is_none() {
-        return;
-    }
-    if let Some(at) = same {
-        found.remove(at);
-    }
-    found.insert(0, (put.rules, Arc::clone(&put.response)));
-}
-
 /// Salted by the number, as the checksums of blocks are.
 pub(super) fn small_checksum(number: u64, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -262,6 +177,3 @@ pub(super) fn charge(row: usize, heads: &[Head]) -> u32 {
     let bytes = 2 * (row as u64 + 256) + heads.iter().map(of).sum::<u64>();
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
-
-/// Maps a hash of what is pending to what it is.
-pub(super) type ByHash<T> = HashMap<u64, T>;

@@ -2,13 +2,15 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `core` | what the threads share; look-ups |
+//! | `core` | the state that the threads share |
+//! | `lookup` | looks up responses and loads their bodies |
 //! | `index` | the database |
 //! | `head` | the row of a key |
 //! | `body_file` | a body in a file, in blocks with checksums |
 //! | `stored_body` | a body that is read, and one that is written while it comes |
 //! | `pending` | what waits to be written |
 //! | `commit` | the thread that writes it |
+//! | `rows` | writes and removes the row and the bodies of one key |
 //! | `known` | what is known in memory of the keys on disk; pure |
 //! | `room` | how much of the disk may still be taken |
 //! | `lane` | the threads that read |
@@ -21,8 +23,10 @@ mod head;
 mod index;
 mod known;
 mod lane;
+mod lookup;
 mod pending;
 mod room;
+mod rows;
 mod stored_body;
 #[cfg(test)]
 mod tests;

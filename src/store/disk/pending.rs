@@ -1,15 +1,17 @@
 //! What waits to be written: found by readers as if it were written, and committed together.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::core::ByHash;
 use crate::message::purge::{Purge, Purged};
 use crate::store::{Key, StoreError, StoredResponse};
+
+/// Values by the hash of their key.
+pub(super) type ByHash<T> = HashMap<u64, T>;
 
 /// For how long something may wait.
 const LONGEST: Duration = Duration::from_millis(900);

@@ -1,0 +1,98 @@
+//! Looks up the responses of a key, and loads their bodies.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::core::{Core, SMALL};
+use super::head::Head;
+use super::pending::{Body, Op, Put};
+use super::stored_body::StoredBody;
+use crate::base::ledger::Use;
+use crate::message::digest::Digest;
+use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::StoredBytes;
+use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
+
+impl Core {
+    /// The responses of a key, the newest first.
+    pub(super) fn find(
+        self: &Arc<Self>,
+        key: &Key,
+        rules: u64,
+    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        let hash = self.hash(key.as_str());
+        // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
+        let pending = self.pending.of(hash);
+        let row = self.index()?.row(hash)?;
+        let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+        let mut found: Vec<(u64, Arc<StoredResponse>)> =
+            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
+        for op in pending {
+            match &*op {
+                Op::Put(put) if put.key == *key => merge(&mut found, put),
+                Op::Remove { .. } => found.clear(),
+                Op::Put(_) | Op::Purge { .. } => {}
+            }
+        }
+        if !found.is_empty() {
+            self.known.lock().use_of(hash);
+        }
+        Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
+    }
+
+    fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
+        let Head { number, place, length, response, .. } = head;
+        let core = Arc::clone(self);
+        let source: Arc<dyn StoredBytes> =
+            Arc::new(StoredBody { core, hash, number, place, length, file: OnceLock::new() });
+        response.with_remote(RemoteBody { length, source })
+    }
+
+    /// The response with its body in memory.
+    pub(super) fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
+        let Some(remote) = response.remote() else { return Ok(response.clone()) };
+        let hash = self.hash(key.as_str());
+        let length = usize::try_from(remote.length).unwrap_or(usize::MAX);
+        let mut pieces = Vec::new();
+        let mut read = 0;
+        while read < length {
+            let bytes = remote
+                .source
+                .read(read as u64, (length - read).min(1 << 20))
+                .map_err(|error| StoreError::new("a body on disk cannot be read").with_source(error))?;
+            read += bytes.len();
+            // What is small is counted with its head.
+            pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
+                Some(ledger) => ledger.share(Use::Bodies, bytes),
+                None => Bytes::from(bytes.into_vec()),
+            });
+        }
+        let body: Pieces = pieces.into_iter().collect();
+        if !self.known.lock().is_checked(hash) {
+            if response.digest().is_some_and(|digest| digest != Digest::of_pieces(&body)) {
+                let error = io::Error::from(io::ErrorKind::InvalidData);
+                self.is_corrupt(hash, &error);
+                return Err(StoreError::new("a body on disk is not the one that was stored"));
+            }
+            self.known.lock().set_checked(hash);
+        }
+        Ok(response.with_body(body))
+    }
+}
+
+/// Puts a response that waits to be written among those that are.
+fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
+    let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
+    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
+        return;
+    }
+    if matches!(put.body, Body::Kept) && same.is_none() {
+        return;
+    }
+    if let Some(at) = same {
+        found.remove(at);
+    }
+    found.insert(0, (put.rules, Arc::clone(&put.response)));
+}
