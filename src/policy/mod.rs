@@ -1,8 +1,8 @@
 //! RFC 9111 as pure functions of header fields and a given time. No function in this hall reads a clock, a socket or a
 //! store.
 //!
-//! Entries: [`may_store`] decides whether a response is stored, [`validity`] computes what later decisions need, and
-//! [`reuse`] decides whether a stored response answers a request. Reading order:
+//! Entries: [`may_store`] decides whether a response is stored, [`validity()`] computes what later decisions need, and
+//! [`reuse()`] decides whether a stored response answers a request. Reading order:
 //!
 //! | file | the question that it answers |
 //! |---|---|

@@ -50,7 +50,7 @@ impl Throttle {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BadOption`] if a limit is out of range.
+    /// [`ErrorKind::BadOption`](crate::ErrorKind::BadOption) if a limit is out of range.
     pub fn new(next: impl RoundTrip + 'static, origin_limits: OriginLimits) -> Result<Self> {
         let (clock, whole) = (Arc::new(SystemClock), Box::new(|| Share::WHOLE));
         Self::made_of(Arc::new(next), origin_limits, clock, Arc::default(), whole)
