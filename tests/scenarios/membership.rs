@@ -113,7 +113,7 @@ fn invalid_list_is_rejected_with_a_reason() {
         (two_weights.as_bytes(), "line 3 gives the peer of line 1 another weight"),
         (b"http://a.example:3000 weight=many\n", "line 1: the weight of a peer"),
         (b"\0\0\0\0\0\0\0\0\n", "line 1: "),
-        (b"\xff\xfe\n", "it is no text"),
+        (b"\xff\xfe\n", "it is not valid UTF-8"),
     ] {
         list.replace(bytes);
         process.signal("HUP");
