@@ -72,7 +72,7 @@ pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
     targets.push(at_most(
         "resident bytes of a stored object of 1 KiB",
-        1900.0,
+        1800.0,
         "",
         object.map(|(_, bytes)| *bytes),
     ));
