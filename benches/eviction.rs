@@ -73,7 +73,7 @@ impl Traffic {
 }
 
 /// Returns the hit ratio, without the URLs that are read once.
-fn hit_ratio(cache: &mut impl ByteStore, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
+fn hit_ratio(cache: &mut impl Cache, traffic: Traffic, exponent: f64, capacity: u64) -> f64 {
     let zipf = Zipf::new(exponent);
     let mut random = Random(7);
     let mut hits = 0;
@@ -99,7 +99,7 @@ fn hit_ratio(cache: &mut impl ByteStore, traffic: Traffic, exponent: f64, capaci
     hits as f64 / (REQUESTS - WARM_UP) as f64
 }
 
-trait ByteStore {
+trait Cache {
     /// Returns whether the URL is stored, and stores it if not.
     fn request(&mut self, url: u64) -> bool;
 }
@@ -133,7 +133,7 @@ impl LibraryStore {
     }
 }
 
-impl ByteStore for LibraryStore {
+impl Cache for LibraryStore {
     fn request(&mut self, url: u64) -> bool {
         let key = key(url);
         let is_hit = !self.store.variants(&key).expect("memory does not fail").is_empty();
@@ -162,7 +162,7 @@ impl Lru {
     }
 }
 
-impl ByteStore for Lru {
+impl Cache for Lru {
     fn request(&mut self, url: u64) -> bool {
         self.now += 1;
         let last = self.used.insert(url, self.now);

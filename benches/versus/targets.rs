@@ -7,14 +7,14 @@ use crate::{beside, idle};
 
 /// A target.
 #[derive(Debug)]
-pub(crate) struct CanonicalUrl {
+pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) required: String,
     /// The measured value and whether it meets the target; `None` if it was not measured.
     pub(crate) measured: Option<(String, bool)>,
 }
 
-pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
+pub(crate) fn of(results: &Results) -> Vec<Target> {
     let ratio = |scenario, rival| results.throughput(scenario).and_then(|outcome| outcome.ratio(rival));
     let mut targets = Vec::new();
     for (name, least, measured) in [
@@ -45,28 +45,23 @@ pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
     }
     targets.push(tail(results, Scenario::SmallHits, "p99 of hits 1 KiB"));
     targets.push(tail(results, Scenario::MixedHits, "p99 of hits with 10 % misses of 50 ms"));
-    let readers = results.beside(beside::Disturbance::Readers);
+    let grown = |disturbance, of: fn(&beside::Measurement) -> f64| {
+        results.beside(disturbance).and_then(|outcome| outcome.median(Kind::Forwardcache, of))
+    };
     targets.push(at_most(
         "p50 of hits 1 KiB with three readers of 60 MiB, relative to without",
         2.0,
         " times",
-        readers.and_then(|outcome| {
-            let times = |measurement: &beside::Measurement| {
-                measurement.disturbed.median_milliseconds / measurement.quiet.median_milliseconds
-            };
-            outcome.median(Kind::Forwardcache, times)
+        grown(beside::Disturbance::Readers, |measurement| {
+            measurement.disturbed.median_milliseconds / measurement.quiet.median_milliseconds
         }),
     ));
-    let handshakes = results.beside(beside::Disturbance::Handshakes);
     targets.push(at_most(
         "p99 of hits 1 KiB with 500 TLS handshakes per second, relative to without",
         2.0,
         " times",
-        handshakes.and_then(|outcome| {
-            let times = |measurement: &beside::Measurement| {
-                measurement.disturbed.p99_milliseconds / measurement.quiet.p99_milliseconds
-            };
-            outcome.median(Kind::Forwardcache, times)
+        grown(beside::Disturbance::Handshakes, |measurement| {
+            measurement.disturbed.p99_milliseconds / measurement.quiet.p99_milliseconds
         }),
     ));
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
@@ -90,12 +85,12 @@ pub(crate) fn of(results: &Results) -> Vec<CanonicalUrl> {
     targets
 }
 
-fn tail(results: &Results, scenario: Scenario, name: &'static str) -> CanonicalUrl {
+fn tail(results: &Results, scenario: Scenario, name: &'static str) -> Target {
     let outcome = results.throughput(scenario);
     let p99 =
         |kind| outcome.and_then(|outcome| outcome.median(kind, |measurement| measurement.p99_milliseconds));
     let (own, nginx) = (p99(Kind::Forwardcache), p99(Kind::Nginx));
-    CanonicalUrl {
+    Target {
         name,
         required: nginx
             .map_or("at most nginx's".to_owned(), |nginx| format!("at most nginx's {nginx:.2} ms")),
@@ -103,7 +98,7 @@ fn tail(results: &Results, scenario: Scenario, name: &'static str) -> CanonicalU
     }
 }
 
-fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<CanonicalUrl> {
+fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<Target> {
     let measurements = outcome.map_or(&[][..], |outcome| outcome.measurements(Kind::Forwardcache));
     // The worst round counts: no new thread is allowed.
     let threads = measurements
@@ -133,7 +128,7 @@ fn idle_targets(outcome: Option<&idle::Outcome>) -> Vec<CanonicalUrl> {
     targets
 }
 
-fn streams_target(outcome: Option<&idle::Outcome>) -> CanonicalUrl {
+fn streams_target(outcome: Option<&idle::Outcome>) -> Target {
     let name = "hits 1 KiB with event streams, relative to without";
     let ratio = |measurement: &idle::Measurement| measurement.hits_with / measurement.hits_without;
     let ratio = outcome.and_then(|outcome| outcome.median(Kind::Forwardcache, ratio));
@@ -143,7 +138,7 @@ fn streams_target(outcome: Option<&idle::Outcome>) -> CanonicalUrl {
 }
 
 /// Marks the target as missed if forwardcache cannot hold the connections.
-fn hold_or_fail(target: &mut CanonicalUrl, outcome: Option<&idle::Outcome>) {
+fn hold_or_fail(target: &mut Target, outcome: Option<&idle::Outcome>) {
     let failed = outcome.is_some_and(|outcome| {
         outcome
             .servers
@@ -155,15 +150,15 @@ fn hold_or_fail(target: &mut CanonicalUrl, outcome: Option<&idle::Outcome>) {
     }
 }
 
-fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> CanonicalUrl {
+fn at_least(name: &'static str, least: f64, measured: Option<f64>) -> Target {
     // Compare with the displayed precision: an origin with a fixed latency limits all servers to the same rate.
     let measured = measured
         .map(|measured| (format!("{measured:.2} times"), (measured * 100.0).round() >= least * 100.0));
-    CanonicalUrl { name, required: format!("at least {least} times"), measured }
+    Target { name, required: format!("at least {least} times"), measured }
 }
 
-fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> CanonicalUrl {
+fn at_most(name: &'static str, most: f64, unit: &str, measured: Option<f64>) -> Target {
     let decimals = usize::from(most > 0.0 && most < 100.0);
     let measured = measured.map(|measured| (format!("{measured:.decimals$}{unit}"), measured <= most));
-    CanonicalUrl { name, required: format!("at most {most}{unit}"), measured }
+    Target { name, required: format!("at most {most}{unit}"), measured }
 }
