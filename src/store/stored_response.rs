@@ -149,9 +149,7 @@ impl StoredResponse {
             is_host_bound: false,
             is_from_disk: false,
         };
-        let is_host_bound = response
-            .fields()
-            .any(|(name, _)| HeaderName::from_bytes(name).is_ok_and(|name| is_host_bound(&name)));
+        let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
         Self { is_host_bound, ..response }
     }
 

@@ -25,8 +25,8 @@ pub(crate) static SET_FOR_HOST: [HeaderName; 16] = [
 
 pub(crate) static SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 
-/// Returns whether a field would have another meaning if another host sent it.
-pub(crate) fn is_host_bound(name: &HeaderName) -> bool {
-    SET_FOR_HOST.contains(name)
-        || [&SET_COOKIE, &SET_COOKIE2, &LOCATION, &CONTENT_LOCATION, &REFRESH].contains(&name)
+/// Returns whether a field, named in lower case, would have another meaning if another host sent it.
+pub(crate) fn is_host_bound(name: &[u8]) -> bool {
+    let others = [&SET_COOKIE, &SET_COOKIE2, &LOCATION, &CONTENT_LOCATION, &REFRESH];
+    SET_FOR_HOST.iter().chain(others).any(|field| field.as_str().as_bytes() == name)
 }

@@ -14,7 +14,7 @@ use crate::message::url::CanonicalUrl;
 
 /// Rewrites the header fields of a response to this URL for a program that sees it under another host.
 pub(super) fn rewrite_for_other_host(headers: &mut HeaderMap, target: &CanonicalUrl, pass_cookies: bool) {
-    if !headers.keys().any(is_host_bound) {
+    if !headers.keys().any(|name| is_host_bound(name.as_str().as_bytes())) {
         return;
     }
     for name in &SET_FOR_HOST {
