@@ -123,6 +123,8 @@ pub use store::{
     BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
+#[cfg(feature = "redis")]
+pub use store::{RedisStore, RedisStoreBuilder};
 
 // Only documentation builds compile the guide.
 #[cfg(all(any(doc, doctest), feature = "peer"))]

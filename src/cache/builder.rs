@@ -25,7 +25,8 @@ use crate::store::{MemoryStore, Store, Tier};
 pub struct HttpCacheBuilder {
     origin: Option<Arc<dyn RoundTrip>>,
     store: Option<Arc<dyn Store>>,
-    tier: Option<Arc<dyn Tier>>,
+    disk: Option<Arc<dyn Tier>>,
+    redis: Option<Arc<dyn Tier>>,
     clock: Option<Arc<dyn Clock>>,
     rules: Rules,
     stats: Option<Arc<Stats>>,
@@ -67,7 +68,15 @@ impl HttpCacheBuilder {
     /// bodies that are too large for memory. Default: none.
     #[cfg(feature = "disk")]
     pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
-        self.tier = Some(Arc::new(store.clone()));
+        self.disk = Some(Arc::new(store.clone()));
+        self
+    }
+
+    /// Sets the store in Redis below the [store](Self::store) and the [disk](Self::disk). Other processes share it. Default:
+    /// none.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, store: &crate::store::RedisStore) -> Self {
+        self.redis = Some(Arc::new(store.clone()));
         self
     }
 
@@ -197,7 +206,7 @@ impl HttpCacheBuilder {
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
-            tier: self.tier,
+            tiers: self.disk.into_iter().chain(self.redis).collect(),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),

@@ -84,7 +84,8 @@ impl Drop for Drain {
 pub(super) struct CacheParts {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) tier: Option<Arc<dyn Tier>>,
+    /// The tiers below the store in memory, the fastest first.
+    pub(super) tiers: Vec<Arc<dyn Tier>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -132,7 +133,7 @@ impl HttpCache {
         let CacheParts {
             origin,
             store,
-            tier,
+            tiers,
             clock,
             rules,
             stats,
@@ -150,7 +151,7 @@ impl HttpCache {
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);
-        if let Some(tier) = tier {
+        for tier in tiers {
             tier.set_ledger(Arc::clone(&ledger));
             store = store.with_tier(tier, &rules);
         }
@@ -209,9 +210,9 @@ impl HttpCache {
         self.inner.store.store()
     }
 
-    /// Returns the tier below the store in memory.
-    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
-        self.inner.store.tier()
+    /// Returns the tiers below the store in memory, the fastest first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
+        self.inner.store.tiers()
     }
 
     /// Returns the name of this cache in `Via`.
@@ -308,7 +309,7 @@ impl Inner {
 
     /// Registers a fetch that begins now.
     pub(super) fn begin(&self, key: &Key) -> Fetch {
-        self.store.tombstones().begin(key, self.clock.now())
+        self.store.tombstones().begin(key, self.clock.now()).after(self.store.position(key))
     }
 
     pub(super) fn upstream(&self) -> Upstream {

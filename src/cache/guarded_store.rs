@@ -13,7 +13,7 @@ use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stats::Stats;
 use crate::policy::{Rules, Validity};
-use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
+use crate::store::{Key, Position, Store, StoreError, StoredResponse, Tier, Variants, Work};
 
 /// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
 /// Responses that were invalidated after they were stored count as not stored.
@@ -24,7 +24,8 @@ pub(crate) struct GuardedStore {
     tombstones: Arc<Tombstones>,
     soft_purges: Arc<SoftPurges>,
     max_body: u64,
-    tier: Option<Below>,
+    /// The tiers below the store in memory, the fastest first.
+    tiers: Vec<Below>,
     /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
 }
@@ -32,7 +33,7 @@ pub(crate) struct GuardedStore {
 /// The least time between two log messages about a failing store.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
-/// The tier below the store in memory.
+/// A tier below the store in memory.
 #[derive(Clone)]
 struct Below {
     tier: Arc<dyn Tier>,
@@ -44,32 +45,75 @@ impl GuardedStore {
     /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
         let (tombstones, soft_purges, reported) = Default::default();
-        Self { store, stats, tombstones, soft_purges, max_body, tier: None, reported }
+        Self { store, stats, tombstones, soft_purges, max_body, tiers: Vec::new(), reported }
     }
 
-    /// With a tier below, for a cache of these rules.
-    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
+    /// Adds a tier below the others, for a cache of these rules.
+    pub(crate) fn with_tier(mut self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
         // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
+        tier.set_max_staleness(rules.stale_on_error.max(rules.stale_while_revalidate).max(rules.grace));
         let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
-        Self { tier: Some(Below { tier, rules }), ..self }
+        self.tiers.push(Below { tier, rules });
+        self
     }
 
-    /// Returns the tier below the store in memory.
-    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
-        self.tier.as_ref().map(|below| &below.tier)
+    /// Returns the tiers below the store in memory, the fastest first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
+        self.tiers.iter().map(|below| &below.tier)
     }
 
-    /// Whether the tier below memory may hold responses of the key. Never waits.
+    /// Returns the tiers that may hold responses of the key. Never waits.
+    fn below(&self, key: &Key) -> impl Iterator<Item = &Below> {
+        self.tiers.iter().filter(|below| below.tier.may_hold(key.as_str()))
+    }
+
+    /// Whether a tier below memory may hold responses of the key. Never waits.
     pub(super) fn may_be_below(&self, key: &Key) -> bool {
-        self.tier.as_ref().is_some_and(|below| below.tier.may_hold(key.as_str()))
+        self.below(key).next().is_some()
     }
 
-    /// Returns the responses of a key in all tiers. Bodies of lower tiers are not in memory. May block.
-    pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
-        let Some(Below { tier, rules }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
-            return in_memory;
-        };
+    /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
+    /// thread is available.
+    pub(super) fn spawn_below(&self, key: &Key, work: Work) -> Option<Duration> {
+        let first = self.below(key).next()?;
+        let max_wait = self.below(key).map(|below| below.tier.max_wait()).sum();
+        first.tier.spawn(work).ok().map(|()| max_wait)
+    }
+
+    /// Returns the last invalidation that is known of a shared tier, for a fetch of the key that begins.
+    pub(super) fn position(&self, key: &Key) -> Option<Position> {
+        self.tiers().find_map(|tier| tier.position(key.as_str()))
+    }
+
+    /// Returns the responses of a key in all tiers, down to the one that makes them enough. Bodies of lower tiers are not in
+    /// memory. May block.
+    pub(super) fn all(
+        &self,
+        key: &Key,
+        in_memory: Variants,
+        now: SystemTime,
+        is_enough: impl Fn(&Variants) -> bool,
+    ) -> Variants {
+        let mut all = in_memory;
+        for below in self.below(key) {
+            all = self.with_those_of(below, key, all, now);
+            if is_enough(&all) {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Like [`all`](Self::all), without the tiers that other processes share.
+    pub(super) fn all_of_process(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
+        let own = self.below(key).filter(|below| !below.tier.is_shared());
+        own.fold(in_memory, |all, below| self.with_those_of(below, key, all, now))
+    }
+
+    /// Adds the responses of a lower tier.
+    fn with_those_of(&self, below: &Below, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
+        let Below { tier, rules } = below;
         let read = || self.answer("read", tier.find(key, *rules));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
         let is_above =
@@ -78,33 +122,40 @@ impl GuardedStore {
         in_memory.iter().cloned().chain(others).collect()
     }
 
-    /// Loads the body of a response and keeps the response in memory from now on. Returns `None` if the body is too
+    /// Loads the body of a response and keeps the response in all faster tiers from now on. Returns `None` if the body is too
     /// large or does not match the stored one. May block.
     pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
-        let tier = &self.tier.as_ref()?.tier;
-        let key = fetch.key();
+        let at =
+            self.tiers().position(|tier| stored.remote().is_some_and(|remote| remote.tier == tier.name()))?;
+        let (key, tier) = (fetch.key(), &self.tiers[at].tier);
         let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
         let loaded = Arc::new(loaded);
-        let write = |response: &Arc<StoredResponse>| self.insert_in_memory(fetch, response);
+        let write = |response: &Arc<StoredResponse>| {
+            self.put(&self.tiers[..at], fetch, response) | self.insert_in_memory(fetch, response)
+        };
         if self.insert_by(fetch, &loaded, write) == Some(false) {
-            self.answer("remove", self.store.remove(key).map(|_| ()));
+            self.remove_from(&self.tiers[..at], key);
         }
-        Some(Arc::new(loaded.as_from_disk()))
+        Some(Arc::new(loaded.read_from(tier.name())))
     }
 
     /// Returns the function that opens a file of the lower tier for a body in transit.
     pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
-        let tier = Arc::clone(self.tier()?);
-        Some(Box::new(move |length| tier.begin(length)))
+        let tiers: Vec<_> = self.tiers().cloned().collect();
+        (!tiers.is_empty()).then(|| -> BeginSpill {
+            Box::new(move |length| tiers.iter().find_map(|tier| tier.begin(length)))
+        })
     }
 
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
     pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let Some(Below { tier, rules }) = &self.tier else { return false };
+        let holder =
+            |below: &&Below| response.remote().is_some_and(|remote| remote.tier == below.tier.name());
+        let Some(Below { tier, rules }) = self.tiers.iter().find(holder) else { return false };
         let is_taken = Cell::new(false);
         let is_stored = self.insert_by(fetch, response, |response| {
             if is_taken.replace(true) {
-                return tier.put(fetch.key(), *rules, response);
+                return tier.put(fetch.key(), *rules, response, fetch.position());
             }
             // The response in memory is older.
             self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
@@ -133,7 +184,7 @@ impl GuardedStore {
     pub(crate) fn peek(&self, key: &Key, now: SystemTime) -> Result<Variants, StoreError> {
         let in_memory =
             self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))?;
-        Ok(self.all(key, in_memory, now))
+        Ok(self.all(key, in_memory, now, |_| false))
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
@@ -177,8 +228,7 @@ impl GuardedStore {
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         let is_stored = self.insert_by(fetch, response, |response| {
             let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
-            let put = |below: &Below| below.tier.put(fetch.key(), below.rules, response);
-            self.tier.as_ref().is_some_and(put) || is_in_memory
+            self.put(&self.tiers, fetch, response) || is_in_memory
         });
         if is_stored == Some(true) {
             self.stats.count_stored();
@@ -186,6 +236,12 @@ impl GuardedStore {
             self.remove(fetch.key());
         }
         is_stored == Some(true)
+    }
+
+    /// Puts a response into these tiers; returns whether one of them takes it.
+    fn put(&self, tiers: &[Below], fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        let put = |below: &Below| below.tier.put(fetch.key(), below.rules, response, fetch.position());
+        tiers.iter().filter(|below| put(below)).count() > 0
     }
 
     fn insert_in_memory(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
@@ -228,9 +284,14 @@ impl GuardedStore {
 
     /// Removes the responses under a key; returns whether the store succeeded.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
-        let below = self.tier.as_ref().map(|below| below.tier.remove(key));
-        let below = self.answer("remove", below.transpose().map(|_| true));
-        self.answer("remove", self.store.remove(key).map(|_| true)) && below
+        self.remove_from(&self.tiers, key)
+    }
+
+    /// Removes the responses under a key from these tiers, the lowest first, and from memory.
+    fn remove_from(&self, tiers: &[Below], key: &Key) -> bool {
+        let remove = |below: &Below| self.answer("remove", below.tier.remove(key).map(|_| true));
+        let failures = tiers.iter().rev().filter(|below| !remove(below)).count();
+        self.answer("remove", self.store.remove(key).map(|_| true)) && failures == 0
     }
 
     /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
@@ -263,19 +324,22 @@ impl GuardedStore {
         purged.unwrap_or_else(Purged::uncounted)
     }
 
-    /// Purges all tiers and returns the count; `None` if a tier cannot count.
+    /// Purges all tiers, the lowest first, and returns the count; `None` if a tier cannot count.
     fn purge_all(&self, purge: &Purge) -> Option<Purged> {
-        let below = self.tier.as_ref().map(|below| below.tier.purge(purge)).transpose();
-        let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
-        let in_memory = self.answer("purge", self.store.purge(purge));
-        let (in_memory, below) = in_memory.zip(below)?;
-        // A response in memory is usually in the lower tier too.
-        let responses = in_memory.responses.max(below.responses);
-        Some(Purged { responses, ..in_memory.and(below) })
+        let below =
+            self.tiers.iter().rev().map(|below| self.answer("purge", below.tier.purge(purge).map(Some)));
+        let below: Vec<Option<Purged>> = below.collect();
+        let in_memory = self.answer("purge", self.store.purge(purge))?;
+        below.into_iter().try_fold(in_memory, |all, below| {
+            // A response in one tier is usually in the lower tiers too.
+            let responses = all.responses.max(below?.responses);
+            Some(Purged { responses, ..all.and(below?) })
+        })
     }
 
     pub(crate) fn max_body(&self) -> u64 {
-        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body())).min(self.max_body)
+        let of_tiers = self.tiers().map(|tier| tier.max_body()).max();
+        self.store.max_body().max(of_tiers.unwrap_or(0)).min(self.max_body)
     }
 
     /// The largest body that is stored in memory.

@@ -319,8 +319,9 @@ impl Inner {
                     }
                     Whole::Spilled(source, length, number) => {
                         let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
-                        let stored =
-                            StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        // Only the disk takes a body in transit.
+                        let remote = RemoteBody { length, source, tier: "disk" };
+                        let stored = StoredResponse::clone(&stored).with_remote(remote);
                         store.insert_spilled(&fetch, &Arc::new(stored), number);
                     }
                 }

@@ -71,7 +71,27 @@ impl Peer {
             one("store_bytes", "Bytes in use by the store.", usage.bytes),
             one("store_capacity_bytes", "Memory limit of the store.", usage.capacity),
         ]);
-        if let Some(usage) = self.caching().tier().map(|tier| tier.usage()) {
+        for tier in self.caching().tiers() {
+            let usage = tier.usage();
+            if tier.is_shared() {
+                families.extend([
+                    one("redis_answers_total", "Responses served from Redis.", counts.redis_answers),
+                    one(
+                        "redis_up",
+                        "1 if Redis is asked, 0 during a pause after a failure.",
+                        u64::from(usage.is_up),
+                    ),
+                    one(
+                        "redis_failures_total",
+                        "Operations in Redis that failed or timed out.",
+                        usage.failures,
+                    ),
+                    one("redis_skipped_total", "Responses not written to Redis.", usage.skipped),
+                    one("redis_corrupt_total", "Values in Redis that could not be read.", usage.corrupt),
+                    one("redis_waiting_bytes", "Bytes that wait to be written to Redis.", usage.bytes),
+                ]);
+                continue;
+            }
             families.extend([
                 one("disk_answers_total", "Responses served from disk.", counts.disk_answers),
                 one("disk_keys", "Keys on disk.", usage.keys),

@@ -23,7 +23,10 @@
 //! | `record` | the binary format of the responses of one key |
 //! | `stripes` | locks by key, for operations that need several backend calls |
 //! | `tier` | `Tier`: the storage below the store in memory |
+//! | `lane` | the threads that wait for a lower tier |
+//! | `trouble` | logs the failures of a lower tier |
 //! | `disk` | `DiskStore`: the tier that outlives the process |
+//! | `redis` | `RedisStore`: the tier that peers share |
 
 mod allocated;
 mod backed;
@@ -34,6 +37,8 @@ mod contract;
 mod contract_tests;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(any(feature = "disk", feature = "redis"))]
+mod lane;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
@@ -42,14 +47,20 @@ mod memory;
 mod memory_byte_store;
 mod purging;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
 mod testing;
 mod tier;
+#[cfg(any(feature = "disk", feature = "redis"))]
+mod trouble;
 mod variants;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use backed::BackedStore;
 pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
@@ -62,4 +73,4 @@ pub use memory_byte_store::MemoryByteStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;
-pub(crate) use tier::Tier;
+pub(crate) use tier::{Position, Tier, Work};

@@ -38,8 +38,8 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a header field changes its meaning at another host.
     is_host_bound: bool,
-    /// Whether it was read from a disk for the request at hand.
-    is_from_disk: bool,
+    /// The tier from which it was read for the request at hand, if that is not memory.
+    read_from: Option<&'static str>,
 }
 
 /// The field lines and the body. Each line is `name: value\r\n` with the name in lower case. There is no
@@ -57,6 +57,8 @@ enum Content {
 pub(crate) struct RemoteBody {
     pub(crate) length: u64,
     pub(crate) source: Arc<dyn StoredBytes>,
+    /// The name of the tier that holds it.
+    pub(crate) tier: &'static str,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -147,7 +149,7 @@ impl StoredResponse {
             sequence,
             is_body_counted,
             is_host_bound: false,
-            is_from_disk: false,
+            read_from: None,
         };
         let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
         Self { is_host_bound, ..response }
@@ -210,7 +212,7 @@ impl StoredResponse {
     }
 
     /// The same response with this body in memory, which the ledger counts by itself unless it is short.
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(crate) fn with_body(&self, body: Pieces) -> Self {
         let lines = self.field_lines();
         let content = match u32::try_from(lines.len()) {
@@ -231,13 +233,14 @@ impl StoredResponse {
         }
     }
 
-    /// The same response, which was read from a disk for the request at hand.
-    pub(crate) fn as_from_disk(&self) -> Self {
-        Self { is_from_disk: true, ..self.clone() }
+    /// The same response, which was read from this tier for the request at hand.
+    pub(crate) fn read_from(&self, tier: &'static str) -> Self {
+        Self { read_from: Some(tier), ..self.clone() }
     }
 
-    pub(crate) fn is_from_disk(&self) -> bool {
-        self.is_from_disk
+    /// Returns the name of the tier that has the body or from which the response was read; `None` for memory.
+    pub(crate) fn tier(&self) -> Option<&'static str> {
+        self.read_from.or_else(|| Some(self.remote()?.tier))
     }
 
     /// The same response with other times.

@@ -58,6 +58,8 @@ counters! {
     store_errors = "store-errors" by count_store_error,
     /// Responses that were read from the disk.
     disk_answers = "disk-answers" by count_disk_answer,
+    /// Responses that were read from Redis.
+    redis_answers = "redis-answers" by count_redis_answer,
     /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
     /// Requests from clients whose view of the pool differs from that of the peer.
@@ -77,6 +79,11 @@ counters! {
 impl Stats {
     pub(crate) fn count(&self, outcome: Outcome) {
         self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a response that was read from the tier with this name.
+    pub(crate) fn count_answer_of(&self, tier: &str) {
+        if tier == "redis" { self.count_redis_answer() } else { self.count_disk_answer() }
     }
 
     pub(crate) fn count_purge(&self, purged: Purged) {

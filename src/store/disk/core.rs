@@ -11,13 +11,13 @@ use parking_lot::{Mutex, RwLock};
 use super::head::{Head, Place, decode};
 use super::index::Index;
 use super::known::Known;
-use super::lane::Lane;
 use super::pending::{Op, Pending};
 use super::room::Room;
-use super::trouble::Trouble;
 use crate::base::ledger::Ledger;
 use crate::message::digest::Digest;
 use crate::store::StoreError;
+use crate::store::lane::Lane;
+use crate::store::trouble::Trouble;
 
 /// The largest body that is in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
@@ -52,7 +52,7 @@ impl Core {
             known: Mutex::default(),
             pending: Pending::default(),
             room: Room::default(),
-            trouble: Trouble::default(),
+            trouble: Trouble::of("the store on disk"),
             ledger: OnceLock::new(),
             capacity: AtomicU64::new(super::CAPACITY),
             max_body: AtomicU64::new(u64::MAX),

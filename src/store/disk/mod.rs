@@ -13,8 +13,6 @@
 //! | `rows` | writes and removes the row and the bodies of one key |
 //! | `known` | what is known in memory of the keys on disk; pure |
 //! | `room` | how much of the disk may still be taken |
-//! | `lane` | the threads that read |
-//! | `trouble` | says that the disk fails |
 
 mod body_file;
 mod commit;
@@ -22,7 +20,6 @@ mod core;
 mod head;
 mod index;
 mod known;
-mod lane;
 mod lookup;
 mod pending;
 mod room;
@@ -30,7 +27,6 @@ mod rows;
 mod stored_body;
 #[cfg(test)]
 mod tests;
-mod trouble;
 
 use std::fmt;
 use std::fs;
@@ -41,22 +37,23 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::SET_COOKIE;
 use parking_lot::Mutex;
 
 use self::core::Core;
 use self::index::Index;
 use self::pending::{Body, Op, Put};
 use self::stored_body::BodyWriter;
-use super::tier::{Tier, TierUsage, Work};
-use super::{Key, StoreError, StoredResponse, Usage, url_of};
+use super::tier::{Position, Tier, TierUsage, Work, may_leave_process};
+use super::{Key, StoreError, StoredResponse, Usage};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 
 /// How much a store may take that was given no capacity, in bytes.
 const CAPACITY: u64 = 1 << 30;
+
+/// The name of this tier in `Cache-Status`.
+const NAME: &str = "disk";
 
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -180,11 +177,12 @@ impl DiskStore {
     fn put_as(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, body: Body) -> bool {
         let core = self.core();
         let hash = core.hash(key.as_str());
-        let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
-            let (key, response) = (key.clone(), Arc::clone(response));
-            core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
-            core.pending.push(hash, Op::Put(Put { key, hash, rules, response, body }))
-        };
+        let is_taken =
+            may_leave_process(key, response) && response.body_length() as u64 <= core.max_body() && {
+                let (key, response) = (key.clone(), Arc::clone(response));
+                core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
+                core.pending.push(hash, Op::Put(Put { key, hash, rules, response, body }))
+            };
         if is_taken {
             return true;
         }
@@ -199,18 +197,6 @@ impl DiskStore {
         false
     }
 }
-
-/// Whether a response may be in a file: nothing of a credential, nor what sets one, and no part of a body.
-fn may_write(key: &Key, response: &StoredResponse) -> bool {
-    url_of(key.as_str()).len() == key.as_str().len()
-        && response.status() != StatusCode::PARTIAL_CONTENT
-        && response.digest().is_some()
-        && !response.variant().has_credentials()
-        && response.field(&SET_COOKIE).is_none()
-        && response.field(&SET_COOKIE_2).is_none()
-}
-
-static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");
 
 fn make(directory: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -240,6 +226,10 @@ fn check_owner(directory: &Path) -> Result<(), StoreError> {
 }
 
 impl Tier for DiskStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
     fn may_hold(&self, key: &str) -> bool {
         let core = self.core();
         let hash = core.hash(key);
@@ -258,7 +248,7 @@ impl Tier for DiskStore {
         self.core().load(key, response)
     }
 
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool {
+    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, _: Option<Position>) -> bool {
         let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
         self.put_as(key, rules, response, body)
     }
@@ -326,6 +316,7 @@ impl Tier for DiskStore {
             evictions: core.evictions.load(Ordering::Relaxed),
             skipped: core.skipped.load(Ordering::Relaxed),
             corrupt: core.corrupt(),
+            ..TierUsage::default()
         }
     }
 

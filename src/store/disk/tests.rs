@@ -223,7 +223,8 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
         crate::policy::Variant::default(),
     ));
     let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
-    let head = Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source }));
+    let head =
+        Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source, tier: "disk" }));
     assert!(scene.store().put_spilled(&key(1), RULES, &head, number));
     drop(head);
     for _ in 0..2 {
