@@ -5,6 +5,7 @@
 //! | `mod` | [`Arguments`] and the list of subcommands |
 //! | `serve` | flags of `serve` |
 //! | `config` | flags of `config` |
+//! | `redis` | flags of `serve` for a store in Redis |
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
@@ -12,6 +13,7 @@
 
 mod config;
 mod pool;
+mod redis;
 mod requests;
 mod serve;
 mod server;
@@ -21,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
+pub(crate) use redis::RedisArguments;
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{ServerArguments, ServerKind};

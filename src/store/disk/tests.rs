@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn put(&self, number: u64, response: &Arc<StoredResponse>) {
-        assert!(self.store().put(&key(number), RULES, response));
+        assert!(self.store().put(&key(number), RULES, response, None));
     }
 
     /// Writes what waits, closes the store, and opens it again.
@@ -180,7 +180,7 @@ fn the_capacity_is_kept_while_much_comes_and_goes() {
         let mut random = Random::new(seed);
         for number in 0..300 {
             let size = if random.below(3) == 0 { random.below(1 << 20) } else { random.below(20_000) };
-            scene.store().put(&key(random.below(200)), RULES, &response_of("a", number, size));
+            scene.store().put(&key(random.below(200)), RULES, &response_of("a", number, size), None);
             if number % 20 == 0 {
                 assert!(scene.store().flush(LONG));
                 assert!(scene.taken() <= CAPACITY, "{} of {CAPACITY}", scene.taken());
@@ -216,7 +216,7 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
     drop(dropped);
     let number = spill.finish().unwrap();
     let head = StoredResponse::clone(&StoredResponse::new(
-        StatusCode::OK,
+        http::StatusCode::OK,
         &http::HeaderMap::new(),
         bytes::Bytes::from(bytes.clone()),
         validity(),
@@ -255,7 +255,7 @@ fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
     assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
     drop(spill);
     wait_until(|| scene.files().is_empty());
-    assert!(!scene.store().put(&key(1), RULES, &response_of("a", 1, 3 << 20)));
+    assert!(!scene.store().put(&key(1), RULES, &response_of("a", 1, 3 << 20), None));
 }
 
 #[test]
@@ -316,15 +316,15 @@ fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
         Arc::new(StoredResponse::new(plain.status(), &plain.headers(), body, validity, variant))
     };
     let store = scene.store();
-    assert!(!store.put(&Key::partitioned("http://a/", 7), RULES, &plain));
+    assert!(!store.put(&Key::partitioned("http://a/", 7), RULES, &plain, None));
     for response in
         [with("set-cookie"), with("set-cookie2"), by("cookie"), by("authorization"), by("x-api-key")]
     {
-        assert!(!store.put(&key(1), RULES, &response));
+        assert!(!store.put(&key(1), RULES, &response, None));
     }
     // And what was there is older than what could not be written.
     scene.put(1, &plain);
-    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), RULES, &with("set-cookie")));
+    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), RULES, &with("set-cookie"), None));
     scene.reopen();
     assert!(scene.found(1).is_empty());
 }
@@ -374,7 +374,7 @@ fn a_million_keys_are_there_within_a_second_and_take_less_than_a_hundred_bytes_e
     let begun = Instant::now();
     for number in 0..count {
         let response = response("a", number);
-        while !scene.store().put(&key(number), RULES, &response) {
+        while !scene.store().put(&key(number), RULES, &response, None) {
             assert!(scene.store().flush(LONG));
         }
     }

@@ -37,7 +37,7 @@ impl Address {
             });
         }
         let is_cluster = is_cluster || nodes.len() > 1;
-        if is_cluster && nodes.iter().any(|node| node.redis_settings().db() != 0) {
+        if is_cluster && nodes.iter().any(|node| node.redis.db != 0) {
             return Err(invalid(first, "a cluster has no numbered databases"));
         }
         Ok(Self { nodes, is_cluster })
@@ -45,11 +45,9 @@ impl Address {
 
     /// Sets the password, in place of that of the URL.
     pub(super) fn with_password(mut self, password: &str) -> Self {
-        let with = |node: ConnectionInfo| {
-            let settings = node.redis_settings().clone().set_password(password);
-            node.set_redis_settings(settings)
-        };
-        self.nodes = self.nodes.into_iter().map(with).collect();
+        for node in &mut self.nodes {
+            node.redis.password = Some(password.to_owned());
+        }
         self
     }
 }
@@ -57,7 +55,7 @@ impl Address {
 /// Shows the hosts only.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.nodes.iter().map(|node| node.addr().to_string());
+        let hosts = self.nodes.iter().map(|node| node.addr.to_string());
         f.write_str(&hosts.collect::<Vec<_>>().join(","))
     }
 }
@@ -65,7 +63,7 @@ impl fmt::Debug for Address {
 fn node(url: &str) -> Result<ConnectionInfo, StoreError> {
     // The cause is dropped because it may quote the password.
     let info = url.into_connection_info().map_err(|_| invalid(url, "it is not a URL of a Redis server"))?;
-    if matches!(info.addr(), ConnectionAddr::Unix(_)) {
+    if matches!(info.addr, ConnectionAddr::Unix(_)) {
         return Err(invalid(url, "it has no host"));
     }
     Ok(info)
@@ -104,9 +102,9 @@ mod tests {
     #[test]
     fn credentials_of_the_first_node_are_those_of_all() {
         let address = Address::parse("redis+cluster://:secret@a:1,b:2").unwrap();
-        assert!(address.nodes.iter().all(|node| node.redis_settings().password() == Some("secret")));
+        assert!(address.nodes.iter().all(|node| node.redis.password.as_deref() == Some("secret")));
         let address = address.with_password("other");
-        assert!(address.nodes.iter().all(|node| node.redis_settings().password() == Some("other")));
+        assert!(address.nodes.iter().all(|node| node.redis.password.as_deref() == Some("other")));
         assert!(!format!("{address:?}").contains("other"));
     }
 

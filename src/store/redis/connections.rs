@@ -1,44 +1,47 @@
-//! A bounded pool of connections to one server or a cluster.
+//! A bounded pool of connections to one server, or to the nodes of a cluster.
+//!
+//! A node of a cluster names the right one if it is asked for a key of another (`MOVED`), so each shard learns its node from the
+//! first answer. After a failure all that was learnt is forgotten, because another node may have taken over.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use redis::cluster::{ClusterClient, ClusterConnection};
-use redis::{Client, ConnectionLike, RedisError, RedisResult, TlsCertificates};
+use redis::{
+    Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, ErrorKind, RedisError, RedisResult,
+    TlsCertificates, cmd,
+};
 
 use super::address::Address;
+use super::core::SHARDS;
 use crate::store::StoreError;
 
-/// How many connections there are at most. In a cluster, each has one socket for each node.
-const MAX_CONNECTIONS: usize = 16;
+/// How many connections there are at most.
+const MAX_CONNECTIONS: usize = 64;
 
-/// How many redirections to another node of a cluster one operation follows.
-const REDIRECTIONS: u32 = 2;
-
-/// The longest wait before a redirection, in milliseconds.
-const MAX_REDIRECTION_WAIT: u64 = 5;
+/// How many redirections to another node one operation follows.
+const MAX_REDIRECTIONS: usize = 3;
 
 pub(super) struct Connections {
-    target: Target,
+    /// The nodes of the address. A single server is the only one.
+    seeds: Vec<ConnectionInfo>,
+    is_cluster: bool,
+    /// The first node that is asked.
+    first: AtomicUsize,
+    root: Option<Vec<u8>>,
+    timeout: Duration,
     state: Mutex<State>,
     returned: Condvar,
 }
 
-enum Target {
-    Server(Client),
-    Cluster(Box<ClusterClient>),
-}
-
-enum Connection {
-    Server(Box<redis::Connection>),
-    Cluster(Box<ClusterConnection>),
-}
-
-#[derive(Default)]
 struct State {
-    idle: Vec<Connection>,
+    /// Connections that are not in use, the last used at the end.
+    idle: Vec<(ConnectionAddr, Connection)>,
     /// All connections, idle or not.
     count: usize,
+    /// The nodes of the shards, as far as they are known.
+    nodes: [Option<ConnectionAddr>; SHARDS],
 }
 
 impl Connections {
@@ -48,54 +51,65 @@ impl Connections {
         root: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
+        let Address { nodes: seeds, is_cluster } = address;
+        let state = State { idle: Vec::new(), count: 0, nodes: [const { None }; SHARDS] };
+        let (state, returned, first) = (Mutex::new(state), Condvar::new(), AtomicUsize::new(0));
+        let connections = Self { seeds, is_cluster, first, root, timeout, state, returned };
         // The cause is dropped because it may quote the password.
-        let invalid = |_: RedisError| StoreError::new("the certificates for Redis are not valid PEM");
-        let certificates = TlsCertificates { client_tls: None, root_cert: root };
-        let Address { mut nodes, is_cluster } = address;
-        let target = if is_cluster {
-            let client = ClusterClient::builder(nodes)
-                .retries(REDIRECTIONS)
-                .min_retry_wait(0)
-                .max_retry_wait(MAX_REDIRECTION_WAIT)
-                .connection_timeout(timeout)
-                .response_timeout(timeout);
-            let client = if certificates.root_cert.is_some() { client.certs(certificates) } else { client };
-            Target::Cluster(Box::new(client.build().map_err(invalid)?))
-        } else {
-            let node = nodes.remove(0);
-            let client = match certificates.root_cert {
-                Some(_) => Client::build_with_tls(node, certificates),
-                None => Client::open(node),
-            };
-            Target::Server(client.map_err(invalid)?)
-        };
-        Ok(Self { target, state: Mutex::default(), returned: Condvar::new() })
+        let checked = connections.client(&connections.seeds[0].addr);
+        checked.map_err(|_| StoreError::new("the root certificates for Redis are not valid PEM"))?;
+        Ok(connections)
     }
 
-    /// Runs an operation on a connection. Each of connecting, waiting for a connection and the operation may take the timeout.
+    /// Runs an operation on the node of a shard. Waiting for a connection, connecting, and the operation may each take the
+    /// timeout.
     pub(super) fn run<T>(
         &self,
-        timeout: Duration,
+        shard: usize,
+        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let (mut node, mut is_asking) = (self.node(shard), false);
+        for _ in 0..MAX_REDIRECTIONS {
+            let result = self.run_at(&node, |connection| {
+                if is_asking {
+                    cmd("ASKING").exec(connection)?;
+                }
+                operation(connection)
+            });
+            match result {
+                Err(error) if self.is_cluster && error.redirect_node().is_some() => {
+                    is_asking = error.kind() == ErrorKind::Ask;
+                    node = redirected(&node, &error).ok_or(error)?;
+                    if !is_asking {
+                        self.state.lock().nodes[shard] = Some(node.clone());
+                    }
+                }
+                result => return result,
+            }
+        }
+        Err(io::Error::other("the nodes of the cluster redirect to each other").into())
+    }
+
+    fn run_at<T>(
+        &self,
+        node: &ConnectionAddr,
         operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
     ) -> RedisResult<T> {
         loop {
-            let mut place = self.place(Instant::now() + timeout)?;
+            let mut place = self.place(node)?;
             let was_idle = place.connection.is_some();
             let connection = match &mut place.connection {
                 Some(connection) => connection,
-                none => none.insert(self.connect(timeout)?),
+                none => none.insert(self.connect(node)?),
             };
-            let result = match connection {
-                Connection::Server(connection) => operation(&mut **connection),
-                Connection::Cluster(connection) => operation(&mut **connection),
-            };
+            let result = operation(connection);
             // After an error of the transport it is unknown what the next response belongs to.
             if result.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error()) {
                 place.connection = None;
             }
             match result {
                 // The server closed the connection while it was idle.
-                Err(error) if was_idle && error.is_connection_dropped() && !error.is_timeout() => {
+                Err(error) if was_idle && error.is_connection_dropped() => {
                     drop(place);
                     self.close_idle();
                 }
@@ -105,7 +119,7 @@ impl Connections {
     }
 
     /// Closes the connections that are not in use.
-    pub(super) fn close_idle(&self) {
+    fn close_idle(&self) {
         let mut state = self.state.lock();
         let idle = std::mem::take(&mut state.idle);
         state.count -= idle.len();
@@ -114,43 +128,88 @@ impl Connections {
         self.returned.notify_all();
     }
 
-    /// Takes a connection, or a place for a new one.
-    fn place(&self, until: Instant) -> RedisResult<Place<'_>> {
+    /// Closes the connections that are not in use, and forgets which node has which shard. The next seed is asked first.
+    pub(super) fn begin_anew(&self) {
+        self.state.lock().nodes = [const { None }; SHARDS];
+        self.first.fetch_add(1, Ordering::Relaxed);
+        self.close_idle();
+    }
+
+    /// The node of a shard, or the one that knows it.
+    fn node(&self, shard: usize) -> ConnectionAddr {
+        let known = self.state.lock().nodes[shard].clone();
+        known
+            .unwrap_or_else(|| self.seeds[self.first.load(Ordering::Relaxed) % self.seeds.len()].addr.clone())
+    }
+
+    /// Takes a connection to a node, or a place for a new one.
+    fn place(&self, node: &ConnectionAddr) -> RedisResult<Place<'_>> {
+        let until = Instant::now() + self.timeout;
+        let place = |connection| Place { pool: self, node: node.clone(), connection };
         let mut state = self.state.lock();
         loop {
-            if let Some(connection) = state.idle.pop() {
-                return Ok(Place { pool: self, connection: Some(connection) });
+            if let Some(at) = state.idle.iter().rposition(|(own, _)| own == node) {
+                let (_, connection) = state.idle.remove(at);
+                return Ok(place(Some(connection)));
             }
             if state.count < MAX_CONNECTIONS {
                 state.count += 1;
-                return Ok(Place { pool: self, connection: None });
+                return Ok(place(None));
+            }
+            if !state.idle.is_empty() {
+                // The place of the one that was not used for the longest time.
+                let unused = state.idle.remove(0);
+                drop(state);
+                drop(unused);
+                return Ok(place(None));
             }
             if self.returned.wait_until(&mut state, until).timed_out() {
-                return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
             }
         }
     }
 
-    fn connect(&self, timeout: Duration) -> RedisResult<Connection> {
-        Ok(match &self.target {
-            Target::Server(client) => {
-                let connection = client.get_connection_with_timeout(timeout)?;
-                connection.set_read_timeout(Some(timeout))?;
-                connection.set_write_timeout(Some(timeout))?;
-                Connection::Server(Box::new(connection))
+    fn connect(&self, node: &ConnectionAddr) -> RedisResult<Connection> {
+        let connection = self.client(node)?.get_connection_with_timeout(self.timeout)?;
+        connection.set_read_timeout(Some(self.timeout))?;
+        connection.set_write_timeout(Some(self.timeout))?;
+        Ok(connection)
+    }
+
+    fn client(&self, node: &ConnectionAddr) -> RedisResult<Client> {
+        let info = ConnectionInfo { addr: node.clone(), redis: self.seeds[0].redis.clone() };
+        match (&self.root, node) {
+            (Some(root), ConnectionAddr::TcpTls { .. }) => {
+                let root_cert = Some(root.clone());
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
             }
-            Target::Cluster(client) => {
-                let connection = client.get_connection()?;
-                connection.set_write_timeout(Some(timeout))?;
-                Connection::Cluster(Box::new(connection))
-            }
-        })
+            _ => Client::open(info),
+        }
+    }
+}
+
+/// The node that an error names. A node that does not know its own name gives none.
+fn redirected(asked: &ConnectionAddr, error: &RedisError) -> Option<ConnectionAddr> {
+    let (name, _) = error.redirect_node()?;
+    let (name, number) = name.rsplit_once(':')?;
+    let number = number.parse().ok()?;
+    let name_of = |own: &String| if name.is_empty() || name == "?" { own.clone() } else { name.to_owned() };
+    match asked {
+        ConnectionAddr::Tcp(host, _) => Some(ConnectionAddr::Tcp(name_of(host), number)),
+        ConnectionAddr::TcpTls { host, insecure, tls_params, .. } => Some(ConnectionAddr::TcpTls {
+            host: name_of(host),
+            port: number,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        }),
+        ConnectionAddr::Unix(_) => None,
     }
 }
 
 /// A connection in use, or the place of one that is not there yet. Dropping it gives both back.
 struct Place<'a> {
     pool: &'a Connections,
+    node: ConnectionAddr,
     connection: Option<Connection>,
 }
 
@@ -158,7 +217,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.pool.state.lock();
         match self.connection.take() {
-            Some(connection) => state.idle.push(connection),
+            Some(connection) => state.idle.push((self.node.clone(), connection)),
             None => state.count -= 1,
         }
         drop(state);

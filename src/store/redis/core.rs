@@ -124,11 +124,11 @@ impl Core {
 
     /// Asks Redis for something, and sends the invalidations that it has not received.
     fn probe(&self) {
-        self.connections.close_idle();
+        self.connections.begin_anew();
         let names =
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "");
         let mut result =
-            self.connections.run(self.timeout, |connection| read(connection, &names, NO_LIMIT)).map(drop);
+            self.connections.run(names.shard, |connection| read(connection, &names, NO_LIMIT)).map(drop);
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -156,7 +156,7 @@ impl Core {
     ) -> Result<T, StoreError> {
         let failed = || StoreError::new("Redis does not answer");
         let running = self.circuit.begin(Instant::now()).ok_or_else(failed)?;
-        match self.connections.run(self.timeout, operation) {
+        match self.connections.run(names.shard, operation) {
             Ok(answer) => {
                 running.succeed();
                 Ok(answer)
@@ -169,7 +169,6 @@ impl Core {
             Err(error) => {
                 self.failed_shard.store(names.shard as u64, Ordering::Relaxed);
                 running.fail(Instant::now());
-                self.connections.close_idle();
                 self.report(&error);
                 Err(failed().with_source(error))
             }
@@ -263,12 +262,10 @@ impl Core {
 
     /// Sends an invalidation, whatever the state of the circuit. Returns the number of keys that were removed, if known.
     fn send(&self, purge: &Purge) -> RedisResult<u64> {
-        let run = |script, keys: &[&str], arguments: &(Vec<u8>, usize, u64)| {
+        let purges = |names: &Names, member: &[u8]| -> RedisResult<()> {
+            let arguments = (member, MAX_PURGES, micros(MAX_LIFETIME + 2 * MAX_FETCH));
             self.connections
-                .run(self.timeout, |connection| scripts::run::<u64>(connection, script, keys, arguments))
-        };
-        let purges = |names: Names, member: Vec<u8>| {
-            run(&PURGE, &[&names.state], &(member, MAX_PURGES, micros(MAX_LIFETIME + 2 * MAX_FETCH)))
+                .run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
         };
         let mut member = Vec::new();
         if !(purge.is_of_all() && !purge.is_soft()) {
@@ -279,15 +276,12 @@ impl Core {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
                 let lifetime = milliseconds(2 * MAX_FETCH);
-                self.connections.run(self.timeout, |connection| {
+                self.connections.run(names.shard, |connection| {
                     scripts::run(connection, &REMOVE, &[&names.state, &names.value], &lifetime)
                 })
             }
-            Some(url) => purges(self.names(url), member).map(|_| 0),
-            None => {
-                let mut shards = (0..SHARDS).map(|shard| self.names_in(shard, ""));
-                shards.try_for_each(|names| purges(names, member.clone()).map(drop)).map(|()| 0)
-            }
+            Some(url) => purges(&self.names(url), &member).map(|()| 0),
+            None => (0..SHARDS).try_for_each(|shard| purges(&self.names_in(shard, ""), &member)).map(|()| 0),
         }
     }
 

@@ -14,9 +14,7 @@
 
 use std::sync::LazyLock;
 
-use redis::{
-    ConnectionLike, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind, ToRedisArgs, cmd,
-};
+use redis::{ConnectionLike, ErrorKind, FromRedisValue, RedisResult, Script, ToRedisArgs, cmd};
 
 /// The functions that the scripts share. `false` stands for a missing value.
 const COMMON: &str = r#"
@@ -130,7 +128,7 @@ pub(super) fn run<T: FromRedisValue>(
 ) -> RedisResult<T> {
     let mut known = cmd("EVALSHA");
     match known.arg(lua.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments).query(connection) {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        Err(error) if error.kind() == ErrorKind::NoScriptError => {
             cmd("EVAL").arg(&lua.text).arg(keys.len()).arg(keys).arg(arguments).query(connection)
         }
         result => result,
