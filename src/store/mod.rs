@@ -53,7 +53,7 @@ mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tier;
 #[cfg(any(feature = "disk", feature = "redis"))]
 mod trouble;

@@ -9,6 +9,8 @@ mod operator;
 mod partial;
 mod partitions;
 mod purging;
+#[cfg(all(feature = "disk", feature = "redis"))]
+mod redis;
 mod stale;
 mod steps;
 mod storing;

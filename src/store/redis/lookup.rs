@@ -13,6 +13,9 @@ use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 
+/// Less than the number of any invalidation, which is a time. Zero would mean that everything covers the response.
+pub(super) const OLDEST: u64 = 1;
+
 /// A body that was received with its head, and counts as remote until it is used.
 struct Received {
     body: Pieces,
@@ -68,7 +71,7 @@ impl Core {
         let (length, core) = (response.body_length() as u64, Arc::clone(self));
         let source = Arc::new(Received { body: response.body().clone(), core });
         // The numbers of another process mean nothing here: an invalidation that is not in Redis yet covers the response.
-        response.clone().with_remote(RemoteBody { length, source, tier: super::NAME }).with_sequence(0)
+        response.clone().with_remote(RemoteBody { length, source, tier: super::NAME }).with_sequence(OLDEST)
     }
 
     /// The response with a copy of its body that owns no more memory than it shows.

@@ -28,7 +28,7 @@ mod lookup;
 mod put;
 mod scripts;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod value;

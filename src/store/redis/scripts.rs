@@ -10,7 +10,7 @@
 //! | `t` and a purge | the number of this purge |
 //!
 //! Numbers are microseconds of the server's clock, or one more than the last. If the set is missing (a new server, `FLUSHALL`,
-//! eviction), it is created with the current time as both `s` and `f`, which voids all older values.
+//! eviction), everything is void: a lookup creates it with the current time as both `s` and `f`.
 
 use std::sync::LazyLock;
 
@@ -69,6 +69,7 @@ return 1
 pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]); return 0 end
 local n, held = next_sequence(), string.sub(value(0, 5), 6, 6) == 'V'
 redis.call('DEL', KEYS[2])
 local done = redis.pcall('ZADD', KEYS[1], text(n), 's')
@@ -87,6 +88,7 @@ return 0
 pub(super) static PURGE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
+if redis.call('EXISTS', KEYS[1]) == 0 then return 1 end
 local n, done = next_sequence(), nil
 if ARGV[1] == '' then
   redis.call('DEL', KEYS[1])
