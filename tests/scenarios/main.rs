@@ -31,6 +31,8 @@ mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring_mismatch;
 mod safety;
 mod server;
