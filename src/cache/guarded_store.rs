@@ -97,7 +97,7 @@ impl GuardedStore {
     ) -> Variants {
         let mut all = in_memory;
         for below in self.below(key) {
-            all = self.with_those_of(below, key, all, now);
+            all = self.with_those_of(below, key, &all, now);
             if is_enough(&all) {
                 break;
             }
@@ -108,11 +108,11 @@ impl GuardedStore {
     /// Like [`all`](Self::all), without the tiers that other processes share.
     pub(super) fn all_of_process(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
         let own = self.below(key).filter(|below| !below.tier.is_shared());
-        own.fold(in_memory, |all, below| self.with_those_of(below, key, all, now))
+        own.fold(in_memory, |all, below| self.with_those_of(below, key, &all, now))
     }
 
     /// Adds the responses of a lower tier.
-    fn with_those_of(&self, below: &Below, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
+    fn with_those_of(&self, below: &Below, key: &Key, in_memory: &Variants, now: SystemTime) -> Variants {
         let Below { tier, rules } = below;
         let read = || self.answer("read", tier.find(key, *rules));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));

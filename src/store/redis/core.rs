@@ -268,7 +268,7 @@ impl Core {
                 .run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
         };
         let mut member = Vec::new();
-        if !(purge.is_of_all() && !purge.is_soft()) {
+        if !purge.is_of_all() || purge.is_soft() {
             member.push(b't');
             write_purge(&mut member, purge);
         }
