@@ -106,7 +106,7 @@ pub use message::stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use origin::throttle::{OriginLimits, Throttle};
 #[cfg(feature = "peer")]
-pub use peer::{Peer, PeerBuilder};
+pub use peer::{AccessLogFile, AccessLogFormat, Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
     BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
@@ -115,7 +115,10 @@ pub use policy::{
 #[cfg(feature = "tiny_http")]
 pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
-pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+pub use server::{
+    AccessLog, AccessRecord, Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls,
+    ShutdownHandle,
+};
 #[cfg(feature = "disk")]
 pub use store::DiskStore;
 #[cfg(feature = "peer")]

@@ -5,11 +5,14 @@
 //! | `outcome` | [`Outcome`]: how a request was handled |
 //! | `cache_status` | the outcome as a `Cache-Status` field (RFC 9211) |
 //! | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
+//! | `durations` | histograms of how long requests took |
 //! | `server` | counters of a server: connections, refusals and handshakes |
 
 mod cache_status;
 #[cfg(feature = "peer")]
 mod counters;
+#[cfg(feature = "peer")]
+mod durations;
 mod outcome;
 #[cfg(feature = "peer")]
 mod server;
