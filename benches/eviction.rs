@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use forwardcache::{Key, LifetimeSource, MemoryStore, Store, StoredResponse, Validity, Variant};
+use forwardcache::policy::{LifetimeSource, Validity, Variant};
+use forwardcache::store::{Key, MemoryStore, Store, StoredResponse};
 use http::{HeaderMap, StatusCode};
 
 const URLS: u64 = 100_000;

@@ -5,7 +5,9 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 
-use forwardcache::{Body, HttpCache, Mode, RoundTrip, Rules, Server, ServerConfig};
+use forwardcache::policy::{Mode, Rules};
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::{Body, HttpCache, RoundTrip};
 use http::{Request, Response, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

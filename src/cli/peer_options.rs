@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use forwardcache::{
-    Client, DiskStore, Error, NearCache, Origin, OriginBuilder, OriginLimits, Peer, PeerBuilder, Rules,
-    Tokens,
-};
+use forwardcache::client::NearCache;
+use forwardcache::origin::{OriginBuilder, OriginLimits};
+use forwardcache::peer::PeerBuilder;
+use forwardcache::policy::Rules;
+use forwardcache::pool::Tokens;
+use forwardcache::store::DiskStore;
+use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::optional::with;
@@ -88,14 +91,14 @@ fn origin_limits(arguments: &Serve) -> OriginLimits {
 
 fn rules(arguments: &Serve) -> Rules {
     let mut rules = Rules::new(match arguments.mode {
-        Mode::Private => forwardcache::Mode::Private,
-        Mode::Shared => forwardcache::Mode::Shared,
+        Mode::Private => forwardcache::policy::Mode::Private,
+        Mode::Shared => forwardcache::policy::Mode::Shared,
     });
     rules.store_set_cookie = arguments.store_set_cookie;
     rules.unknown_fields = match arguments.unknown_fields {
-        UnknownFields::Forward => forwardcache::UnknownFields::Forward,
-        UnknownFields::Select => forwardcache::UnknownFields::Select,
-        UnknownFields::Drop => forwardcache::UnknownFields::Drop,
+        UnknownFields::Forward => forwardcache::policy::UnknownFields::Forward,
+        UnknownFields::Select => forwardcache::policy::UnknownFields::Select,
+        UnknownFields::Drop => forwardcache::policy::UnknownFields::Drop,
     };
     rules.known_fields.clone_from(&arguments.known_fields);
     let cache = &arguments.cache;

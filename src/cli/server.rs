@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use forwardcache::{ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::store::ByteSize;
+use forwardcache::{Error, ErrorKind, Peer};
 
 use super::arguments::{ServerArguments, ServerKind};
 use super::optional::with;

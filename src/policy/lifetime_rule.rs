@@ -27,7 +27,7 @@ pub enum Lifetime {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forwardcache::{Lifetime, LifetimeRule, Rules};
+/// use forwardcache::policy::{Lifetime, LifetimeRule, Rules};
 ///
 /// let mut rules = Rules::default();
 /// rules.lifetimes = vec![

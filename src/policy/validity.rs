@@ -15,7 +15,7 @@ pub enum LifetimeSource {
     Expires,
     /// A heuristic: a part of the time since `Last-Modified` (section 4.2.2).
     Heuristic,
-    /// A rule of the operator ([`LifetimeRule`](crate::LifetimeRule)).
+    /// A rule of the operator ([`LifetimeRule`](crate::policy::LifetimeRule)).
     Rule,
     /// No source: the response was stale on arrival, and is stored for its validator.
     None,

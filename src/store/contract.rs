@@ -125,7 +125,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.variants(key)
     }
 
-    /// Stores a response. It replaces the response with the same [`Variant`](crate::Variant) and keeps the
+    /// Stores a response. It replaces the response with the same [`Variant`](crate::policy::Variant) and keeps the
     /// others. The oldest variant is dropped if there are more than [`MAX_VARIANTS`].
     ///
     /// Returns whether the response was stored. It is not stored in two cases:

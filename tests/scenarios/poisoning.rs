@@ -1,7 +1,8 @@
 //! Cache poisoning: one client tries to control the response that another client gets. The origin here is vulnerable
 //! to all of these attacks, but only the attacker may see the effect.
 
-use forwardcache::{Mode, Outcome, Rules, UnknownFields};
+use forwardcache::Outcome;
+use forwardcache::policy::{Mode, Rules, UnknownFields};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};

@@ -1,7 +1,7 @@
 //! Flags of `serve` for its connections and threads.
 
 use clap::{Args, ValueEnum};
-use forwardcache::ByteSize;
+use forwardcache::store::ByteSize;
 
 /// Limits and threads of the server.
 #[derive(Debug, Args)]
