@@ -5,9 +5,11 @@
 //! | file | content |
 //! |---|---|
 //! | `arguments` | subcommands, flags and their help texts |
+//! | `config` | options of `serve` from a file and from the environment; `config check` and `config show` |
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | `serve`: serves a peer until a signal |
 //! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
 //! | `open_files` | the limit of open files |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
@@ -23,6 +25,7 @@
 //! | `optional` | builder options that are set only if the command line specifies them |
 
 mod arguments;
+mod config;
 mod demo;
 mod failure;
 mod fields;
@@ -34,32 +37,37 @@ mod peer_options;
 mod pool;
 mod progress;
 mod purge;
+mod reload;
 mod ring;
 mod serve;
 mod server;
 mod tokens;
 mod why;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser;
 use log::{Level, Log, Metadata, Record};
 
-use arguments::{Arguments, Command};
+use arguments::{Command, ConfigAction};
 use failure::Failure;
 
 /// Runs the subcommand of the command line and returns the exit code.
 pub(crate) fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return failure::usage(&error),
+    let (arguments, sources) = match config::parse(env::args_os().collect()) {
+        Ok(parsed) => parsed,
+        Err(usage) => return usage.report(),
     };
     // `get` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
     let hides_client_warnings =
         matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
     start_log(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
-        Command::Serve(arguments) => serve::run(*arguments),
+        Command::Serve(arguments) => serve::run(&arguments, sources),
+        Command::Config(arguments) => match arguments.action {
+            ConfigAction::Check => config::show::check(arguments.file.as_deref()),
+            ConfigAction::Show => config::show::show(arguments.file.as_deref()),
+        },
         Command::Get(arguments) => get::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),

@@ -17,27 +17,27 @@ use super::{pool, server};
 
 /// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves.
 pub(super) fn build(
-    arguments: Serve,
+    arguments: &Serve,
     disk: Option<&DiskStore>,
     tokens: Option<Tokens>,
     operator_tokens: Option<Tokens>,
     address: SocketAddr,
 ) -> Result<Peer, Error> {
-    let scheme = scheme(&arguments);
+    let scheme = scheme(arguments);
     let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let client = pool::with_ring(&arguments.pool.ring, Client::builder());
     let builder = Peer::builder(self_url)
         .client(client.accept_unmarked(arguments.pool.go_peers))
-        .rules(rules(&arguments))
-        .origin_limits(origin_limits(&arguments))
+        .rules(rules(arguments))
+        .origin_limits(origin_limits(arguments))
         .network(network(&arguments.origin))
-        .origins(arguments.origins.unwrap_or_default())
+        .origins(arguments.origins.clone().unwrap_or_default())
         .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
-        .path(arguments.pool.path)
+        .path(&arguments.pool.path)
         // This process requests nothing from other peers, so its own share gets all of the memory.
         .near_cache(NearCache::new().memory(0));
-    let cache = arguments.cache;
+    let cache = &arguments.cache;
     let builder =
         with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
     let builder = with(builder, cache.cache_post, |builder, size| {
@@ -49,8 +49,8 @@ pub(super) fn build(
     let builder = with(builder, disk, PeerBuilder::disk);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
-    let builder = with(builder, arguments.ca_file, PeerBuilder::root_certificates_file);
-    let identity = arguments.tls_cert.zip(arguments.tls_key);
+    let builder = with(builder, arguments.ca_file.as_ref(), PeerBuilder::root_certificates_file);
+    let identity = arguments.tls_cert.as_ref().zip(arguments.tls_key.as_ref());
     let builder = with(builder, identity, |builder, (certificates, key)| {
         builder.client_certificate_files(certificates, key)
     });

@@ -8,6 +8,7 @@ mod support;
 mod cancellation;
 mod collapsing;
 mod command;
+mod configuration;
 mod deadlines;
 mod disk;
 mod errors;
