@@ -7,6 +7,7 @@
 /// make it generate a response from such a field that all other clients then get. [`Select`](Self::Select) and
 /// [`Drop`](Self::Drop) prevent that, for caches whose clients do not trust each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum UnknownFields {
     /// The fields are forwarded, and the origin's `Vary` is trusted. The default.
     #[default]

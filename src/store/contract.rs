@@ -74,8 +74,9 @@ impl fmt::Debug for Key {
 /// The responses stored under one key, the newest first. No two have the same variant.
 pub type Variants = Arc<[Arc<StoredResponse>]>;
 
-/// How full a store is.
+/// How full a store is. A [`Store`] of your own starts with the default, which is zero everywhere, and sets the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// The number of keys.
     pub keys: u64,
