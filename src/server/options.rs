@@ -32,6 +32,7 @@ use crate::scheduler::PoolOptions;
 /// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
+/// | [`http_proxy`](Self::http_proxy) | no |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
 /// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
@@ -65,6 +66,7 @@ pub struct ServerConfig {
     pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
+    pub(super) http_proxy: bool,
 }
 
 const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
@@ -101,6 +103,7 @@ impl ServerConfig {
             min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
             tls: None,
+            http_proxy: false,
         }
     }
 
@@ -281,6 +284,27 @@ impl ServerConfig {
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
+        self
+    }
+
+    /// Sets whether a [`Peer`](crate::Peer) on this server is a forward proxy: whether it accepts the absolute form
+    /// (RFC 9112 section 3.2.2) of a target on another server, as `http_proxy` makes programs send it. If not, such
+    /// a request gets 421. `TinyHttpServer` does not support this option. Default: no.
+    ///
+    /// Only programs on this machine may use the proxy, unless the peer has [tokens](crate::PeerBuilder::tokens) or the
+    /// server requires [client certificates](crate::ServerTls::client_certificates_from).
+    ///
+    /// ```
+    /// use forwardcache::{Peer, ServerConfig};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let proxy = peer.serve_with("127.0.0.1:0", ServerConfig::new().http_proxy(true))?;
+    /// println!("export http_proxy=http://{}", proxy.local_addr());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn http_proxy(mut self, is_proxy: bool) -> Self {
+        self.http_proxy = is_proxy;
         self
     }
 
