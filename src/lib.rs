@@ -116,13 +116,13 @@ pub use policy::{
 pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
 pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
-#[cfg(feature = "disk")]
-pub use store::DiskStore;
 #[cfg(feature = "peer")]
 pub use store::{
     BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,
     StoreError, StoredResponse, Usage, Variants, default_capacity,
 };
+#[cfg(feature = "disk")]
+pub use store::{DiskEntries, DiskEntry, DiskStore};
 
 // Only documentation builds compile the guide.
 #[cfg(all(any(doc, doctest), feature = "peer"))]
