@@ -139,7 +139,7 @@ fn limit_shares_follow_membership_changes() {
         move |_| Reply::ok("at last").gate_head(&gate)
     });
     let third = pool.pop().unwrap();
-    let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
+    let waits = |number: usize| pool[number].peer.stats().counts().throttle_waits;
     thread::scope(|scope| {
         let _open_on_drop = OpenOnDrop(&gate);
         for (number, member) in pool.iter().enumerate() {
@@ -237,7 +237,7 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         assert_eq!(origin.count(), 2);
         clock.advance(Duration::from_secs(seconds - 30));
         assert_eq!(peer.get(&origin.url("/a")).body, b"two");
-        assert_eq!(peer.peer.stats().counts().origin_refusals, 3);
+        assert_eq!(peer.peer.stats().counts().throttle_rejections, 3);
     }
 }
 
