@@ -1,6 +1,9 @@
 //! What SIGHUP reads again: certificates, tokens, the list of peers, the configuration file.
 
-use forwardcache::{MembershipWatcher, Peer, Result, ServerTls, Tokens};
+use forwardcache::client::MembershipWatcher;
+use forwardcache::pool::Tokens;
+use forwardcache::server::ServerTls;
+use forwardcache::{Peer, Result};
 
 use super::arguments::{Command, Serve};
 use super::config::Sources;

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{
-    AccessLogFile, DiskStore, Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle,
-    ServerTls, ShutdownHandle, Tokens,
-};
+use forwardcache::client::Membership;
+use forwardcache::peer::AccessLogFile;
+use forwardcache::pool::{Member, Tokens};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+use forwardcache::store::DiskStore;
+use forwardcache::{Error, ErrorKind, Peer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 

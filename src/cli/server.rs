@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use forwardcache::{
-    AccessLogFile, AccessLogFormat, ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls,
-    TinyHttpServer,
-};
+use forwardcache::peer::{AccessLogFile, AccessLogFormat};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::store::ByteSize;
+use forwardcache::{Error, ErrorKind, Peer};
 
 use super::arguments::{LogFormat, ServerArguments, ServerKind};
 use super::optional::with;

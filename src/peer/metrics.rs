@@ -6,7 +6,8 @@ use super::member::Peer;
 use crate::base::ledger::Use;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
-use crate::message::stats::{Counts, Named, Outcome, ServerStats};
+use crate::message::stats::Outcome;
+use crate::metrics::{Counts, Named, ServerStats};
 use crate::scheduler::Numbers;
 use crate::store::Usage;
 

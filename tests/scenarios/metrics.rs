@@ -6,7 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forwardcache::{DiskStore, Peer, ServerConfig, ServerHandle, ServerTls, Tokens};
+use forwardcache::Peer;
+use forwardcache::client::NearCache;
+use forwardcache::pool::Tokens;
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls};
+use forwardcache::store::DiskStore;
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};
@@ -250,10 +254,8 @@ fn waiting_purges_do_not_block_other_admin_requests() {
 fn promtool_accepts_all_metrics_and_the_guide_lists_them() {
     let folder = tempfile::tempdir().unwrap();
     let disk = DiskStore::open(folder.path()).unwrap();
-    // Another peer, so that this one has a near cache.
-    let other = "http://127.0.0.1:9";
-    let peer = LocalPeer::start_on(ServerConfig::new(), |builder| builder.disk(&disk).pool([other]));
-    peer.peer.set_pool([peer.url(), other.to_owned()]).unwrap();
+    let near_cache = NearCache::new().memory(1 << 20);
+    let peer = LocalPeer::start_with(|builder| builder.disk(&disk).near_cache(near_cache));
     let admin = Admin::of(&peer.peer);
     assert_eq!(send(peer.address(), "GET", "/readyz", "").status, 200);
     let (status, text) = admin.get("/metrics");

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use forwardcache::{ByteSize, LifetimeRule, OriginRules};
+use forwardcache::origin::OriginRules;
+use forwardcache::policy::LifetimeRule;
+use forwardcache::store::ByteSize;
 
 use super::pool::{PeerList, PoolOptions};
 use super::server::ServerArguments;

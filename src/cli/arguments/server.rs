@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use forwardcache::ByteSize;
+use forwardcache::store::ByteSize;
 
 /// Limits and threads of the server.
 #[derive(Debug, Args)]

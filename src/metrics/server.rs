@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::durations::{DurationCounts, Durations};
-use super::outcome::Outcome;
 use crate::base::named::named;
+use crate::message::stats::Outcome;
 
 named! {
     /// The reason for refusing a connection.
