@@ -35,7 +35,7 @@ pub enum Mode {
 #[must_use]
 pub struct Rules {
     pub(crate) mode: Mode,
-    pub(crate) heuristic_cap: Duration,
+    pub(crate) max_heuristic_lifetime: Duration,
     pub(crate) store_set_cookie: bool,
     pub(crate) stale_on_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
@@ -54,7 +54,7 @@ impl Default for Rules {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             mode: Mode::Private,
-            heuristic_cap: DAY,
+            max_heuristic_lifetime: DAY,
             store_set_cookie: false,
             stale_on_error: DAY,
             stale_while_revalidate: Duration::ZERO,
@@ -84,8 +84,8 @@ impl Rules {
 
     /// Sets the longest heuristic freshness lifetime (RFC 9111 section 4.2.2). Zero turns the heuristic off. Default:
     /// 24 hours.
-    pub fn heuristic_cap(mut self, longest: Duration) -> Self {
-        self.heuristic_cap = longest;
+    pub fn max_heuristic_lifetime(mut self, longest: Duration) -> Self {
+        self.max_heuristic_lifetime = longest;
         self
     }
 
