@@ -109,7 +109,7 @@ fn rules(arguments: &Serve) -> Rules {
         .fill_on_conditional(cache.fill_on_conditional)
         .fill_on_range(!cache.no_fill_on_range);
     let seconds = |value: Option<u32>| value.map(|seconds| Duration::from_secs(seconds.into()));
-    let rules = with(rules, seconds(cache.stale_on_error), Rules::stale_on_error);
+    let rules = with(rules, seconds(cache.stale_if_error), Rules::stale_if_error);
     let rules = with(rules, seconds(cache.stale_while_revalidate), Rules::stale_while_revalidate);
     let rules = with(rules, seconds(cache.grace), Rules::grace);
     let rules = with(rules, seconds(cache.max_heuristic_lifetime), Rules::max_heuristic_lifetime);

@@ -27,7 +27,7 @@ pub enum Mode {
 /// use forwardcache::HttpCache;
 /// use forwardcache::policy::{Mode, Rules};
 ///
-/// let rules = Rules::new(Mode::Shared).stale_on_error(Duration::from_secs(600)).jitter(10);
+/// let rules = Rules::new(Mode::Shared).stale_if_error(Duration::from_secs(600)).jitter(10);
 /// let cache = HttpCache::builder().rules(rules).build()?;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
@@ -37,7 +37,7 @@ pub struct Rules {
     pub(crate) mode: Mode,
     pub(crate) max_heuristic_lifetime: Duration,
     pub(crate) store_set_cookie: bool,
-    pub(crate) stale_on_error: Duration,
+    pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) grace: Duration,
     pub(crate) jitter: u8,
@@ -56,7 +56,7 @@ impl Default for Rules {
             mode: Mode::Private,
             max_heuristic_lifetime: DAY,
             store_set_cookie: false,
-            stale_on_error: DAY,
+            stale_if_error: DAY,
             stale_while_revalidate: Duration::ZERO,
             grace: Duration::ZERO,
             jitter: 0,
@@ -98,8 +98,8 @@ impl Rules {
 
     /// Sets for how long past its freshness a response is served if the origin fails and neither the request nor the
     /// response specifies a time (RFC 9111 section 4.2.4). Default: 24 hours.
-    pub fn stale_on_error(mut self, time: Duration) -> Self {
-        self.stale_on_error = time;
+    pub fn stale_if_error(mut self, time: Duration) -> Self {
+        self.stale_if_error = time;
         self
     }
 

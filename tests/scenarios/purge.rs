@@ -641,6 +641,6 @@ fn soft_purge_keeps_responses_for_revalidation() {
     assert!(status == 200 && text.lines().count() == 3, "{text}");
     drop(origin);
     for number in 0..12 {
-        assert!(matches!(get(number), Some(Outcome::StaleOnError(_))), "{number}");
+        assert!(matches!(get(number), Some(Outcome::StaleIfError(_))), "{number}");
     }
 }

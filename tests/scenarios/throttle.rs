@@ -228,7 +228,7 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         }
         let stale = peer.get(&origin.url("/a"));
         assert_eq!((stale.status, &stale.body[..]), (200, &b"one"[..]));
-        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleOnError(Forward::Stale)));
+        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleIfError(Forward::Stale)));
         // This URL has no stored response.
         let (left, spent) = ((seconds - 30).to_string(), Duration::from_secs(30));
         clock.advance(spent);

@@ -173,7 +173,7 @@ pub(crate) struct CacheArguments {
     /// How long a stale response may be served if the origin fails, unless the response itself specifies a time
     /// [default: 86400]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) stale_on_error: Option<u32>,
+    pub(crate) stale_if_error: Option<u32>,
 
     /// How long a stale response may be served while it is refreshed, unless the response itself specifies a time
     /// [default: 0]

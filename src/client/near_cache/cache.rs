@@ -159,7 +159,7 @@ fn cache(parts: &NearCacheParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache
     let rules = Rules {
         max_heuristic_lifetime: std::time::Duration::ZERO,
         // Only the owner's rules can allow stale responses.
-        stale_on_error: parts.rules.as_ref().map(|rules| rules.stale_on_error).unwrap_or_default(),
+        stale_if_error: parts.rules.as_ref().map(|rules| rules.stale_if_error).unwrap_or_default(),
         // The owner may select responses by unknown fields without listing them in `Vary`.
         unknown_fields: UnknownFields::Vary,
         known_fields: parts.rules.as_ref().map(|rules| rules.known_fields.clone()).unwrap_or_default(),
