@@ -11,7 +11,7 @@ use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
-use crate::message::stats::Stats;
+use crate::metrics::Stats;
 use crate::policy::{Rules, Validity};
 use crate::store::{Key, Position, Store, StoreError, StoredResponse, Tier, Variants, Work};
 
@@ -39,6 +39,8 @@ struct Below {
     tier: Arc<dyn Tier>,
     /// A digest of the rules under which this cache stores: what was stored under others is not for it.
     rules: u64,
+    /// Applies the invalidations of other processes to what is in memory.
+    _listener: Arc<dyn Fn(&Purge) + Send + Sync>,
 }
 
 impl GuardedStore {
@@ -52,9 +54,15 @@ impl GuardedStore {
     pub(crate) fn with_tier(mut self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
         // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
-        tier.set_max_staleness(rules.stale_on_error.max(rules.stale_while_revalidate).max(rules.grace));
+        tier.set_max_staleness(rules.stale_if_error.max(rules.stale_while_revalidate).max(rules.grace));
         let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
-        self.tiers.push(Below { tier, rules });
+        let above = self.clone();
+        let listener: Arc<dyn Fn(&Purge) + Send + Sync> = Arc::new(move |purge: &Purge| {
+            // The sequence ensures that the number is greater than those of all earlier fetches.
+            above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
+        });
+        tier.on_invalidation(Arc::downgrade(&listener));
+        self.tiers.push(Below { tier, rules, _listener: listener });
         self
     }
 
@@ -113,13 +121,19 @@ impl GuardedStore {
 
     /// Adds the responses of a lower tier.
     fn with_those_of(&self, below: &Below, key: &Key, in_memory: &Variants, now: SystemTime) -> Variants {
-        let Below { tier, rules } = below;
+        let Below { tier, rules, .. } = below;
         let read = || self.answer("read", tier.find(key, *rules));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_above =
-            |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
-        let others = below.iter().filter(|stored| !is_above(stored)).map(|stored| aged(stored, now));
-        in_memory.iter().cloned().chain(others).collect()
+        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
+            let same = others.iter().find(|other| other.variant() == stored.variant());
+            same.is_some_and(|other| {
+                other.sequence() > stored.sequence()
+                    || is_equal_newer && other.sequence() == stored.sequence()
+            })
+        };
+        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
+        let others = below.iter().filter(|stored| !is_newer_in(in_memory, stored, true));
+        above.chain(others.map(|stored| aged(stored, now))).collect()
     }
 
     /// Loads the body of a response and keeps the response in all faster tiers from now on. Returns `None` if the body is too
@@ -151,7 +165,7 @@ impl GuardedStore {
     pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
         let holder =
             |below: &&Below| response.remote().is_some_and(|remote| remote.tier == below.tier.name());
-        let Some(Below { tier, rules }) = self.tiers.iter().find(holder) else { return false };
+        let Some(Below { tier, rules, .. }) = self.tiers.iter().find(holder) else { return false };
         let is_taken = Cell::new(false);
         let is_stored = self.insert_by(fetch, response, |response| {
             if is_taken.replace(true) {

@@ -39,7 +39,7 @@ impl Inner {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
         let status = match stored.tier() {
             Some(tier) => {
-                self.stats.count_answer_of(tier);
+                self.stats.count_hit_of(tier);
                 if status.outcome() == Outcome::Hit { status.detail(tier) } else { status }
             }
             None => status,

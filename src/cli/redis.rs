@@ -11,8 +11,9 @@ mod available {
     use std::path::Path;
     use std::time::Duration;
 
-    pub(in super::super) use forwardcache::RedisStore;
-    use forwardcache::{PeerBuilder, RedisStoreBuilder};
+    use forwardcache::peer::PeerBuilder;
+    pub(in super::super) use forwardcache::store::RedisStore;
+    use forwardcache::store::RedisStoreBuilder;
 
     use super::super::arguments::RedisArguments;
     use super::super::failure::Failure;
@@ -55,7 +56,7 @@ mod available {
 mod unavailable {
     use std::time::Duration;
 
-    use forwardcache::PeerBuilder;
+    use forwardcache::peer::PeerBuilder;
 
     use super::super::arguments::RedisArguments;
     use super::super::failure::Failure;

@@ -58,7 +58,7 @@ fn response_of_another_process_is_served_and_promoted() {
     let again = other.get(&[]);
     again.is(Outcome::Hit, "hello");
     assert_eq!((detail(&again), other.times_asked()), (None, 0));
-    assert_eq!(other.cache.stats().counts().redis_answers, 1);
+    assert_eq!(other.cache.stats().counts().redis_hits, 1);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use redis::RedisArguments;
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
-pub(crate) use server::{ServerArguments, ServerKind};
+pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 
 /// A distributed, private, forward HTTP cache.
 ///

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use forwardcache::ByteSize;
+use forwardcache::store::ByteSize;
 
 /// The store that the peers of a pool share.
 #[derive(Debug, Args)]

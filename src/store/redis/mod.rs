@@ -53,8 +53,8 @@ const NAME: &str = "redis";
 /// Responses in Redis or Valkey, below those in memory and on disk. Several peers share it: a new, restarted or replaced peer
 /// finds what the others fetched.
 ///
-/// A cache has it by [`HttpCacheBuilder::redis`](crate::HttpCacheBuilder::redis) or
-/// [`PeerBuilder::redis`](crate::PeerBuilder::redis). Responses are written behind. A purge is in Redis when its call returns,
+/// A cache has it by [`HttpCacheBuilder::redis`](crate::cache::HttpCacheBuilder::redis) or
+/// [`PeerBuilder::redis`](crate::peer::PeerBuilder::redis). Responses are written behind. A purge is in Redis when its call returns,
 /// and a response that was requested before is not written after it. If Redis fails or is slow, one lookup waits for the
 /// [timeout](RedisStoreBuilder::timeout); then nothing is asked until a probe in the background succeeds. No request fails.
 ///
@@ -62,11 +62,11 @@ const NAME: &str = "redis";
 /// response: the network, a password and TLS have to protect it.
 ///
 /// ```no_run
-/// use forwardcache::{HttpCache, RedisStore};
+/// use forwardcache::{HttpCache, store::RedisStore};
 ///
 /// let redis = RedisStore::builder("rediss://cache.example:6379").password("secret").build()?;
 /// let cache = HttpCache::builder().redis(&redis).build().unwrap();
-/// # Ok::<(), forwardcache::StoreError>(())
+/// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
 /// Cloning it is cheap and gives the same store. Its connections are closed when the last clone and the last cache that has it
