@@ -14,8 +14,10 @@ use redis::{
 };
 
 use super::address::Address;
-use super::core::SHARDS;
 use crate::store::StoreError;
+
+/// How many parts the keys are divided into. Each has a list of purges of its own, in one slot of a cluster.
+pub(super) const SHARDS: usize = 64;
 
 /// How many connections there are at most.
 const MAX_CONNECTIONS: usize = 64;

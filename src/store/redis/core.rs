@@ -9,7 +9,7 @@ use bytes::Bytes;
 use redis::{ConnectionLike, RedisError, RedisResult};
 
 use super::circuit::Circuit;
-use super::connections::Connections;
+use super::connections::{Connections, SHARDS};
 use super::scripts::{self, PURGE, READ, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
@@ -20,9 +20,6 @@ use crate::store::lane::Lane;
 use crate::store::record::purge::{read_purge, write_purge};
 use crate::store::trouble::Trouble;
 use crate::store::{Key, StoreError};
-
-/// How many parts the keys are divided into. Each has a list of purges of its own, in one slot of a cluster.
-pub(super) const SHARDS: usize = 64;
 
 /// How many purges are listed for each shard.
 const MAX_PURGES: usize = 1024;
