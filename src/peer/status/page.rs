@@ -8,8 +8,7 @@ use super::report::{Report, StoreStatus};
 pub(in crate::peer) const STYLE: &str = include_str!("page.css");
 
 /// The `Content-Security-Policy` of the page: only its own style sheet, and forms that lead back to this address.
-pub(in crate::peer) const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+pub(in crate::peer) const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'";
 
 impl Report {
     pub(in crate::peer) fn page(&self) -> String {

@@ -133,7 +133,7 @@ impl Report {
             self.outcomes().filter(|(name, _)| names.contains(name)).map(|(_, count)| count).sum::<u64>()
         };
         let hits = sum(&["hit", "stale-accepted", "stale-while-revalidate", "collapsed"]);
-        let misses = sum(&["miss", "revalidated", "stale-on-error", "stale-on-deadline", "failed"]);
+        let misses = sum(&["miss", "revalidated", "stale-if-error", "stale-on-deadline", "failed"]);
         let total = hits + misses;
         #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
         (total > 0).then(|| hits as f64 / total as f64)

@@ -9,7 +9,7 @@ impl Report {
         let mut text = format!("forwardcache {}\nself {}\n", env!("CARGO_PKG_VERSION"), self.self_url);
         // Writing to a String cannot fail.
         if self.is_leaving {
-            text.push_str("leaving\n");
+            text.push_str("state leaving\n");
         }
         for member in self.members.iter().filter(|member| member.state != "self") {
             let _ = writeln!(text, "peer {} {}", member.url, member.state);
