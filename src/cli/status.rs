@@ -166,7 +166,7 @@ mod tests {
                     queued 7 for http://slow/\nhit 3\nmiss 1\npassed 2\n";
         let answers = [
             ("http://a:2".to_owned(), Ok(text.to_owned())),
-            ("http://c:2".to_owned(), Err(Error::new(forwardcache::ErrorKind::Connect, "refused"))),
+            ("http://c:2".to_owned(), Err(Error::new(forwardcache::ErrorKind::Timeout, "refused"))),
         ];
         let table = table(&answers);
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
