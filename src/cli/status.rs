@@ -111,7 +111,7 @@ impl<'a> Facts<'a> {
     fn of(text: &'a str) -> Self {
         let peers = text.lines().filter_map(|line| line.strip_prefix("peer ")?.rsplit_once(' '));
         let named = ["fetch threads ", "near ", "disk bytes "];
-        let values = text.lines().filter_map(|line| {
+        let values = text.lines().filter(|line| !line.contains(" for ")).filter_map(|line| {
             let name = named.iter().find(|name| line.starts_with(**name));
             name.map(|name| (name.trim_end(), &line[name.len()..])).or_else(|| line.split_once(' '))
         });
