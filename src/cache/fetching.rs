@@ -179,7 +179,7 @@ impl Inner {
             self.stats.count_origin_request();
         }
         let response = answer.map_err(|error| {
-            debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
+            debug!("{} {} {error:#}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
         // RFC 9110 section 15.4.5: a 304 refers to a stored response, and this request named none.

@@ -118,7 +118,7 @@ impl Inner {
             drop((waiter, hook));
             if let Err(error) = &read {
                 let url = redacted(incoming.target.as_str());
-                debug!("refresh failed: {url} {}", error.message());
+                debug!("refresh failed: {url} {}", error.reason());
             }
             let has_failed = !matches!(read, Ok(false));
             self.refreshes.note_result(&incoming.key, has_failed, self.clock.now());

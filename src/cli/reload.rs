@@ -34,7 +34,7 @@ impl Reload {
         ];
         for (subject, result) in results.into_iter().flatten() {
             if let Err(error) = result {
-                log::error!("cannot reload the {subject}: {error}; the previous ones stay in use");
+                log::error!("cannot reload the {subject}: {error:#}; the previous ones stay in use");
             } else {
                 log::info!("reloaded the {subject}");
             }
