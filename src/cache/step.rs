@@ -300,7 +300,7 @@ impl Inner {
     /// Like [`find`](Self::find), but returns `None` if the store would block.
     pub(super) fn find_nonblocking(&self, key: &Key) -> Option<Found> {
         let latest = self.store.tombstones().latest();
-        Some(Found { variants: self.store.at_once(key.as_str())?, latest })
+        Some(Found { variants: self.store.variants_nonblocking(key.as_str())?, latest })
     }
 
     /// Looks up a request. May block as long as the store does.
