@@ -50,7 +50,7 @@ impl PeerBuilder {
         let client = self
             .client
             .members(members)
-            .handover(self.warm_up)
+            .warm_up(self.warm_up)
             // The peer itself fetches in that case, subject to its own rules for origins.
             .on_no_peers(OnNoPeers::Fail)
             .near_cache(near_cache);

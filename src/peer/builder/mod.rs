@@ -155,7 +155,7 @@ impl PeerBuilder {
     /// Sets how long after a change of the pool this peer requests responses from previous owners. Before it fetches a URL
     /// that it owns since the change, it asks the previous owner once for a stored response and waits at most 200 ms. Zero
     /// disables these requests. Default: 60 seconds.
-    pub fn handover(mut self, time: Duration) -> Self {
+    pub fn warm_up(mut self, time: Duration) -> Self {
         self.warm_up = time;
         self
     }
