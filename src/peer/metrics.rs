@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
@@ -193,7 +193,7 @@ impl Peer {
             ("control_jobs", "Purges and explanations, running or waiting for a thread.", control),
         ];
         if let Some(ledger) = self.caching().store().ledger() {
-            let held = Use::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
+            let held = MemoryUse::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
             families.push(("memory_bytes", "Memory in use, as the memory ledger counts it.", held.collect()));
         }
         families

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::options::PoolOptions;
 use super::state::{Phase, State, Watch};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::{Hold, Ledger, Use};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
 use crate::message::nonblocking::{Job, Refused, Turn};
 use crate::scheduler::ramp::QUICK;
 
@@ -156,13 +156,13 @@ impl Inner {
     /// to be disconnected.
     fn memory_for(&self, buffers: u64, cancellation: &Cancellation) -> Option<Hold> {
         for _ in 0..MEMORY_RETRIES {
-            let held = self.ledger.reserve(Use::Fetches, buffers);
+            let held = self.ledger.reserve(MemoryUse::Fetches, buffers);
             if held.is_some() || cancellation.is_cancelled() {
                 return held;
             }
             thread::sleep(MEMORY_RETRY_DELAY);
         }
-        self.ledger.reserve(Use::Fetches, buffers)
+        self.ledger.reserve(MemoryUse::Fetches, buffers)
     }
 
     /// Removes a job from the counts.

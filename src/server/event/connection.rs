@@ -30,7 +30,7 @@ use super::input::Input;
 use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
-use crate::base::ledger::{Hold, Use};
+use crate::base::ledger::{Hold, MemoryUse};
 use crate::scheduler::Client;
 use crate::server::access_log::Pending;
 
@@ -179,7 +179,7 @@ impl Connection {
             _ if private_bytes == 0 => self.held = None,
             Some(held) if held.bytes() == private_bytes => {}
             Some(held) => held.set(private_bytes),
-            None => self.held = Some(context.ledger.hold(Use::Connections, private_bytes)),
+            None => self.held = Some(context.ledger.hold(MemoryUse::Connections, private_bytes)),
         }
     }
 

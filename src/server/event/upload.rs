@@ -11,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::error::{Error, ErrorKind};
-use crate::base::ledger::{Hold, Ledger, Use};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
 use crate::message::body::{Body, Wake};
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::Client;
@@ -174,7 +174,7 @@ pub(super) fn upload(
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             bytes: VecDeque::new(),
-            hold: ledger.hold(Use::Content, 0),
+            hold: ledger.hold(MemoryUse::Content, 0),
             end: None,
             is_reader_gone: false,
             wake: Some(wake),
@@ -201,7 +201,9 @@ impl UploadWriter {
     /// Appends a piece. Returns `false` if the memory limit is reached.
     pub(super) fn push(&self, piece: &[u8]) -> bool {
         // Reserve before locking: a reservation may evict entries, which must not happen under a lock.
-        let Some(reserved) = self.ledger.reserve(Use::Content, piece.len() as u64) else { return false };
+        let Some(reserved) = self.ledger.reserve(MemoryUse::Content, piece.len() as u64) else {
+            return false;
+        };
         let mut state = self.shared.state.lock();
         if !state.is_reader_gone && !piece.is_empty() {
             state.bytes.extend(piece);

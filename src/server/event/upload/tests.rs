@@ -71,10 +71,10 @@ fn small_pieces_have_no_overhead_and_stop_at_the_memory_limit() {
     let (upload, body) =
         super::upload(UploadLimits::new(1).acquire(None, None).unwrap(), &ledger, None, counting().1);
     let counts = (0..2000).take_while(|_| upload.push(b"x")).count();
-    assert_eq!((counts, ledger.held(Use::Content)), (1000, 1000));
+    assert_eq!((counts, ledger.held(MemoryUse::Content)), (1000, 1000));
     assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
     drop(body);
-    assert_eq!(ledger.held(Use::Content), 0);
+    assert_eq!(ledger.held(MemoryUse::Content), 0);
 }
 
 #[test]
