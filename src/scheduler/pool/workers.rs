@@ -11,7 +11,7 @@ use super::options::PoolOptions;
 use super::state::{Phase, State, Watch};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Hold, Ledger, MemoryUse};
-use crate::message::nonblocking::{Job, Refused, Turn};
+use crate::message::nonblocking::{Job, Refused, RunMode};
 use crate::scheduler::ramp::QUICK;
 
 /// How often a fetch retries to reserve the memory of its buffers, and the delay between two attempts.
@@ -146,7 +146,7 @@ impl Inner {
             self.state.lock().refused[Refused::NoMemory as usize] += 1;
             return refuse(job, Refused::NoMemory);
         };
-        if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Pool))).is_err() {
+        if panic::catch_unwind(AssertUnwindSafe(|| job.take(RunMode::Worker))).is_err() {
             log::error!("a job panicked");
         }
         drop(held);
@@ -179,7 +179,7 @@ impl Inner {
 
 /// Lets a job answer without running it.
 pub(super) fn refuse(job: Job, why: Refused) {
-    if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Refused(why)))).is_err() {
+    if panic::catch_unwind(AssertUnwindSafe(|| job.take(RunMode::Refused(why)))).is_err() {
         log::error!("a job panicked when it was refused");
     }
 }

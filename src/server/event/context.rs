@@ -130,8 +130,8 @@ impl ThreadContext {
 
     /// Submits a job that reads a body from its origin.
     pub(super) fn transfer(&self, driver: Driver, origin: Option<CanonicalUrl>, client: Option<Client>) {
-        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
-            if turn == nonblocking::Turn::Pool {
+        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |mode| {
+            if mode == nonblocking::RunMode::Worker {
                 driver();
             }
         });
