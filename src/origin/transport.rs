@@ -23,7 +23,7 @@ use crate::message::interim::OnInterim;
 use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
-use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, Within};
+use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, HeadTimeout};
 
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
@@ -157,7 +157,7 @@ impl Inner {
         let deadline = Deadline::of(extensions);
         let hard = deadline.and_then(|deadline| deadline.hard());
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
-        let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
+        let within = extensions.get::<HeadTimeout>().and_then(|HeadTimeout(limit)| begun.checked_add(*limit));
         let has_content = !request.body().is_empty();
         let head = self.options.timeouts.response;
         let own = if has_content { None } else { begun.checked_add(head) };
