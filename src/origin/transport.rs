@@ -16,7 +16,7 @@ use super::{failure, request, response};
 use crate::base::cancellation::Cancellation;
 use crate::base::clock::SystemClock;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::names::{Names, SystemLookup};
+use crate::base::resolver::{Resolver, SystemLookup};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
@@ -64,7 +64,7 @@ pub struct Origin {
 
 struct Inner {
     options: Options,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     /// Serialises reloads, so that the certificates read last are the ones that stay.
     reloading: Mutex<()>,
     current: RwLock<Arc<Connections>>,
@@ -78,15 +78,15 @@ impl Origin {
     }
 
     pub(super) fn with_options(options: Options) -> Self {
-        let names = Names::new(SystemLookup, Arc::new(SystemClock), options.name_lifetime());
-        Self::with_names(options, names)
+        let resolver = Resolver::new(SystemLookup, Arc::new(SystemClock), options.name_lifetime());
+        Self::with_resolver(options, resolver)
     }
 
-    pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
+    pub(super) fn with_resolver(options: Options, resolver: Arc<Resolver>) -> Self {
         let config = options.config(options.tls.clone());
-        let connections = Connections::new(config, options.idle, &names, options.rules.clone());
+        let connections = Connections::new(config, options.idle, &resolver, options.rules.clone());
         let current = RwLock::new(Arc::new(connections));
-        Self { inner: Arc::new(Inner { options, names, reloading: Mutex::new(()), current }) }
+        Self { inner: Arc::new(Inner { options, resolver, reloading: Mutex::new(()), current }) }
     }
 
     /// Replaces the rules for this origin and all its clones.
@@ -144,7 +144,7 @@ impl Inner {
     fn replace(&self, choose: impl FnOnce(&Connections) -> (Config, OriginRules)) {
         let mut current = self.current.write();
         let (config, rules) = choose(&current);
-        let next = Arc::new(Connections::new(config, self.options.idle, &self.names, rules));
+        let next = Arc::new(Connections::new(config, self.options.idle, &self.resolver, rules));
         let before = std::mem::replace(&mut *current, next);
         drop(current);
         // Drop after the unlock: this may close connections, and other threads may wait for the lock.
@@ -268,7 +268,7 @@ impl RoundTrip for Origin {
             let error = failure::before_response(failure, &url);
             // The host may have moved to another address.
             if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {
-                self.inner.names.forget(&host.to_ascii_lowercase());
+                self.inner.resolver.forget(&host.to_ascii_lowercase());
             }
             error
         })?;
