@@ -34,7 +34,7 @@ mod servers;
 mod tests;
 
 pub(crate) use blocking::{Share, Shares};
-pub(crate) use client::Client;
+pub(crate) use client::ClientAddress;
 pub(crate) use dispatch::{Numbers, Scheduler};
 pub(crate) use limits::max_open_files;
 pub(crate) use pool::PoolOptions;

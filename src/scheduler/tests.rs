@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::{Client, PoolOptions, Scheduler};
+use super::{ClientAddress, PoolOptions, Scheduler};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::nonblocking::{Job, Lane, Refused, RunMode};
@@ -24,8 +24,8 @@ fn origin(name: &str) -> Lane {
     Lane::Origin(CanonicalUrl::parse(&format!("http://{name}/")).unwrap())
 }
 
-fn client(number: u8) -> Option<Client> {
-    Some(Client::of([127, 0, 0, number].into()))
+fn client(number: u8) -> Option<ClientAddress> {
+    Some(ClientAddress::of([127, 0, 0, number].into()))
 }
 
 /// Creates jobs that report how they were called. Long jobs occupy a thread until `release`.

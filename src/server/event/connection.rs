@@ -31,7 +31,7 @@ use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
 use crate::base::ledger::{Hold, MemoryUse};
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
 
 /// Limits for reading from a client after the response on a closing connection. If the server closed the
@@ -151,8 +151,8 @@ impl Connection {
     }
 
     /// Returns the client of this connection.
-    pub(super) fn client(&self) -> Client {
-        Client::of(self.remote.ip())
+    pub(super) fn client(&self) -> ClientAddress {
+        ClientAddress::of(self.remote.ip())
     }
 
     /// Returns the number of bytes that may still be transferred in this turn of the loop.

@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind};
 use crate::base::ledger::{Hold, Ledger, MemoryUse};
 use crate::message::body::{Body, Wake};
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 
 /// Limits the uploads. Each occupies a worker until its client has sent the body. Uploads may use half of all
 /// workers; uploads to one origin, or of one client, may use an eighth.
@@ -22,14 +22,14 @@ use crate::scheduler::Client;
 pub(super) struct UploadLimits {
     workers: usize,
     counts: Mutex<Counts>,
-    collecting: Mutex<HashMap<Client, usize>>,
+    collecting: Mutex<HashMap<ClientAddress, usize>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
     by_origin: HashMap<CanonicalUrl, usize>,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientAddress, usize>,
 }
 
 /// Permit for one upload.
@@ -37,7 +37,7 @@ struct Counts {
 pub(super) struct UploadPermit {
     limits: Arc<UploadLimits>,
     origin: Option<CanonicalUrl>,
-    client: Option<Client>,
+    client: Option<ClientAddress>,
 }
 
 impl UploadLimits {
@@ -50,7 +50,7 @@ impl UploadLimits {
     pub(super) fn acquire(
         self: &Arc<Self>,
         origin: Option<CanonicalUrl>,
-        client: Option<Client>,
+        client: Option<ClientAddress>,
     ) -> Option<UploadPermit> {
         let mut counts = self.counts.lock();
         let of_origin = origin.as_ref().and_then(|origin| counts.by_origin.get(origin));
@@ -79,12 +79,15 @@ const MAX_COLLECTING: usize = 256;
 
 /// Permit for collecting one request body.
 #[derive(Debug)]
-pub(super) struct CollectPermit(Option<(Arc<UploadLimits>, Client)>);
+pub(super) struct CollectPermit(Option<(Arc<UploadLimits>, ClientAddress)>);
 
 impl UploadLimits {
     /// Returns a permit for collecting a request body of this client; a client of `None` is a
     /// peer of the pool.
-    pub(super) fn acquire_collecting(self: &Arc<Self>, client: Option<Client>) -> Option<CollectPermit> {
+    pub(super) fn acquire_collecting(
+        self: &Arc<Self>,
+        client: Option<ClientAddress>,
+    ) -> Option<CollectPermit> {
         let Some(client) = client else { return Some(CollectPermit(None)) };
         let mut collecting = self.collecting.lock();
         let count = collecting.entry(client).or_default();
