@@ -145,7 +145,7 @@ impl Peer {
 
     /// Returns the state of the peer as text for people.
     fn status(&self) -> String {
-        let usage = self.caching().store().usage();
+        let usage = self.cache().store().usage();
         let mut text = format!("forwardcache {}\nself {}\n", env!("CARGO_PKG_VERSION"), self.self_url());
         for health in self.other_peers() {
             let _ = writeln!(text, "peer {} {}", health.url, health.state.name());

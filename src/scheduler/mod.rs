@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `client` | [`Client`]: the client on whose behalf a job runs |
+//! | `client` | [`ClientAddress`]: the client on whose behalf a job runs |
 //! | `fair_share` | [`FairShare`](fair_share::FairShare): how many threads an origin and a client may occupy; pure |
 //! | `queue` | [`Queue`](queue::Queue): the jobs that wait for a thread, and which is next; pure |
 //! | `ramp` | [`Ramp`](ramp::Ramp): how many jobs may start on additional threads at a time; pure |

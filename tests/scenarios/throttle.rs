@@ -75,7 +75,7 @@ fn pool(size: usize, origin_limits: &OriginLimits) -> Vec<LocalPeer> {
 /// Fetches a URL in the process of a peer.
 fn fetch(member: &LocalPeer, url: &str) -> String {
     let request = Request::get(url).body(Body::empty()).unwrap();
-    member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
+    member.peer.cache().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
 /// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected

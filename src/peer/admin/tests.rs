@@ -95,7 +95,7 @@ fn purge_removes_stored_responses() {
     assert_eq!(ask(&peer, "PURGE", "/purge", None).0, 400);
     let (status, text) = ask(&peer, "PURGE", "/purge?q=http%3A%2F%2Fa.example%2F", None);
     assert!(status == 200 && text.contains("responses 1 "), "{text}");
-    assert_eq!(peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.cache().store().usage().keys, 0);
 }
 
 #[test]
