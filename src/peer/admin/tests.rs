@@ -98,7 +98,7 @@ fn purge_removes_stored_responses() {
     assert_eq!(ask(&peer, "PURGE", "/purge", None).0, 400);
     let (status, text) = ask(&peer, "PURGE", "/purge?q=http%3A%2F%2Fa.example%2F", None);
     assert!(status == 200 && text.contains("responses 1 "), "{text}");
-    assert_eq!(peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.cache().store().usage().keys, 0);
 }
 
 #[test]
@@ -187,13 +187,13 @@ fn form_purges_only_from_the_page_itself() {
     for foreign in [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example"), ("origin", "null")] {
         assert_eq!(purge(&[foreign, ("host", "127.0.0.1:3001")], form).0, 403, "{foreign:?}");
     }
-    assert_eq!(peer.caching().store().usage().keys, 1);
+    assert_eq!(peer.cache().store().usage().keys, 1);
     for bad in ["", "kind=q", "kind=all&url=x", "kind=q&url=ftp%3A%2F%2Fx%2F", "kind=prefix&url=%zz"] {
         assert_eq!(purge(&[], bad).0, 400, "{bad}");
     }
     let (status, page) = purge(&[("sec-fetch-site", "same-origin"), ("origin", "null")], form);
     assert!(status == 200 && page.contains("responses 1 "), "{page}");
-    assert_eq!(peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.cache().store().usage().keys, 0);
 }
 
 #[test]

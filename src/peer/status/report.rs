@@ -1,6 +1,6 @@
 //! [`Report`]: the state of a peer at one moment.
 
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::client::PeerState;
 use crate::message::stats::Outcome;
 use crate::metrics::Counts;
@@ -61,7 +61,7 @@ pub(super) struct FetchStatus {
 impl Report {
     /// Returns the current state. Never blocks.
     pub(in crate::peer) fn of(peer: &Peer) -> Self {
-        let (client, cache) = (peer.client(), peer.caching());
+        let (client, cache) = (peer.client(), peer.cache());
         let health = client.health();
         let members = client.members();
         let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
@@ -114,7 +114,7 @@ impl Report {
             near_cache,
             disk,
             memory: ledger.as_ref().map_or_else(Vec::new, |ledger| {
-                Use::ALL.into_iter().map(|purpose| (purpose.name(), ledger.held(purpose))).collect()
+                MemoryUse::ALL.into_iter().map(|purpose| (purpose.name(), ledger.held(purpose))).collect()
             }),
             memory_limit: ledger.map(|ledger| ledger.limit()),
             fetches: fetches.collect(),
