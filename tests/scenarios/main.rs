@@ -37,6 +37,7 @@ mod redis;
 mod ring_mismatch;
 mod safety;
 mod server;
+mod status_page;
 mod streams;
 mod support_tests;
 mod throttle;

@@ -13,7 +13,7 @@ use super::connections::{Connections, SHARDS};
 use super::scripts::{self, PURGE, READ, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::digest::Digest;
 use crate::message::purge::{Purge, Purged};
 use crate::store::lane::Lane;
@@ -199,7 +199,7 @@ impl Core {
             self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT)))?;
         self.positions[names.shard].store(sequence, Ordering::Relaxed);
         let raw = match self.ledger.get() {
-            Some(ledger) => ledger.share(Use::Bodies, raw.into_boxed_slice()),
+            Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
             None => raw.into(),
         };
         let value = value::decode(key, &raw).unwrap_or_else(|error| {

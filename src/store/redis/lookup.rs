@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::value::{Value, judged};
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
@@ -89,7 +89,7 @@ impl Core {
             let bytes = remote.source.read(read, most).map_err(failed)?;
             read += bytes.len() as u64;
             pieces.push(match self.ledger.get() {
-                Some(ledger) => ledger.share(Use::Bodies, bytes),
+                Some(ledger) => ledger.share(MemoryUse::Bodies, bytes),
                 None => Bytes::from(bytes),
             });
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::ledger::{Hold, Ledger, Use};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
 
 /// How many bytes may wait.
 const MAX_WAITING: u64 = 32 << 20;
@@ -30,7 +30,7 @@ impl Waiting {
     /// Adds bytes; `None` if too many wait, or memory is short.
     pub(super) fn try_add(&self, bytes: u64, ledger: Option<&Arc<Ledger>>) -> Option<Waits> {
         let hold = match ledger {
-            Some(ledger) => Some(ledger.reserve(Use::Bodies, bytes)?),
+            Some(ledger) => Some(ledger.reserve(MemoryUse::Bodies, bytes)?),
             None => None,
         };
         let mut all = self.0.bytes.lock();
@@ -71,12 +71,12 @@ mod tests {
     fn waiting_bytes_are_bounded_and_counted() {
         let (waiting, ledger) = (Waiting::default(), Ledger::new(1 << 30));
         let first = waiting.try_add(MAX_WAITING, Some(&ledger)).unwrap();
-        assert_eq!((waiting.bytes(), ledger.held(Use::Bodies)), (MAX_WAITING, MAX_WAITING));
+        assert_eq!((waiting.bytes(), ledger.held(MemoryUse::Bodies)), (MAX_WAITING, MAX_WAITING));
         assert!(waiting.try_add(1, Some(&ledger)).is_none());
         assert!(!waiting.flush(Duration::ZERO));
         drop(first);
         assert!(waiting.flush(Duration::ZERO));
-        assert_eq!(ledger.held(Use::Bodies), 0);
+        assert_eq!(ledger.held(MemoryUse::Bodies), 0);
         assert!(waiting.try_add(2 << 20, Some(&Ledger::new(1 << 20))).is_none());
     }
 }
