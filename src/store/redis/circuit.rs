@@ -79,7 +79,7 @@ impl Circuit {
         self.state.lock().open(now);
     }
 
-    /// Records that the probe succeeded. Returns the invalidations that are owed; if there are none, the circuit is closed.
+    /// Records that the probe succeeded. Returns the owed invalidations, and closes the circuit if the list is empty.
     pub(super) fn close_or_take_owed(&self) -> Vec<Purge> {
         let mut state = self.state.lock();
         if state.owed.is_empty() {

@@ -65,7 +65,7 @@ pub(super) struct Names {
     value: String,
 }
 
-/// What Redis has under a key, at one moment.
+/// The content of a key in Redis at one moment.
 pub(super) struct Read {
     /// The last invalidation in the shard.
     pub(super) sequence: u64,
@@ -287,7 +287,7 @@ impl Core {
         let (core, purge) = (Arc::clone(self), Purge::of_key(key.as_str()));
         if self.is_up() {
             let work = move || drop(core.send(&purge));
-            // What is outdated expires anyway.
+            // The outdated value expires anyway.
             drop(self.writes.try_submit(Box::new(work)));
         }
     }

@@ -13,7 +13,7 @@ use crate::store::tier::{Position, may_leave_process};
 use crate::store::variants::{is_outdated, merged};
 use crate::store::{Key, StoreError, StoredResponse};
 
-/// How often a write begins anew because another process wrote the key, or something was invalidated meanwhile.
+/// The number of attempts of a write. An attempt fails if another process writes the key or invalidates something.
 const ATTEMPTS: usize = 4;
 
 /// For how long a response with a validator is kept at least, so that it can be validated.
@@ -56,7 +56,7 @@ impl Core {
         }
         self.skipped.fetch_add(1, Ordering::Relaxed);
         if key.as_str() == key.url() && !(has_place && lives) {
-            // What is stored is older than what could not be.
+            // The stored response is older than this one.
             self.discard(key);
         }
         false

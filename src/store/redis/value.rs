@@ -24,7 +24,7 @@ const MAGIC: &[u8] = b"fwdr1";
 pub(super) const HEAD: usize = 54;
 
 pub(super) enum Value {
-    /// There is none, or none that this version reads.
+    /// The key has no value, or an unreadable one.
     Missing,
     /// The responses were removed by the invalidation with this number.
     Removed(u64),
