@@ -33,6 +33,7 @@ pub(crate) struct TierUsage {
 
 /// The last invalidation in a shared tier that was known when a fetch began.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only Redis is a shared tier"))]
 pub(crate) struct Position {
     pub(crate) sequence: u64,
     /// When the fetch began.
