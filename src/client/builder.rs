@@ -23,6 +23,7 @@ use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
 use crate::client::near_cache::{NearCache, NearCacheParts, NearHttpCache};
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::{Observer, Watcher};
 use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
 #[cfg(feature = "peer")]
@@ -66,6 +67,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     options: Options,
+    watcher: Watcher,
     handover: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
@@ -102,6 +104,7 @@ impl Default for ClientBuilder {
             clock: Arc::new(SystemClock),
             jitter: None,
             options: Options::default(),
+            watcher: Watcher::default(),
             handover: Duration::ZERO,
             #[cfg(feature = "peer")]
             near: NearOptions::default(),
@@ -272,6 +275,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets the code that runs on events of this client. Default: none.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.watcher(Watcher::new(observer))
+    }
+
+    pub(crate) fn watcher(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = Some(jitter);
@@ -339,8 +352,9 @@ impl ClientBuilder {
             direct,
             options: self.options,
             ring_mismatches: RingMismatches::default(),
-            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
+            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), self.watcher.clone()),
             counters: Counters::default(),
+            watcher: self.watcher,
             retries: RetryBudget::default(),
             probers: Helpers::new(MAX_PROBERS),
             readers: Helpers::new(MAX_READERS),
