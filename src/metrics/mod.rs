@@ -5,6 +5,7 @@
 // | file | content |
 // |---|---|
 // | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
+// | `durations` | histograms of how long requests took |
 // | `server` | counters of a server: connections, refusals and handshakes |
 // | `observer` | [`Observer`], the code of a program that runs on events |
 //
@@ -13,6 +14,8 @@
 #[cfg(feature = "peer")]
 mod counters;
 mod observer;
+#[cfg(feature = "peer")]
+mod durations;
 #[cfg(feature = "peer")]
 mod server;
 

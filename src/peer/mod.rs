@@ -18,8 +18,10 @@
 // | `warm_up` | takes stored responses over from the previous owner after a change of the pool |
 // | `leaving` | announces that the peer is leaving |
 // | `admin` | the address for operators: health, metrics, status, purging |
+// | `access_log` | one line in a file for each request |
 // | `metrics` | counters in the text format of Prometheus |
 
+mod access_log;
 mod addresses;
 mod admin;
 mod builder;
@@ -32,5 +34,6 @@ mod serving;
 mod threads;
 mod warm_up;
 
+pub use access_log::{AccessLogFile, AccessLogFormat};
 pub use builder::PeerBuilder;
 pub use member::Peer;

@@ -63,7 +63,7 @@ pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
-pub use disk::DiskStore;
+pub use disk::{DiskEntries, DiskEntry, DiskStore};
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
