@@ -13,9 +13,9 @@
 
 #[cfg(feature = "peer")]
 mod counters;
-mod observer;
 #[cfg(feature = "peer")]
 mod durations;
+mod observer;
 #[cfg(feature = "peer")]
 mod server;
 
