@@ -177,9 +177,9 @@ fn check_mode(arguments: &Serve) -> Result<(), Failure> {
 
 /// Opens the store on disk. If it cannot be opened, the peer serves without it, so this only logs an error.
 fn disk(arguments: &Serve) -> Option<DiskStore> {
-    let opened = DiskStore::open(arguments.disk.as_ref()?);
+    let opened = DiskStore::open(arguments.store.as_ref()?);
     let disk = opened.inspect_err(|error| log::error!("{error}; serving without it")).ok()?;
-    Some(match arguments.disk_size {
+    Some(match arguments.disk {
         Some(size) => disk.capacity(size.bytes()),
         None => disk,
     })

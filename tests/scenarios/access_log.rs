@@ -37,7 +37,7 @@ fn each_request_is_one_line_without_credentials() {
         })
     };
     let path = folder.path().join("access.log");
-    let options = ["--access-log", path.to_str().unwrap(), "--max-stored-body", "1MiB"];
+    let options = ["--access-log", path.to_str().unwrap(), "--max-body", "1MiB"];
     let mut peer = PeerProcess::start_as("127.0.0.1:0", &options);
 
     let url = origin.url("/a?token=secret");

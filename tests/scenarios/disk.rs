@@ -46,7 +46,7 @@ fn bodies() -> Origin {
 
 fn start(folder: &Path, options: &[&str]) -> PeerProcess {
     let store = folder.to_str().unwrap();
-    PeerProcess::start_as("127.0.0.1:0", &[&["--disk", store], options].concat())
+    PeerProcess::start_as("127.0.0.1:0", &[&["--store", store], options].concat())
 }
 
 fn get_with(peer: &PeerProcess, url: &str, fields: &str) -> Response {
@@ -128,7 +128,7 @@ fn a_body_larger_than_memory_streams_to_the_disk_and_is_read_in_parts() {
         })
     };
     let folder = TempDir::new().unwrap();
-    let mut peer = start(folder.path(), &["--memory", "32MiB", "--disk-size", "400MiB"]);
+    let mut peer = start(folder.path(), &["--memory", "32MiB", "--disk", "400MiB"]);
     let url = origin.url("/large");
     let expected = marked("/large", 0, LENGTH);
     thread::scope(|scope| {
@@ -212,7 +212,7 @@ fn a_directory_that_cannot_be_used_is_said_and_the_peer_serves_without_it() {
 fn the_bound_holds_while_more_comes_than_fits() {
     const CAPACITY: usize = 32 * MIB;
     let (folder, origin) = (TempDir::new().unwrap(), bodies());
-    let mut peer = start(folder.path(), &["--memory", "8MiB", "--disk-size", "32MiB"]);
+    let mut peer = start(folder.path(), &["--memory", "8MiB", "--disk", "32MiB"]);
     for number in 0..150 {
         let length = [500, 20_000, 400_000, 3_000_000][number % 4];
         assert_eq!(get(&peer, &origin.url(&format!("/{length}/{number}"))).status, 200);
@@ -246,7 +246,7 @@ fn kill(capacity: usize, mut check: impl FnMut(usize, usize)) {
     let mut random = Random::new(seed);
     let (folder, origin) = (TempDir::new().unwrap(), bodies());
     let disk = format!("{}MiB", capacity / MIB);
-    let mut peer = start(folder.path(), &["--memory", "16MiB", "--disk-size", &disk]);
+    let mut peer = start(folder.path(), &["--memory", "16MiB", "--disk", &disk]);
     let target = |random: &mut Random| {
         let length = *random.one_of(&[100, 5_000, 40_000, 200_000, 6_000_000]);
         format!("/{length}/{}", random.below(30))
@@ -364,7 +364,7 @@ fn a_full_disk_costs_what_is_stored_and_nothing_else() {
     let Some(mounted) = Mounted::new("size=12m") else { return };
     let origin = bodies();
     let store = mounted.0.path().join("store");
-    let mut peer = start(&store, &["--memory", "8MiB", "--disk-size", "1GiB"]);
+    let mut peer = start(&store, &["--memory", "8MiB", "--disk", "1GiB"]);
     for number in 0..60 {
         let length = [1_000, 100_000, 3_000_000][number % 3];
         let target = format!("/{length}/{number}");

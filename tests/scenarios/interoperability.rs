@@ -193,7 +193,7 @@ fn operator_options_are_applied() {
             &lifetime,
             "--lifetime",
             "status=404 exactly=60",
-            "--max-stored-body",
+            "--max-body",
             "10",
             "--user-agent",
             "me/1",

@@ -26,8 +26,8 @@ pub(super) fn launch(
     let memory = if is_on_disk { ON_DISK } else { MEMORY };
     arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
     if is_on_disk {
-        arguments.extend(["--disk".to_owned(), home.join("store").display().to_string()]);
-        arguments.extend(["--disk-size".to_owned(), format!("{}MiB", MEMORY >> 20)]);
+        arguments.extend(["--store".to_owned(), home.join("store").display().to_string()]);
+        arguments.extend(["--disk".to_owned(), format!("{}MiB", MEMORY >> 20)]);
     }
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {

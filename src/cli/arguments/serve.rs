@@ -15,7 +15,7 @@ use super::values::{field_name, seconds};
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Read options from this file (TOML): each line is the name of a flag without its dashes, =, and a value. Variables
-    /// such as FORWARDCACHE_MAX_STORED_BODY=1GiB replace the options of the file, and flags replace both
+    /// such as FORWARDCACHE_MAX_BODY=1GiB replace the options of the file, and flags replace both
     /// [default: the file that FORWARDCACHE_CONFIG names]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -41,11 +41,11 @@ pub(crate) struct Serve {
 
     /// Directory of a store on disk, which keeps responses across restarts and stores bodies that do not fit into memory
     #[arg(long, value_name = "DIR")]
-    pub(crate) disk: Option<PathBuf>,
+    pub(crate) store: Option<PathBuf>,
 
     /// Size limit of the store on disk [default: 1GiB]
-    #[arg(long, value_name = "SIZE", requires = "disk")]
-    pub(crate) disk_size: Option<ByteSize>,
+    #[arg(long, value_name = "SIZE", requires = "store")]
+    pub(crate) disk: Option<ByteSize>,
 
     /// Caching rules: private for users that trust each other (or a single one), shared for users that do not
     #[arg(long, value_enum, default_value_t = Mode::Private)]
@@ -199,7 +199,7 @@ pub(crate) struct CacheArguments {
 
     /// Largest body that is stored [default: what fits into --memory]
     #[arg(long, value_name = "SIZE")]
-    pub(crate) max_stored_body: Option<ByteSize>,
+    pub(crate) max_body: Option<ByteSize>,
 
     /// Store responses to POST requests with content of up to this size, under the URL and the content, if the response
     /// or --lifetime specifies how long they are fresh [default: 0, which stores none]

@@ -1,4 +1,4 @@
-//! Settings of variables: `FORWARDCACHE_MAX_STORED_BODY` sets `--max-stored-body`.
+//! Settings of variables: `FORWARDCACHE_MAX_BODY` sets `--max-body`.
 
 use super::super::failure::Failure;
 use super::file;
