@@ -38,9 +38,8 @@ pub(super) fn build(
         // This process requests nothing from other peers, so its own share gets all of the memory.
         .near_cache(NearCache::new().memory(0));
     let cache = &arguments.cache;
-    let builder = with(builder, cache.max_body, |builder, size| {
-        builder.caching(|cache| cache.max_body(size.bytes()))
-    });
+    let builder =
+        with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
     let builder = with(builder, cache.cache_post, |builder, size| {
         builder.caching(|cache| cache.cache_post(size.bytes()))
     });

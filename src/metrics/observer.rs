@@ -214,9 +214,9 @@ pub struct OriginAnswer<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PurgeFinished<'a> {
-    /// What was to be purged.
+    /// The selection of responses.
     pub purge: &'a Purge,
-    /// What was removed, as far as it is counted.
+    /// The removed responses, as far as they are counted.
     pub purged: Purged,
 }
 

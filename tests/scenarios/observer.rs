@@ -181,7 +181,7 @@ fn info_tells_where_a_response_comes_from() {
     assert_eq!((info.peer(), info.attempts(), info.is_direct()), (Some(pool[0].url().as_str()), 1, false));
     assert_eq!(info.url().map(ToString::to_string), Some(url.clone()));
     assert_eq!(client.get(&url).send().unwrap().info().outcome(), Some(Outcome::Hit));
-    // In its own process, a peer asks nobody.
+    // A peer answers its own program without a request to a peer.
     let info = pool[0].peer.get(&url).send().unwrap().info();
     assert_eq!((info.peer(), info.attempts(), info.outcome()), (None, 0, Some(Outcome::Hit)));
 
