@@ -22,7 +22,7 @@ use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
 use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
-use crate::origin::access::{Asked, OriginRules};
+use crate::origin::access::{OriginRules, UrlParts};
 use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, HeadTimeout};
 
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
@@ -235,7 +235,7 @@ impl RoundTrip for Origin {
         }
         let (method, url) = (head.method().clone(), head.uri().clone());
         let connections = Arc::clone(&self.inner.current.read());
-        let asked = Asked::of_uri(&url);
+        let asked = UrlParts::of_uri(&url);
         if let Some(asked) = &asked {
             connections.rules.may_request(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }
