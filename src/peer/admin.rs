@@ -156,7 +156,7 @@ impl Peer {
             let hits = stats.counts().of(Outcome::Hit);
             let _ = writeln!(text, "near hits {hits}\nnear bytes {} of {}", usage.bytes, usage.capacity);
         }
-        for numbers in self.servers().schedulers().iter().map(|scheduler| scheduler.numbers()) {
+        for numbers in self.servers().schedulers().iter().map(|scheduler| scheduler.load()) {
             let fetches = &numbers.fetches;
             let _ = writeln!(
                 text,
