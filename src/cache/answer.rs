@@ -119,7 +119,7 @@ fn answer_remote(
     respond(stored, selected, incoming, status, now, body)
 }
 
-/// What a request gets of a stored response.
+/// The part of a stored response that a request selects: the whole, a range, or no content.
 struct Selected {
     code: StatusCode,
     headers: HeaderMap,

@@ -129,11 +129,8 @@ impl Exchange {
             headers: &asked,
             directives: &RequestDirectives::of(&asked),
         };
-        let response = at(0);
-        let times = ExchangeTimes {
-            request: (response - Duration::from_secs(self.delay)).into(),
-            response: response.into(),
-        };
+        let (request_time, response) = (at(0) - Duration::from_secs(self.delay), at(0));
+        let times = ExchangeTimes { request: request_time.into(), response: response.into() };
         let validity = validity(status, &headers, &directives, times, &rules);
         let now = at(self.elapsed);
         let is_fresh = validity.is_fresh(now);
