@@ -240,11 +240,11 @@ fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
 }
 
-fn one(name: &'static str, help: &'static str, value: impl ToString) -> Family {
+fn one(name: &'static str, help: &'static str, value: impl ToString + Copy) -> Family {
     (name, help, vec![(String::new(), value.to_string())])
 }
 
-fn labelled(label: &str, name: &str, value: impl ToString) -> (String, String) {
+fn labelled(label: &str, name: &str, value: impl ToString + Copy) -> (String, String) {
     (format!("{{{label}=\"{name}\"}}"), value.to_string())
 }
 
