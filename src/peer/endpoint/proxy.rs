@@ -24,7 +24,7 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
-use crate::origin::access::Asked;
+use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{ClientAddress, Servers, Share, Shares};
 use crate::store::StoredResponse;
@@ -101,7 +101,7 @@ impl Proxy {
         unescape(value, url).ok()?;
         let url = std::str::from_utf8(url).ok()?;
         // A URL that is not in canonical form is not a key of the store, so these rules check the same URL as the lookup.
-        if !self.access.allows(&Asked::of_canonical(url)?) {
+        if !self.access.allows(&UrlParts::of_canonical(url)?) {
             return None;
         }
         let hop = match request.field(protocol::HOP.as_str()) {
