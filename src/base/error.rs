@@ -10,6 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::base::named::named;
 
 /// A result with this crate's [`Error`].
@@ -28,7 +30,7 @@ named! {
         /// The request cannot be sent: `CONNECT`, a body too large to buffer, an invalid header field.
         BadRequest = "bad-request",
         /// The pool has no peers, or all of them failed recently and are not asked for a while, and
-        /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) is configured.
+        /// [`OnNoPeers::Fail`](crate::client::OnNoPeers::Fail) is configured.
         NoPeers = "no-peer-left",
         /// The host name cannot be resolved.
         Unresolved = "unresolved",
@@ -52,7 +54,7 @@ named! {
         Unauthorized = "unauthorized",
         /// The request leads back to its sender.
         Loop = "loop",
-        /// The access rules do not allow this origin: see [`OriginRules`](crate::OriginRules).
+        /// The access rules do not allow this origin: see [`OriginRules`](crate::origin::OriginRules).
         Forbidden = "forbidden",
         /// The address to listen on cannot be bound.
         Listen = "listen",
@@ -62,6 +64,9 @@ named! {
         /// The origin cannot be asked now: its limit is reached, or it requested a pause. See
         /// [`retry_after`](Error::retry_after).
         OriginBusy = "origin-busy",
+        /// The response has an error status (4xx or 5xx): see
+        /// [`ResponseExt::error_for_status`](crate::ResponseExt::error_for_status).
+        Status = "status",
         /// Any other I/O failure.
         Io = "io",
     }
@@ -107,6 +112,7 @@ struct Inner {
     is_unsent: bool,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
+    status: Option<StatusCode>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -125,6 +131,7 @@ impl Error {
                 is_unsent: false,
                 cause: None,
                 retry_after: None,
+                status: None,
                 source: None,
             }),
         }
@@ -191,6 +198,13 @@ impl Error {
         self
     }
 
+    /// Adds the status of the response.
+    #[must_use]
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.inner.status = Some(status);
+        self
+    }
+
     /// Returns a copy for another request that waited for the same result.
     pub(crate) fn shared(&self) -> Self {
         Self { inner: self.inner.clone() }
@@ -224,6 +238,47 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
+    }
+
+    /// Returns the status of the response, if the error is about one ([`ErrorKind::Status`]).
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.inner.status
+    }
+
+    /// Returns whether a time limit caused the error.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.inner.kind == ErrorKind::Timeout
+    }
+
+    /// Returns whether the same request may succeed if it is sent again later: the pool, a peer, the network or the
+    /// origin failed temporarily. [`retry_after`](Self::retry_after) returns the time to wait, if known.
+    ///
+    /// The origin may have processed the failed request, so repeat only idempotent requests (RFC 9110 section 9.2.2).
+    ///
+    /// ```
+    /// use forwardcache::{Error, ErrorKind};
+    ///
+    /// assert!(Error::new(ErrorKind::Timeout, "no response in time").is_retryable());
+    /// assert!(!Error::new(ErrorKind::BadUrl, "not a URL").is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.inner.kind {
+            ErrorKind::NoPeers
+            | ErrorKind::Unresolved
+            | ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::IncompleteBody
+            | ErrorKind::Unavailable
+            | ErrorKind::OriginBusy => true,
+            // RFC 9110 sections 15.5.9 and 15.6, and RFC 6585 section 4.
+            ErrorKind::Status => {
+                self.inner.status.is_some_and(|status| matches!(status.as_u16(), 408 | 429 | 502..=504))
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether [`peer`](Self::peer) reported a failure behind it, most often of the origin. Otherwise the

@@ -11,7 +11,7 @@ use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
-use crate::message::stats::Stats;
+use crate::metrics::Stats;
 use crate::policy::{Rules, Validity};
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 

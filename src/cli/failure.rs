@@ -48,6 +48,15 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::Failed(message) => f.write_str(message),
+            Self::BrokenPipe => f.write_str("standard output is closed"),
+        }
+    }
+}
+
 /// Writes the text to standard output and flushes it.
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
@@ -75,31 +84,59 @@ impl From<Error> for Failure {
     }
 }
 
-/// Prints a result of the argument parser: help and version in full, and an error in one line.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind::{
-        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingSubcommand,
-    };
-    match error.kind() {
-        DisplayHelp | DisplayVersion => {
-            // Printing help succeeds even if standard output is closed.
-            let _ = error.print();
-            ExitCode::SUCCESS
+/// Why there are no valid options.
+#[derive(Debug)]
+pub(crate) enum Usage {
+    /// The parser printed help or the version, or rejected an option. `source` names where the option comes from unless it
+    /// comes from the command line.
+    Parser { error: Box<clap::Error>, source: Option<String> },
+    /// A configuration file or a variable is invalid.
+    Source(Failure),
+}
+
+impl From<Failure> for Usage {
+    fn from(failure: Failure) -> Self {
+        Self::Source(failure)
+    }
+}
+
+impl Usage {
+    /// Prints help and the version in full and an error in one line. Returns the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        use clap::error::ErrorKind::{
+            DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion, MissingSubcommand,
+        };
+        match &self {
+            Self::Parser { error, .. } if matches!(error.kind(), DisplayHelp | DisplayVersion) => {
+                // Printing help succeeds even if standard output is closed.
+                let _ = error.print();
+                ExitCode::SUCCESS
+            }
+            Self::Parser { error, .. }
+                if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) =>
+            {
+                let _ = error.print();
+                ExitCode::from(2)
+            }
+            _ => self.into_failure().report(),
         }
-        DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand => {
-            let _ = error.print();
-            ExitCode::from(2)
-        }
-        _ => {
-            let text = error.render().to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            let message: Vec<&str> = text
-                .lines()
-                .map(str::trim)
-                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-                .filter(|line| !line.is_empty())
-                .collect();
-            Failure::Usage(message.join(" ")).report()
-        }
+    }
+
+    /// Returns the fault in one line.
+    pub(crate) fn into_failure(self) -> Failure {
+        let (error, source) = match self {
+            Self::Parser { error, source } => (error, source),
+            Self::Source(failure) => return failure,
+        };
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let message: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let source = source.map(|source| format!("{source}: ")).unwrap_or_default();
+        Failure::Usage(format!("{source}{}", message.join(" ")))
     }
 }

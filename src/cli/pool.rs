@@ -2,10 +2,9 @@
 
 use std::time::SystemTime;
 
-use forwardcache::{
-    Client, ClientBuilder, Discovery, DnsDiscovery, Error, FileDiscovery, Member, Membership, OnNoPeers,
-    RingKind,
-};
+use forwardcache::client::{ClientBuilder, Membership, OnNoPeers};
+use forwardcache::pool::{Discovery, DnsDiscovery, FileDiscovery, Member, RingKind};
+use forwardcache::{Client, Error};
 
 use super::arguments::{PeerList, PoolAccess, RingName, RingOptions};
 use super::optional::with;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use forwardcache::{Client, Error, OnNoPeers, PeerUrl, Purge, Purged};
+use forwardcache::client::OnNoPeers;
+use forwardcache::pool::{PeerUrl, Purged};
+use forwardcache::{Client, Error, Purge};
 
 use super::arguments;
 use super::failure::{Failure, print};

@@ -8,24 +8,31 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{
-    DiskStore, Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle, ServerTls,
-    ShutdownHandle, Tokens,
-};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use forwardcache::client::Membership;
+use forwardcache::peer::AccessLogFile;
+use forwardcache::pool::{Member, Tokens};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+use forwardcache::store::DiskStore;
+use forwardcache::{Error, ErrorKind, Peer};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Mode, PeerList, RingName, Serve};
+use super::config::Sources;
 use super::failure::{Failure, print};
+use super::reload::Reload;
 use super::{open_files, peer_options, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
 
-/// How long the shutdown waits for pending writes to the disk.
+/// How long the shutdown waits for pending writes to the disk and to the access log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failure> {
+    for variable in sources.unknown_variables() {
+        log::warn!("{variable} is ignored: it is not an option of serve");
+    }
     let (listener, address) = listen("--listen", &arguments.listen)?;
     if address.ip().is_unspecified() && arguments.self_url.is_none() {
         let text = format!(
@@ -33,17 +40,15 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::Usage(text));
     }
-    if arguments.store_set_cookie && !matches!(arguments.mode, Mode::Shared) {
-        let text = "--store-set-cookie requires --mode shared: private mode always stores responses that set cookies";
-        return Err(Failure::Usage(text.to_owned()));
-    }
-    let tls = tls(&arguments)?;
+    check_mode(arguments)?;
+    let tls = tls(arguments)?;
     let tokens = tokens::load(arguments.token_file.as_deref())?;
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     let (server_kind, workers) = (arguments.server.kind, arguments.server.workers);
-    let config = server::config(&arguments.server, tls.clone())?;
+    let access_log = server::access_log(&arguments.server)?;
+    let config = server::config(&arguments.server, tls.clone(), access_log.clone())?;
     if !address.ip().is_loopback() {
-        check_access_is_explicit(&arguments, tokens.is_some(), address)?;
+        check_access_is_explicit(arguments, tokens.is_some(), address)?;
     }
     open_files::raise_limit();
     let admin = arguments.admin.as_deref().map(|value| listen("--admin", value)).transpose()?;
@@ -54,16 +59,16 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
             format!("--admin {address} is not a loopback address: require a token with --token-file FILE");
         return Err(Failure::Usage(text));
     }
-    let (scheme, ring) = (peer_options::scheme(&arguments), arguments.pool.ring.ring);
+    let (scheme, ring) = (peer_options::scheme(arguments), arguments.pool.ring.ring);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain.into());
     let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
-    let disk = disk(&arguments);
+    let disk = disk(arguments);
     let peer =
         peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let server = server::serve(&peer, listener, server_kind, workers, config)?;
     let admin = match admin {
@@ -84,17 +89,14 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     let (admin_shutdown, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
     let admin_thread = admin.map(|admin| shut_down_together(admin, shutdown.clone()));
     let (signal_shutdown, leaving_peer) = (shutdown.clone(), peer.clone());
+    let mut reload = Reload { peer, has_certificates, tls, tokens, operator_tokens, watcher, sources };
+    let log_to_reopen = access_log.clone();
     thread::spawn(move || {
         let mut is_shutting_down = false;
         for signal in signals.forever() {
             match signal {
-                SIGHUP => {
-                    let certificates = has_certificates.then_some(&peer);
-                    reload(tls.as_ref(), certificates, [tokens.as_ref(), operator_tokens.as_ref()]);
-                    if let Some(watcher) = &watcher {
-                        watcher.refresh_soon();
-                    }
-                }
+                SIGHUP => reload.run(),
+                SIGUSR1 => reopen(log_to_reopen.as_ref()),
                 // A second signal skips the drain time.
                 _ if is_shutting_down => std::process::exit(1),
                 _ => {
@@ -114,6 +116,9 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
         log::warn!("some responses that were stored in the last second are not on disk");
     }
+    if access_log.is_some_and(|log| !log.flush(FLUSH_TIMEOUT)) {
+        log::warn!("some lines of the access log are not written");
+    }
     let admin_has_failed = admin_shutdown.is_some_and(|admin| {
         let has_failed = admin.has_failed();
         admin.shutdown();
@@ -124,6 +129,50 @@ pub(crate) fn run(arguments: Serve) -> Result<ExitCode, Failure> {
         return Err(Failure::failed("the server stopped because one of its threads failed: see the log"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the access log again.
+fn reopen(log: Option<&AccessLogFile>) {
+    if let Some(Err(error)) = log.map(AccessLogFile::reopen) {
+        log::error!("{error}; the log continues in the previous file");
+    }
+}
+
+/// Checks the options as [`run`] does, but opens no socket and no store.
+///
+/// # Errors
+///
+/// The failure with which [`run`] would end.
+pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
+    let mut address = resolve("--listen", &arguments.listen)?[0];
+    if address.port() == 0 {
+        // Any number stands for the free port that `run` takes.
+        address.set_port(1);
+    }
+    if let Some(admin) = &arguments.admin {
+        resolve("--admin", admin)?;
+    }
+    check_mode(arguments)?;
+    let tls = tls(arguments)?;
+    let tokens = tokens::load(arguments.token_file.as_deref())?;
+    let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
+    server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
+    if !address.ip().is_loopback() {
+        check_access_is_explicit(arguments, tokens.is_some(), address)?;
+    }
+    let scheme = peer_options::scheme(arguments);
+    let peer = peer_options::build(arguments, None, tokens, operator_tokens, address)?;
+    membership(&peer, &arguments.peer_list, arguments.peers_interval, scheme)?;
+    Ok(check_own_pool(&peer, &arguments.peer_list)?)
+}
+
+/// Checks the options that depend on `--mode`.
+fn check_mode(arguments: &Serve) -> Result<(), Failure> {
+    if arguments.store_set_cookie && !matches!(arguments.mode, Mode::Shared) {
+        let text = "--store-set-cookie requires --mode shared: private mode always stores responses that set cookies";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// Opens the store on disk. If it cannot be opened, the peer serves without it, so this only logs an error.
@@ -144,15 +193,18 @@ fn shut_down_together(admin: ServerHandle, other: ShutdownHandle) -> JoinHandle<
     })
 }
 
+/// Resolves the address of a flag. Returns at least one address.
+fn resolve(flag: &str, value: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let usage = |problem: &dyn std::fmt::Display| {
+        Failure::Usage(format!("{flag} {value:?}: {problem}: specify HOST:PORT, such as 127.0.0.1:3000"))
+    };
+    let resolved: Vec<SocketAddr> = value.to_socket_addrs().map_err(|error| usage(&error))?.collect();
+    if resolved.is_empty() { Err(usage(&"the name has no address")) } else { Ok(resolved) }
+}
+
 /// Binds a socket to the address of a flag. Returns the socket and its address.
 fn listen(flag: &str, value: &str) -> Result<(TcpListener, SocketAddr), Failure> {
-    let resolved: Vec<SocketAddr> = value
-        .to_socket_addrs()
-        .map_err(|error| {
-            let form = "specify HOST:PORT, such as 127.0.0.1:3000";
-            Failure::Usage(format!("{flag} {value:?}: {error}: {form}"))
-        })?
-        .collect();
+    let resolved = resolve(flag, value)?;
     let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
         Error::new(ErrorKind::Listen, format!("cannot listen on {value}")).with_source(error)
     })?;
@@ -181,22 +233,6 @@ fn check_access_is_explicit(arguments: &Serve, has_tokens: bool, address: Socket
     }
     let text = format!("--listen {address} is not a loopback address: specify {}", missing.join(" and "));
     Err(Failure::Usage(text))
-}
-
-/// Loads certificates and tokens again. If a file is invalid, its previous content stays in use.
-fn reload(tls: Option<&ServerTls>, peer: Option<&Peer>, [tokens, operator_tokens]: [Option<&Tokens>; 2]) {
-    let results = [
-        tls.map(|tls| ("certificates", tls.reload())),
-        peer.map(|peer| ("certificates for other peers and origins", peer.reload_certificates())),
-        tokens.map(|tokens| ("tokens", tokens.reload())),
-        operator_tokens.map(|tokens| ("operator tokens", tokens.reload())),
-    ];
-    for (subject, result) in results.into_iter().flatten() {
-        match result {
-            Ok(()) => log::info!("reloaded the {subject}"),
-            Err(error) => log::error!("cannot reload the {subject}: {error}; the previous ones stay in use"),
-        }
-    }
 }
 
 /// Loads an external list of peers into the peer. Returns `None` if the list is not external.

@@ -3,7 +3,8 @@
 use std::env;
 use std::path::Path;
 
-use forwardcache::{Error, ErrorKind, Tokens};
+use forwardcache::pool::Tokens;
+use forwardcache::{Error, ErrorKind};
 
 /// The environment variable for a token. Unlike a command line, other users cannot read it.
 const VARIABLE: &str = "FORWARDCACHE_TOKEN";

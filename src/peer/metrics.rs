@@ -6,7 +6,8 @@ use super::member::Peer;
 use crate::base::ledger::Use;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
-use crate::message::stats::{Counts, Named, Outcome, ServerStats};
+use crate::message::stats::Outcome;
+use crate::metrics::{Counts, Named, ServerStats};
 use crate::scheduler::Numbers;
 
 /// The name of a metric, its help text, and its values with their labels. A name that ends with `_total` is a counter, any
@@ -27,7 +28,32 @@ impl Peer {
                 let _ = writeln!(text, "forwardcache_{name}{labels} {value}");
             }
         }
+        self.write_durations(&mut text);
         text
+    }
+
+    /// Appends the histograms of how long requests took.
+    fn write_durations(&self, text: &mut String) {
+        let name = "forwardcache_request_duration_seconds";
+        let help = "Time from the complete head of a request to the last byte of its response, by outcome.";
+        let mut sums = ServerStats::default().durations();
+        for stats in self.servers().stats() {
+            sums.iter_mut().zip(stats.durations()).for_each(|(sum, more)| sum.add(&more));
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+        for counts in sums {
+            let (outcome, mut count) = (counts.outcome, 0);
+            for (bound, total) in counts.cumulative() {
+                count = total;
+                let _ = writeln!(text, "{name}_bucket{{outcome=\"{outcome}\",le=\"{bound}\"}} {total}");
+            }
+            let seconds = counts.seconds();
+            let _ = writeln!(
+                text,
+                "{name}_sum{{outcome=\"{outcome}\"}} {seconds}\n{name}_count{{outcome=\"{outcome}\"}} {count}"
+            );
+        }
     }
 
     /// Returns metrics of the caches and the store.

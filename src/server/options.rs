@@ -1,10 +1,12 @@
 //! The options of a server.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use log::Level;
 
+use super::access_log::AccessLog;
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -32,6 +34,7 @@ use crate::scheduler::PoolOptions;
 /// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
+/// | [`access_log`](Self::access_log) | none |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
 /// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
@@ -40,7 +43,7 @@ use crate::scheduler::PoolOptions;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::ServerConfig;
+/// use forwardcache::server::ServerConfig;
 ///
 /// let options = ServerConfig::new().workers(8).drain_deadline(Duration::from_secs(3));
 /// ```
@@ -65,6 +68,7 @@ pub struct ServerConfig {
     pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
+    pub(super) access_log: Option<Arc<dyn AccessLog>>,
 }
 
 const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
@@ -101,6 +105,7 @@ impl ServerConfig {
             min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
             tls: None,
+            access_log: None,
         }
     }
 
@@ -109,6 +114,13 @@ impl ServerConfig {
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
         self.io_threads = threads.clamp(1, IO_THREADS_LIMIT);
+        self
+    }
+
+    /// Sets a log that receives a record of each answered request. Default: none.
+    #[must_use]
+    pub fn access_log(mut self, log: impl AccessLog + 'static) -> Self {
+        self.access_log = Some(Arc::new(log));
         self
     }
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
-use forwardcache::{Client, Member, RingKind};
+use forwardcache::Client;
+use forwardcache::pool::{Member, RingKind};
 
 use crate::local::{self, LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};

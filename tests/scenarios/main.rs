@@ -5,9 +5,11 @@
 mod local;
 mod support;
 
+mod access_log;
 mod cancellation;
 mod collapsing;
 mod command;
+mod configuration;
 mod deadlines;
 mod disk;
 mod errors;

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwardcache::{Peer, ServerConfig, ServerHandle, ServerTls, Tokens};
+use forwardcache::Peer;
+use forwardcache::pool::Tokens;
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls};
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};

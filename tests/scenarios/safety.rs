@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use forwardcache::{Outcome, ServerConfig};
+use forwardcache::Outcome;
+use forwardcache::server::ServerConfig;
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;
@@ -165,7 +166,7 @@ fn every_response_is_sandboxed() {
 fn client_does_not_see_sandbox_fields() {
     let (origin, peer) = (origin(), LocalPeer::start());
     for _ in 0..2 {
-        let response = peer.client().get(&origin.url("/a")).unwrap();
+        let response = peer.client().get(&origin.url("/a")).send().unwrap();
         assert!(response.headers().get("content-security-policy").is_none());
         assert!(response.headers().get("x-content-type-options").is_none());
     }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `mod` | [`Arguments`] and the list of subcommands |
 //! | `serve` | flags of `serve` |
+//! | `config` | flags of `config` |
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `values` | parsers of flag values |
 
+mod config;
 mod pool;
 mod requests;
 mod serve;
@@ -17,10 +19,11 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use config::{Config, ConfigAction};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
-pub(crate) use server::{ServerArguments, ServerKind};
+pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -44,6 +47,8 @@ pub(crate) enum Command {
     ///
     /// The pool consists of the listed peers and must include this peer. Without a list, this peer is a pool of one.
     Serve(Box<Serve>),
+    /// Check or print the options of serve that come from a file and from the environment
+    Config(Config),
     /// Fetch a URL through the pool
     ///
     /// Without a list of peers, the URL is fetched directly from its origin.

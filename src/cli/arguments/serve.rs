@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use forwardcache::{ByteSize, LifetimeRule, OriginRules};
+use forwardcache::origin::OriginRules;
+use forwardcache::policy::LifetimeRule;
+use forwardcache::store::ByteSize;
 
 use super::pool::{PeerList, PoolOptions};
 use super::server::ServerArguments;
@@ -12,6 +14,12 @@ use super::values::{field_name, seconds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    /// Read options from this file (TOML): each line is the name of a flag without its dashes, =, and a value. Variables
+    /// such as FORWARDCACHE_MAX_BODY=1GiB replace the options of the file, and flags replace both
+    /// [default: the file that FORWARDCACHE_CONFIG names]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
     /// Address to serve on; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) listen: String,

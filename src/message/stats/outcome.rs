@@ -106,7 +106,7 @@ impl Outcome {
         )
     }
 
-    pub(super) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         match self {
             Self::Hit => 0,
             Self::StaleAccepted => 1,

@@ -9,7 +9,7 @@ use crate::base::error::{Error, ErrorKind};
 /// resolves to.
 ///
 /// ```
-/// use forwardcache::{OriginRules, CanonicalUrl};
+/// use forwardcache::origin::{CanonicalUrl, OriginRules};
 ///
 /// let refused = OriginRules::any().may_ask(&CanonicalUrl::parse("http://169.254.169.254/").unwrap()).unwrap_err();
 /// assert_eq!(refused.to_string(),

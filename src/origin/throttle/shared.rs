@@ -17,8 +17,8 @@ use super::pauses::{Pauses, Scope};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::header::list;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 /// Returns the current share of this peer. It is called before every fetch if there are limits, so it must be
 /// cheap and must not block.

@@ -14,8 +14,8 @@ use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 const URL: &str = "http://example.com/a";
 

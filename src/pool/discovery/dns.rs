@@ -21,7 +21,9 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, DnsDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::DnsDiscovery;
+/// use forwardcache::Client;
 ///
 /// let client = Client::builder().build()?;
 /// let mut membership = Membership::new(&client, DnsDiscovery::new("localhost:3000")?);

@@ -89,8 +89,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
 ///
-/// A cache has it by [`HttpCacheBuilder::disk`](crate::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
+/// A cache has it by [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
 /// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
 /// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
 ///
@@ -98,13 +98,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The directory belongs to the store: it has to be empty or one of its own.
 ///
 /// ```
-/// use forwardcache::{HttpCache, DiskStore};
+/// use forwardcache::store::DiskStore;
+/// use forwardcache::HttpCache;
 ///
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
 /// let cache = HttpCache::builder().disk(&disk).build().unwrap();
-/// # Ok::<(), forwardcache::StoreError>(())
+/// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
 /// Cloning it is cheap and gives the same store. It is closed when the last clone and the last cache that has it are

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Clock, ErrorKind, FileDiscovery, ManualClock, Membership};
+use forwardcache::ErrorKind;
+use forwardcache::client::Membership;
+use forwardcache::clock::{Clock, ManualClock};
+use forwardcache::pool::FileDiscovery;
 
 use super::load::{self, get, under_load};
 use super::table::{TIME_LIMIT, Table};

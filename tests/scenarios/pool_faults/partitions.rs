@@ -1,6 +1,7 @@
 //! Peers that cannot reach each other, or have different peer lists.
 
-use forwardcache::{Client, NearCache, Peer};
+use forwardcache::client::NearCache;
+use forwardcache::{Client, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
@@ -46,7 +47,7 @@ fn partition(table: &mut Table) {
         link.set(Some(Fault::ResetAll));
         load.wait_for_more(300);
         link.set(None);
-        load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
+        load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::client::PeerState::Up);
         load.wait_for_more(150);
     });
     let counts = outside.counts();

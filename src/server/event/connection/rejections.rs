@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::message::stats::RequestRefusal;
+use crate::metrics::RequestRefusal;
 use crate::server::request_head::Rejection;
 
 pub(super) const TOO_MANY_UPLOADS: Rejection = Rejection {

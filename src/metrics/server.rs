@@ -1,8 +1,11 @@
 //! Connection and request counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::durations::{DurationCounts, Durations};
 use crate::base::named::named;
+use crate::message::stats::Outcome;
 
 named! {
     /// The reason for refusing a connection.
@@ -57,6 +60,7 @@ pub(crate) struct ServerStats {
     request_refusals: [AtomicU64; RequestRefusal::ALL.len()],
     handshakes: [AtomicU64; Handshake::ALL.len()],
     cut_off: AtomicU64,
+    durations: Durations,
 }
 
 /// Counters with their names.
@@ -87,6 +91,15 @@ impl ServerStats {
     /// Counts a connection that was closed because its client reads slowly and the memory limit is reached.
     pub(crate) fn count_cut_off(&self) {
         add_one(&self.cut_off);
+    }
+
+    /// Counts how long an answered request took.
+    pub(crate) fn count_duration(&self, outcome: Option<Outcome>, duration: Duration) {
+        self.durations.count(outcome, duration);
+    }
+
+    pub(crate) fn durations(&self) -> Vec<DurationCounts> {
+        self.durations.counts()
     }
 
     pub(crate) fn accepted(&self) -> u64 {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::outcome::Outcome;
 use crate::message::purge::Purged;
+use crate::message::stats::Outcome;
 
 /// Declares the counters beside those of outcomes: field, name, and the method that increments the counter.
 macro_rules! counters {
