@@ -40,8 +40,8 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Has a thread of the tier do this, which may block. Never waits; gives the work back where too much waits.
     fn spawn(&self, work: Work) -> Result<(), Work>;
 
-    /// What is stored under the key and was stored under these rules, the newest first, without bodies. May block.
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
+    /// What is stored under the key, the newest first, without bodies. May block.
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
 
     /// The response with its body, which is checked. What cannot be read or is not what was written is removed. May
     /// block.
@@ -49,13 +49,13 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
 
     /// Takes a response in place of the one with the same variant, if that is older; says whether it does. A body that
     /// is the same as before is not written again, and one that is remote has to be. Never waits for the disk.
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool;
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool;
 
     /// Begins to take a body while it comes; `None` where there is no room for it.
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>>;
 
     /// As [`put`](Self::put), of a body that was taken so and has this number.
-    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool;
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool;
 
     /// Gives up a body that was taken so.
     fn discard_spilled(&self, number: u64);

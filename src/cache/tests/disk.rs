@@ -236,8 +236,23 @@ fn a_clock_that_was_set_back_makes_what_is_stored_stale_and_keeps_the_order() {
 }
 
 #[test]
-fn what_was_stored_under_other_rules_is_not_for_this_cache() {
+fn response_stored_under_other_rules_is_judged_by_the_rules_of_the_reader() {
     let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, &[("cache-control", "max-age=10, s-maxage=60")], "both");
+    cache.get(&[]);
+    cache.mode = Mode::Shared;
+    cache.restart(30);
+    // Twice: from the disk, and from memory.
+    for _ in 0..2 {
+        let answer = cache.get(&[]);
+        assert_eq!((answer.is(Outcome::Hit, "both").field("age"), cache.times_asked()), (Some("30"), 0));
+    }
+    cache.mode = Mode::Private;
+    cache.restart(1);
+    cache.answer(200, FRESH, "new");
+    cache.get(&[]).is(Outcome::Miss(Forward::Stale), "new");
+    cache.cache.purge(&Purge::all());
+    cache.restart(1);
     cache.answer(200, &[("cache-control", "private, max-age=60")], "mine");
     cache.get(&[]);
     cache.mode = Mode::Shared;

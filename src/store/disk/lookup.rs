@@ -17,11 +17,7 @@ use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 
 impl Core {
     /// The responses of a key, the newest first.
-    pub(super) fn find(
-        self: &Arc<Self>,
-        key: &Key,
-        rules: u64,
-    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+    pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         let hash = self.hash(key.as_str());
         // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
         let pending = self.pending.of(hash);
@@ -32,8 +28,8 @@ impl Core {
             pending.iter().any(of)
         };
         heads.retain(|head| !is_discarded(head));
-        let mut found: Vec<(u64, Arc<StoredResponse>)> =
-            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
+        let mut found: Vec<Arc<StoredResponse>> =
+            heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head))).collect();
         for op in pending {
             match &*op {
                 Op::Put(put) if put.key == *key => merge(&mut found, put),
@@ -44,7 +40,7 @@ impl Core {
         if !found.is_empty() {
             self.known.lock().note_use(hash);
         }
-        Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
+        Ok(found)
     }
 
     pub(super) fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
@@ -92,9 +88,9 @@ impl Core {
 }
 
 /// Puts a response that waits to be written among those that are.
-fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
-    let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
-    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
+fn merge(found: &mut Vec<Arc<StoredResponse>>, put: &Put) {
+    let same = found.iter().position(|old| old.variant() == put.response.variant());
+    if same.is_some_and(|at| found[at].sequence() > put.response.sequence()) {
         return;
     }
     if matches!(put.body, Body::Kept) && same.is_none() {
@@ -103,5 +99,5 @@ fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
     if let Some(at) = same {
         found.remove(at);
     }
-    found.insert(0, (put.rules, Arc::clone(&put.response)));
+    found.insert(0, Arc::clone(&put.response));
 }

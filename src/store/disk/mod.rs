@@ -207,14 +207,14 @@ impl DiskStore {
             .unwrap_or_else(|_| Err(StoreError::new("the store on disk does not answer")))
     }
 
-    fn put_as(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, body: Body) -> bool {
+    fn put_as(&self, key: &Key, response: &Arc<StoredResponse>, body: Body) -> bool {
         let core = self.core();
         let hash = core.hash(key.as_str());
         let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
             let (key, response) = (key.clone(), Arc::clone(response));
             core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
             let applied = core.applied.load(Ordering::SeqCst);
-            core.pending.push(hash, Op::Put(Put { key, hash, rules, applied, response, body }))
+            core.pending.push(hash, Op::Put(Put { key, hash, applied, response, body }))
         };
         if is_taken {
             return true;
@@ -280,17 +280,17 @@ impl Tier for DiskStore {
         self.core().lane.try_submit(work)
     }
 
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        self.core().find(key, rules)
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        self.core().find(key)
     }
 
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(key, response)
     }
 
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool {
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool {
         let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
-        self.put_as(key, rules, response, body)
+        self.put_as(key, response, body)
     }
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
@@ -308,8 +308,8 @@ impl Tier for DiskStore {
         }
     }
 
-    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool {
-        self.put_as(key, rules, response, Body::File(number))
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, response, Body::File(number))
     }
 
     fn discard_spilled(&self, number: u64) {

@@ -46,7 +46,6 @@ pub(super) enum Op {
 pub(super) struct Put {
     pub(super) key: Key,
     pub(super) hash: u64,
-    pub(super) rules: u64,
     /// The last invalidation of another process that was applied before.
     pub(super) applied: u64,
     pub(super) response: Arc<StoredResponse>,

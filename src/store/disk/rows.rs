@@ -76,7 +76,7 @@ pub(super) fn write_put(
     put: &Put,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let Put { key, hash, rules, response, body, .. } = put;
+    let Put { key, hash, response, body, .. } = put;
     let found = row(tables, *hash)?;
     let mut heads = match found {
         Some((of, heads)) if of == key.as_str() => heads,
@@ -121,7 +121,6 @@ pub(super) fn write_put(
         number,
         place,
         length: response.body_length() as u64,
-        rules: *rules,
         response: StoredResponse::clone(response),
     };
     heads.insert(0, head);

@@ -12,7 +12,6 @@ use super::*;
 use crate::message::stored_bytes::StoredReader;
 use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
 
-const RULES: u64 = 7;
 const LONG: Duration = Duration::from_secs(20);
 
 struct Scene {
@@ -32,7 +31,7 @@ impl Scene {
     }
 
     fn put(&self, number: u64, response: &Arc<StoredResponse>) {
-        assert!(self.store().put(&key(number), RULES, response));
+        assert!(self.store().put(&key(number), response));
     }
 
     /// Writes what waits, closes the store, and opens it again.
@@ -44,7 +43,7 @@ impl Scene {
 
     /// The bodies that are found under a key, by their numbers; `None` for one that cannot be read.
     fn found(&self, number: u64) -> Vec<Option<u64>> {
-        let found = self.store().find(&key(number), RULES).unwrap();
+        let found = self.store().find(&key(number)).unwrap();
         let body = |stored: &Arc<StoredResponse>| {
             let loaded = self.store().load(&key(number), stored).ok()?;
             assert_eq!(loaded.digest(), Some(crate::message::digest::Digest::of_pieces(&loaded.body())));
@@ -90,7 +89,7 @@ fn what_is_put_is_found_before_and_after_it_is_written_and_after_a_restart() {
         for number in 1..=5 {
             assert_eq!(scene.found(number), [Some(number + 100), Some(number)], "{round}");
         }
-        assert!(scene.found(6).is_empty() && scene.store().find(&key(1), RULES + 1).unwrap().is_empty());
+        assert!(scene.found(6).is_empty());
         match round {
             0 => assert!(scene.store().flush(LONG)),
             _ => scene.reopen(),
@@ -132,17 +131,17 @@ fn a_new_head_of_the_same_body_writes_no_body() {
         validity(),
         first.variant().clone(),
     );
-    let found = scene.store().find(&key(1), RULES).unwrap();
+    let found = scene.store().find(&key(1)).unwrap();
     let remote = fresh.clone().with_remote(found[0].remote().unwrap().clone());
     for head in [fresh, remote] {
         scene.put(1, &Arc::new(head));
         scene.reopen();
         assert_eq!((scene.found(1), scene.files()), (vec![Some(1)], files.clone()));
-        let found = scene.store().find(&key(1), RULES).unwrap();
+        let found = scene.store().find(&key(1)).unwrap();
         assert_eq!(found[0].headers()["x-new"], "1");
     }
     // What was removed meanwhile does not come back by its head.
-    let found = scene.store().find(&key(1), RULES).unwrap();
+    let found = scene.store().find(&key(1)).unwrap();
     scene.store().remove(&key(1)).unwrap();
     scene.put(1, &found[0]);
     scene.reopen();
@@ -184,7 +183,7 @@ fn the_capacity_is_kept_while_much_comes_and_goes() {
         let mut random = Random::new(seed);
         for number in 0..300 {
             let size = if random.below(3) == 0 { random.below(1 << 20) } else { random.below(20_000) };
-            scene.store().put(&key(random.below(200)), RULES, &response_of("a", number, size));
+            scene.store().put(&key(random.below(200)), &response_of("a", number, size));
             if number % 20 == 0 {
                 assert!(scene.store().flush(LONG));
                 assert!(scene.taken() <= CAPACITY, "{} of {CAPACITY}", scene.taken());
@@ -228,10 +227,10 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
     ));
     let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
     let head = Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source }));
-    assert!(scene.store().put_spilled(&key(1), RULES, &head, number));
+    assert!(scene.store().put_spilled(&key(1), &head, number));
     drop(head);
     for _ in 0..2 {
-        let found = scene.store().find(&key(1), RULES).unwrap();
+        let found = scene.store().find(&key(1)).unwrap();
         let remote = found[0].remote().unwrap();
         for range in [0..3_000_000, 2_999_990..3_000_000, 65_535..65_537] {
             let ledger = Ledger::new(1 << 30);
@@ -258,7 +257,7 @@ fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
     assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
     drop(spill);
     wait_until(|| scene.files().is_empty());
-    assert!(!scene.store().put(&key(1), RULES, &response_of("a", 1, 3 << 20)));
+    assert!(!scene.store().put(&key(1), &response_of("a", 1, 3 << 20)));
 }
 
 #[test]
@@ -321,15 +320,15 @@ fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
         Arc::new(StoredResponse::new(plain.status(), &plain.headers(), body, validity, variant))
     };
     let store = scene.store();
-    assert!(!store.put(&Key::partitioned("http://a/", 7), RULES, &plain));
+    assert!(!store.put(&Key::partitioned("http://a/", 7), &plain));
     for response in
         [with("set-cookie"), with("set-cookie2"), by("cookie"), by("authorization"), by("x-api-key")]
     {
-        assert!(!store.put(&key(1), RULES, &response));
+        assert!(!store.put(&key(1), &response));
     }
     // And what was there is older than what could not be written.
     scene.put(1, &plain);
-    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), RULES, &with("set-cookie")));
+    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), &with("set-cookie")));
     scene.reopen();
     assert!(scene.found(1).is_empty());
 }
@@ -378,7 +377,7 @@ fn a_million_keys_are_there_within_a_second_and_take_less_than_a_hundred_bytes_e
     let begun = Instant::now();
     for number in 0..count {
         let response = response("a", number);
-        while !scene.store().put(&key(number), RULES, &response) {
+        while !scene.store().put(&key(number), &response) {
             assert!(scene.store().flush(LONG));
         }
     }
@@ -408,7 +407,7 @@ fn two_processes_find_each_others_responses() {
     thread::sleep(Duration::from_millis(1200));
     assert!(!other.may_hold(key(1).as_str()), "an empty directory is known");
     scene.put(1, &response_of("a", 1, 100_000));
-    assert!(other.put(&key(2), RULES, &response_of("a", 2, 10)));
+    assert!(other.put(&key(2), &response_of("a", 2, 10)));
     assert!(scene.store().flush(LONG) && other.flush(LONG));
     wait_until(|| other.may_hold(key(1).as_str()) && scene.store().may_hold(key(2).as_str()));
     assert_eq!((scene.found(1), scene.found(2)), (vec![Some(1)], vec![Some(2)]));
@@ -431,16 +430,16 @@ fn an_invalidation_reaches_the_memory_and_the_pending_writes_of_the_other_proces
     assert!(scene.store().flush(LONG));
     // Written by a process that does not know of the purge yet.
     assert!(scene.store().remove(&key(1)).unwrap());
-    other.put(&key(1), RULES, &response("a", 2));
+    other.put(&key(1), &response("a", 2));
     let purge = Purge::prefix("http://a/00").unwrap();
-    other.put(&key(2), RULES, &response("a", 3));
+    other.put(&key(2), &response("a", 3));
     scene.store().purge(&purge).unwrap();
     assert!(other.flush(LONG));
     wait_until(|| seen.lock().len() == 2);
     assert_eq!(*seen.lock(), [Purge::of_key(key(1).url()), purge]);
     assert!(scene.found(2).is_empty());
     // From here on its writes are newer than the purges.
-    other.put(&key(3), RULES, &response("a", 4));
+    other.put(&key(3), &response("a", 4));
     assert!(other.flush(LONG));
     assert_eq!(scene.found(3), [Some(4)]);
 }
@@ -456,7 +455,7 @@ fn the_capacity_holds_for_two_processes_and_the_last_one_set_counts() {
         for (store, from) in [(scene.store().clone(), 0), (other.clone(), 1000)] {
             scope.spawn(move || {
                 for number in from..from + 150 {
-                    store.put(&key(number), RULES, &response_of("a", number, number % 7 * 100_000));
+                    store.put(&key(number), &response_of("a", number, number % 7 * 100_000));
                     if number % 3 == 0
                         && let Some(spill) = store.begin(Some(2_000_000))
                     {
