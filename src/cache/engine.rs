@@ -148,7 +148,7 @@ impl HttpCache {
         } = parts;
         let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
-        let digest = KeyedDigest::default();
+        let digest = KeyedDigest::with_tier(tier.as_ref());
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);

@@ -27,6 +27,7 @@
 // | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
 // | `record` | the binary format of the responses of one key |
 // | `stripes` | locks by key, for operations that need several backend calls |
+// | `key_file` | `StoreKey`: keeps the entries of credentials apart across processes |
 // | `tier` | `Tier`: the storage below the store in memory |
 // | `disk` | `DiskStore`: the tier that outlives the process |
 
@@ -39,6 +40,8 @@ mod contract;
 mod contract_tests;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "disk")]
+mod key_file;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
@@ -64,6 +67,8 @@ pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
 pub use disk::{DiskEntries, DiskEntry, DiskStore};
+#[cfg(feature = "disk")]
+pub(crate) use key_file::StoreKey;
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;

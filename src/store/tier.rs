@@ -66,6 +66,10 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Removes what a purge is about. May block for as long as it takes to look at all heads.
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError>;
 
+    /// Returns the digest of a credential by the key of the store. `None` if the store has no key; then it accepts no
+    /// responses that depend on credentials.
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128>;
+
     /// Calls the function with each invalidation by another process that shares the tier. Never from the thread that
     /// waits for a method of this trait.
     fn on_invalidation(&self, listener: TierListener);

@@ -82,7 +82,7 @@ pub(super) fn commit(
     drop(known);
     {
         let mut meta = core.meta.lock();
-        *meta = Meta { keys: meta.keys, ..effects.meta };
+        *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
     core.room.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use super::head::{Head, Place, decode};
-use super::index::{Index, Meta};
+use super::index::{Index, Meta, hash};
 use super::known::Known;
 use super::lane::Lane;
 use super::pending::{Op, Pending};
@@ -17,9 +17,8 @@ use super::process::Process;
 use super::room::Room;
 use super::trouble::Trouble;
 use crate::base::ledger::Ledger;
-use crate::message::digest::Digest;
-use crate::store::StoreError;
 use crate::store::tier::TierListener;
+use crate::store::{StoreError, StoreKey};
 
 /// The largest body that is in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
@@ -30,6 +29,8 @@ pub(super) struct Core {
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
     salt: [u64; 2],
+    /// Keeps the entries of credentials apart. Without it they are not written.
+    pub(super) key: OnceLock<StoreKey>,
     /// The state of the directory at the last commit or synchronization.
     pub(super) meta: Mutex<Meta>,
     /// The number of the last invalidation of another process that this one has applied.
@@ -58,6 +59,7 @@ impl Core {
             index: RwLock::new(Some(Arc::new(index))),
             process,
             salt: meta.salt,
+            key: OnceLock::new(),
             meta: Mutex::new(meta),
             applied: AtomicU64::new(meta.invalidations),
             listeners: Mutex::default(),
@@ -82,11 +84,13 @@ impl Core {
         index.ok_or_else(|| StoreError::new("the store on disk cannot be used at the moment"))
     }
 
-    /// Nobody can choose URLs of one hash, which has a salt of its own in each directory.
     pub(super) fn hash(&self, key: &str) -> u64 {
-        let salt = [self.salt[0].to_be_bytes(), self.salt[1].to_be_bytes()].concat();
-        let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
-        u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
+        hash(self.salt, key)
+    }
+
+    /// Whether responses for single credentials may be in the directory.
+    pub(super) fn may_have_partitions(&self) -> bool {
+        self.key.get().is_some() || self.meta.lock().partitions > 0
     }
 
     /// Returns the size limit in bytes: the one that was set last, by any process.

@@ -76,7 +76,7 @@ use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Tier, TierListener, TierUsage, Work};
-use super::{Key, StoreError, StoredResponse, Usage, url_of};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage, url_of};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -94,7 +94,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
 /// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
 ///
-/// Several processes can use a directory at the same time. Responses that depend on credentials, or that set cookies, are not written.
+/// Several processes can use a directory at the same time. Responses that depend on credentials are written only
+/// with a [key](Self::key_file); responses that set cookies never are.
 /// The directory belongs to the store: it has to be empty or one of its own.
 ///
 /// ```
@@ -181,6 +182,23 @@ impl DiskStore {
         self
     }
 
+    /// Reads a secret key from a file, or creates the file with a random key and mode 0600. Call it before the store is
+    /// given to a cache.
+    ///
+    /// With a key, responses that depend on credentials are written too, and found again after a restart and by other
+    /// processes with the same key. The directory contains digests of the credentials by this key, and never the
+    /// credentials. Default: no key; such responses stay in memory. Keep the file out of the directory, and secret: it
+    /// allows to test guesses of weak credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file cannot be read or created, can be accessed by other users, or contains no key.
+    pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let key = StoreKey::open(path.as_ref())?;
+        let _ = self.core().key.set(key);
+        Ok(self)
+    }
+
     /// Writes what waits to be written; says whether it was within this time.
     pub fn flush(&self, within: Duration) -> bool {
         self.core().pending.flush(within)
@@ -210,12 +228,14 @@ impl DiskStore {
     fn put_as(&self, key: &Key, response: &Arc<StoredResponse>, body: Body) -> bool {
         let core = self.core();
         let hash = core.hash(key.as_str());
-        let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
-            let (key, response) = (key.clone(), Arc::clone(response));
-            core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
-            let applied = core.applied.load(Ordering::SeqCst);
-            core.pending.push(hash, Op::Put(Put { key, hash, applied, response, body }))
-        };
+        let is_taken = may_write(key, response, core.key.get().is_some())
+            && response.body_length() as u64 <= core.max_body()
+            && {
+                let (key, response) = (key.clone(), Arc::clone(response));
+                core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
+                let applied = core.applied.load(Ordering::SeqCst);
+                core.pending.push(hash, Op::Put(Put { key, hash, applied, response, body }))
+            };
         if is_taken {
             return true;
         }
@@ -231,12 +251,13 @@ impl DiskStore {
     }
 }
 
-/// Whether a response may be in a file: nothing of a credential, nor what sets one, and no part of a body.
-fn may_write(key: &Key, response: &StoredResponse) -> bool {
-    url_of(key.as_str()).len() == key.as_str().len()
+/// Whether a response may be written: it sets no credential, and depends on one only if the store has a key.
+fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
+    let depends_on_credential =
+        url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
+    (has_key || !depends_on_credential)
         && response.status() != StatusCode::PARTIAL_CONTENT
         && response.digest().is_some()
-        && !response.variant().has_credentials()
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
 }
@@ -332,11 +353,15 @@ impl Tier for DiskStore {
 
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         let purge = purge.clone();
-        if purge.single_url().is_some_and(|url| !self.may_hold(url)) {
+        if purge.single_url().is_some_and(|url| !self.may_hold(url)) && !self.core().may_have_partitions() {
             self.core().pending.push(0, Op::Purge { purge, done: None });
             return Ok(Purged::default());
         }
         self.durably(0, |done| Op::Purge { purge, done: Some(done) })
+    }
+
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128> {
+        self.core().key.get().map(|key| key.digest(credential))
     }
 
     fn on_invalidation(&self, listener: TierListener) {
