@@ -22,6 +22,7 @@
 // | `purging` | matches stored responses against a purge |
 // | `byte_store` | `ByteStore`: the trait for backends, bytes by key |
 // | `memory_byte_store` | `MemoryByteStore`: bytes in memory without a limit |
+// | `no_store` | `NoStore`: keeps nothing, for collapsing only |
 // | `lru` | `Lru`: a size limit around any `ByteStore` |
 // | `lru_index` | the keys of an `Lru` and their sizes |
 // | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
@@ -37,6 +38,8 @@ mod byte_store;
 mod capacity;
 mod contract;
 #[cfg(test)]
+pub(crate) mod contract_suite;
+#[cfg(test)]
 mod contract_tests;
 #[cfg(feature = "disk")]
 mod disk;
@@ -48,14 +51,15 @@ mod lru;
 mod lru_index;
 mod memory;
 mod memory_byte_store;
+mod no_store;
 mod purging;
 mod record;
 mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
-mod testing;
-mod tier;
+pub(crate) mod testing;
+pub(crate) mod tier;
 mod variants;
 
 pub use crate::base::byte_size::{ByteSize, InvalidByteSize};
@@ -72,6 +76,7 @@ pub(crate) use key_file::StoreKey;
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
+pub use no_store::NoStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;

@@ -46,6 +46,8 @@ mod lane;
 mod lookup;
 mod pending;
 mod process;
+#[cfg(test)]
+mod process_tests;
 mod purging;
 mod room;
 mod rows;

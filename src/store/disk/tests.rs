@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::message::stored_bytes::StoredReader;
+use crate::store::contract_suite::Subject;
 use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -69,6 +70,41 @@ impl Scene {
             .sum()
     }
 }
+
+impl Subject for Scene {
+    fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
+        let response = response.clone().with_sequence(self.store().sequence() + 1);
+        self.store().put(key, &Arc::new(response))
+    }
+
+    fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
+        self.store().find(key).unwrap()
+    }
+
+    fn remove(&self, key: &Key) {
+        Tier::remove(self.store(), key).unwrap();
+    }
+
+    fn purge(&self, purge: &Purge) -> Purged {
+        self.store().purge(purge).unwrap()
+    }
+
+    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        self.store().begin(length)
+    }
+
+    fn insert_spilled(&self, key: &Key, response: &StoredResponse, number: u64) -> bool {
+        let response = response.clone().with_sequence(self.store().sequence() + 1);
+        self.store().put_spilled(key, &Arc::new(response), number)
+    }
+
+    fn restart(&mut self) -> bool {
+        self.reopen();
+        true
+    }
+}
+
+crate::contract_suite!(disk, Box::new(Scene::new()));
 
 fn wait_until(is_so: impl Fn() -> bool) {
     let until = Instant::now() + LONG;
@@ -505,4 +541,25 @@ fn entries_are_listed_verified_read_and_removed() {
     assert!(scene.store().remove_entry(&scene.store().entries_of(key(1).url()).unwrap()[0]).unwrap());
     assert!(scene.store().flush(LONG));
     assert_eq!(scene.store().entries().count(), 198);
+}
+
+#[test]
+fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
+    let scene = Scene::new();
+    scene.put(1, &response("a", 1));
+    assert!(scene.store().flush(LONG));
+    let (core, hash) = (scene.store().core(), scene.store().core().hash(key(1).as_str()));
+    let mut row = core.index().unwrap().row(hash).unwrap().unwrap();
+    row.truncate(row.len() - 4);
+    row[7] += 1;
+    let checksum = crc32fast::hash(&row).to_be_bytes();
+    row.extend_from_slice(&checksum);
+    // Another handle writes it, as a process of another version would.
+    let (other, _) = Index::open(&scene.folder.path().join("index.redb"), [0; 2]).unwrap();
+    other.write(|tables| tables.heads.insert(hash, &*row).map(drop).map_err(index::failed)).unwrap();
+    assert!(scene.found(1).is_empty());
+    scene.put(1, &response("a", 2));
+    assert!(scene.store().flush(LONG));
+    assert_eq!(scene.found(1), [Some(2)]);
+    assert_eq!(Tier::usage(scene.store()).corrupt, 1);
 }
