@@ -222,6 +222,23 @@ impl Error {
         &self.inner.message
     }
 
+    /// Returns the message followed by its causes, without URL and peer, for places that have one line. A cause that an
+    /// earlier part already shows is left out.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.inner.message.clone();
+        for cause in std::iter::successors(self.source(), |cause| (*cause).source()) {
+            let cause = cause.to_string();
+            // ureq adds this to the message of the system.
+            let cause = cause.strip_prefix("io: ").unwrap_or(&cause);
+            if !reason.contains(cause) {
+                reason.push_str(": ");
+                reason.push_str(cause);
+            }
+        }
+        reason
+    }
+
     /// Returns the URL without its userinfo, query and fragment.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
@@ -303,9 +320,14 @@ pub(crate) fn redacted(url: &str) -> String {
     }
 }
 
+/// `{}` shows the message, the URL and the peer. `{:#}` also shows the causes, for places that have one line.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.inner.message)?;
+        if f.alternate() {
+            f.write_str(&self.reason())?;
+        } else {
+            f.write_str(&self.inner.message)?;
+        }
         if let Some(url) = &self.inner.url {
             write!(f, ": {url}")?;
         }
@@ -330,12 +352,14 @@ impl From<io::Error> for Error {
         match error.downcast::<Self>() {
             Ok(ours) => ours,
             Err(error) => {
-                let kind = match error.kind() {
-                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorKind::Timeout,
-                    io::ErrorKind::UnexpectedEof => ErrorKind::IncompleteBody,
-                    _ => ErrorKind::Io,
+                let (kind, message) = match error.kind() {
+                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                        (ErrorKind::Timeout, "reading or writing took too long")
+                    }
+                    io::ErrorKind::UnexpectedEof => (ErrorKind::IncompleteBody, "the data ended too early"),
+                    _ => (ErrorKind::Io, "cannot read or write"),
                 };
-                Self::new(kind, error.to_string()).with_source(error)
+                Self::new(kind, message).with_source(error)
             }
         }
     }
@@ -386,5 +410,43 @@ mod tests {
         let error = Error::from(io::Error::new(io::ErrorKind::TimedOut, "slow"));
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("slow"));
+    }
+
+    #[test]
+    fn causes_are_shown_once_and_only_on_request() {
+        let refused = io::Error::other("io: refused");
+        let cause = Error::new(ErrorKind::Unreachable, "cannot connect").with_source(refused);
+        let error = Error::new(ErrorKind::Timeout, "late").with_source(cause).with_url("http://a/");
+        assert_eq!(error.to_string(), "late: http://a/");
+        assert_eq!(format!("{error:#}"), "late: cannot connect: refused: http://a/");
+        let repeated = Error::new(ErrorKind::Io, "it is slow").with_source(io::Error::other("slow"));
+        assert_eq!(format!("{repeated:#}"), "it is slow");
+    }
+
+    #[test]
+    fn transient_failures_are_retryable() {
+        for kind in ErrorKind::ALL {
+            let error = Error::new(kind, "");
+            assert_eq!(error.is_timeout(), kind == ErrorKind::Timeout);
+            let is_permanent = matches!(
+                kind,
+                ErrorKind::BadUrl
+                    | ErrorKind::BadPeer
+                    | ErrorKind::BadOption
+                    | ErrorKind::BadRequest
+                    | ErrorKind::Tls
+                    | ErrorKind::Cancelled
+                    | ErrorKind::BadResponse
+                    | ErrorKind::DigestMismatch
+                    | ErrorKind::BodyTooLarge
+                    | ErrorKind::Unauthorized
+                    | ErrorKind::Loop
+                    | ErrorKind::Forbidden
+                    | ErrorKind::Listen
+                    | ErrorKind::Status
+                    | ErrorKind::Io
+            );
+            assert_ne!(error.is_retryable(), is_permanent, "{kind}");
+        }
     }
 }

@@ -61,7 +61,7 @@ fn fetch(arguments: &Get, request: Request<Body>, transport: &impl RoundTrip) ->
 /// Builds a cache in this process, so that the caching rules apply without a pool too.
 fn local_cache(arguments: &Get) -> Result<HttpCache, Error> {
     let mut origin = Origin::builder();
-    if let Some(path) = &arguments.request.access.ca_file {
+    if let Some(path) = &arguments.request.access.cacert {
         origin = origin.root_certificates_file(path);
     }
     HttpCache::builder().origin(origin.build()?).store(MemoryStore::default()).build()

@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
         }
     }
     for (peer, error) in &failed {
-        eprintln!("forwardcache: {peer} may still serve purged responses: {}", error.message());
+        eprintln!("forwardcache: {peer} may still serve purged responses: {}", error.reason());
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -17,7 +17,7 @@ pub(super) fn load(file: Option<&Path>) -> Result<Option<Tokens>, Error> {
     match env::var(VARIABLE) {
         Ok(token) => Tokens::new([token])
             .map(Some)
-            .map_err(|error| Error::new(ErrorKind::BadOption, format!("{VARIABLE}: {}", error.message()))),
+            .map_err(|error| Error::new(ErrorKind::BadOption, format!("{VARIABLE}: {}", error.reason()))),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => {
             Err(Error::new(ErrorKind::BadOption, format!("{VARIABLE} is not valid UTF-8")))

@@ -153,7 +153,7 @@ impl From<InvalidMember> for Error {
     fn from(bad: InvalidMember) -> Self {
         match bad {
             InvalidMember::Url(bad) => bad.into(),
-            other => Self::new(ErrorKind::BadPeer, other.to_string()).with_source(other),
+            other => Self::new(ErrorKind::BadPeer, other.to_string()),
         }
     }
 }

@@ -167,7 +167,7 @@ impl std::error::Error for InvalidPeerUrl {}
 
 impl From<InvalidPeerUrl> for Error {
     fn from(bad: InvalidPeerUrl) -> Self {
-        Self::new(ErrorKind::BadPeer, bad.to_string()).with_source(bad)
+        Self::new(ErrorKind::BadPeer, bad.to_string())
     }
 }
 

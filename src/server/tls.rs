@@ -205,7 +205,7 @@ fn prefer_cheap_ciphers(provider: &CryptoProvider) -> CryptoProvider {
 
 /// Builds the error for a TLS configuration that the cryptography provider rejects.
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::BadOption, format!("cannot configure TLS: {error}")).with_source(error)
+    Error::new(ErrorKind::BadOption, "cannot configure TLS").with_source(error)
 }
 
 /// Shows the paths of the files, never their contents.

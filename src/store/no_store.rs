@@ -50,7 +50,7 @@ impl Store for NoStore {
         Ok(Arc::default())
     }
 
-    fn at_once(&self, _: &str) -> Option<Variants> {
+    fn variants_nonblocking(&self, _: &str) -> Option<Variants> {
         Some(Arc::default())
     }
 

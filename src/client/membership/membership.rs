@@ -155,7 +155,7 @@ impl Membership {
             Ok(polled) => polled,
             Err(error) => {
                 if self.failures.record(&error.to_string()) {
-                    warn!("the pool stays as it is: {error}");
+                    warn!("the pool stays as it is: {error:#}");
                 }
                 Polled::Failed(error)
             }
@@ -257,7 +257,7 @@ impl fmt::Display for Polled {
             Self::Same => f.write_str("the same"),
             Self::Settling => f.write_str("settling"),
             Self::Changed(change) => write!(f, "changed: {change}"),
-            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Failed(error) => write!(f, "failed: {error:#}"),
         }
     }
 }

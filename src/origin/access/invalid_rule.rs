@@ -32,6 +32,6 @@ impl std::error::Error for InvalidOriginRule {}
 
 impl From<InvalidOriginRule> for Error {
     fn from(bad: InvalidOriginRule) -> Self {
-        Self::new(ErrorKind::BadOption, bad.to_string()).with_source(bad)
+        Self::new(ErrorKind::BadOption, bad.to_string())
     }
 }

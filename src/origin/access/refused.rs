@@ -43,6 +43,6 @@ impl std::error::Error for Refused {}
 /// Converts to an error of the kind [`ErrorKind::Forbidden`].
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        Self::new(ErrorKind::Forbidden, refused.to_string()).with_source(refused)
+        Self::new(ErrorKind::Forbidden, refused.to_string())
     }
 }

@@ -82,7 +82,7 @@ fn response_that_the_reader_would_not_have_stored_is_not_found() {
     assert_eq!(read((&private(), authorized), &public, &shared()), Some(60));
     assert_eq!(read((&shared(), authorized), &public, &private()), None, "it has no partition");
     assert_eq!(
-        read((&shared(), &[]), &[("etag", "\"a\"")], &shared().heuristic_cap(Duration::ZERO)),
+        read((&shared(), &[]), &[("etag", "\"a\"")], &shared().max_heuristic_lifetime(Duration::ZERO)),
         Some(0)
     );
     let of_cookie = [("cache-control", "private=\"x-user\", max-age=60")];
@@ -96,8 +96,8 @@ fn response_to_unknown_fields_is_found_only_if_they_are_trusted_or_selected_it()
     let request: &[(&str, &str)] = &[("x-unknown", "1")];
     let response = [("cache-control", "max-age=60")];
     let with = |unknown| private().unknown_fields(unknown);
-    assert_eq!(read((&private(), request), &response, &with(UnknownFields::Select)), None);
+    assert_eq!(read((&private(), request), &response, &with(UnknownFields::Vary)), None);
     assert_eq!(read((&private(), request), &response, &with(UnknownFields::Drop)), None);
-    assert_eq!(read((&with(UnknownFields::Select), request), &response, &private()), Some(60));
-    assert_eq!(read((&private(), &[]), &response, &with(UnknownFields::Select)), Some(60));
+    assert_eq!(read((&with(UnknownFields::Vary), request), &response, &private()), Some(60));
+    assert_eq!(read((&private(), &[]), &response, &with(UnknownFields::Vary)), Some(60));
 }

@@ -91,7 +91,7 @@ impl Discovery for FileDiscovery {
 
 fn read_text(path: &Path) -> Result<String> {
     let unreadable = |error: std::io::Error| {
-        let text = format!("the list of peers in {} cannot be read: {error}", path.display());
+        let text = format!("the list of peers in {} cannot be read", path.display());
         Error::new(ErrorKind::BadOption, text).with_source(error)
     };
     // Opening a named pipe would wait for a writer.

@@ -6,13 +6,14 @@ use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
 use super::rejections::{NO_MEMORY, TOO_MANY_UPLOADS, too_large};
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::body::Body;
 use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Collected, Exchange, Receiving, Reply, Sink};
 use crate::server::event::inbox::ExchangeId;
 use crate::server::event::upload::upload;
+use crate::server::handler::RemoteAddress;
 use crate::server::request_head::{Rejection, RequestBody, RequestHead};
 use crate::server::response_head::RequestSummary;
 
@@ -23,7 +24,9 @@ const MAX_COLLECTED: usize = 64 << 10;
 impl Connection {
     /// Starts an exchange: dispatches the request, or receives its body first.
     pub(super) fn start_exchange(&mut self, head: RequestHead, context: &mut ThreadContext) {
-        let RequestHead { request, body, persistent } = head;
+        let RequestHead { mut request, body, persistent } = head;
+        request.extensions_mut().insert(RemoteAddress(self.remote));
+        request.extensions_mut().insert(context.sender(self.remote));
         let pending = context.pending(Some(request.method()), request.uri());
         let summary = RequestSummary {
             method: request.method().clone(),
@@ -58,7 +61,7 @@ impl Connection {
                 return self.reject(TOO_MANY_UPLOADS, context);
             };
             self.send_continue(expects);
-            let hold = context.ledger.hold(Use::Content, 0);
+            let hold = context.ledger.hold(MemoryUse::Content, 0);
             let collected = Collected { request, bytes: Vec::new(), hold, origin, _permit: permit };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, summary, Some(receiving), pending));
@@ -127,7 +130,7 @@ impl Connection {
             match receiving.map(|receiving| receiving.sink) {
                 Some(Sink::Collect(collected)) => {
                     // The ledger counts the body until it is dropped.
-                    let content = context.ledger.share(Use::Content, collected.bytes.into());
+                    let content = context.ledger.share(MemoryUse::Content, collected.bytes.into());
                     self.dispatch(collected.request, Body::from(content), context);
                 }
                 Some(Sink::Upload(upload)) => upload.finish(),
