@@ -20,12 +20,12 @@ use crate::base::ledger::Ledger;
 use crate::store::tier::TierListener;
 use crate::store::{StoreError, StoreKey};
 
-/// The largest body that is in the index, in bytes.
+/// The largest body that is stored in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
 
 pub(super) struct Core {
     pub(super) directory: PathBuf,
-    /// `None` while it cannot be used.
+    /// `None` while the disk fails.
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
     salt: [u64; 2],
@@ -43,7 +43,7 @@ pub(super) struct Core {
     pub(super) room: Room,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
-    /// The capacity that the operator set and that is not in the index yet; zero if there is none.
+    /// The capacity that the operator set, until it is written to the index; zero otherwise.
     pub(super) set_capacity: AtomicU64,
     pub(super) max_body: AtomicU64,
     pub(super) sequence: AtomicU64,
@@ -127,7 +127,7 @@ impl Core {
         let _ = fs::remove_file(self.file_of(number));
     }
 
-    /// The heads of a row, where it is one of this key.
+    /// Returns the heads of a row if the row belongs to this key.
     pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
         match decode(row) {
             Ok((of, heads)) => (of == key).then_some(heads),
@@ -139,7 +139,7 @@ impl Core {
         }
     }
 
-    /// A body that is in the index.
+    /// Reads a body in the index.
     pub(super) fn small_body(&self, number: u64, length: u64) -> io::Result<Vec<u8>> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let framed = self.index().and_then(|index| index.body(number)).map_err(io::Error::other)?;
@@ -178,7 +178,7 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidData | UnexpectedEof | NotFound)
 }
 
-/// Salted by the number, as the checksums of blocks are.
+/// Returns the checksum of a small body. It covers the number, as the checksums of blocks do.
 pub(super) fn small_checksum(number: u64, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_be_bytes());
@@ -190,8 +190,8 @@ pub(super) fn file_in(directory: &Path, number: u64) -> PathBuf {
     directory.join("bodies").join(format!("{:02x}", number & 0xff)).join(format!("{number:016x}"))
 }
 
-/// How many KiB of the disk the row and the bodies of a key are charged with: pages of the index are seldom full, and are
-/// copied when they are changed.
+/// Returns the size of the row and the bodies of a key, in KiB. Data in the index counts twice: its pages are seldom full,
+/// and are copied when they change.
 pub(super) fn charge(row: usize, heads: &[Head]) -> u32 {
     let of = |head: &Head| match head.place {
         Place::File => super::body_file::file_length(head.length).next_multiple_of(4096),

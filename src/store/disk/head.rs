@@ -1,4 +1,4 @@
-//! What the index holds for a key: the heads of its responses, each with the place of its body.
+//! The row of a key in the index: the heads of its responses, each with the place of its body.
 //!
 //! ```text
 //! magic "fwdh" | version | key | count | head ... | CRC-32 of all before
@@ -19,12 +19,12 @@ use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
 
 const MAGIC: &[u8; 4] = b"fwdh";
 
-/// Counts up with every change of the format. A row of another version holds nothing, and is overwritten.
+/// The version of the format, incremented with every change. A row of another version is a miss, and is removed.
 const VERSION: u32 = 2;
 
 const CHECKSUM: usize = 4;
 
-/// Where a body is.
+/// The place of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Index,
@@ -41,7 +41,7 @@ pub(super) struct Head {
     pub(super) response: StoredResponse,
 }
 
-/// The row of a key.
+/// Encodes the row of a key.
 pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
     let mut row = Vec::with_capacity(512);
     row.write(MAGIC);
@@ -68,7 +68,7 @@ pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
     row
 }
 
-/// The key and the heads of a row.
+/// Decodes the key and the heads of a row.
 pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), StoreError> {
     let end = row.len().checked_sub(CHECKSUM).ok_or_else(cut_short)?;
     if crc32fast::hash(&row[..end]).to_be_bytes() != row[end..] {
@@ -76,19 +76,19 @@ pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), StoreError> {
     }
     let mut reader = Reader { rest: Bytes::copy_from_slice(&row[..end]) };
     if reader.bytes(MAGIC.len() as u64)? != MAGIC[..] {
-        return Err(corrupt("does not start as one"));
+        return Err(corrupt("does not begin with the magic bytes"));
     }
     let version = u32::from_be_bytes(reader.array()?);
     if version != VERSION {
-        return Err(corrupt(format!("is of version {version}, and {VERSION} is understood")));
+        return Err(corrupt(format!("has version {version}; only version {VERSION} is supported")));
     }
-    let key = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has a key that is no text"))?;
+    let key = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has an invalid key"))?;
     let count = reader.number()?;
     if count > MAX_VARIANTS as u64 {
         return Err(corrupt("holds too many responses"));
     }
     let heads = (0..count).map(|_| head(&mut reader)).collect::<Result<_, _>>()?;
-    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("goes on after its end")) }
+    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("has bytes after its end")) }
 }
 
 fn head(reader: &mut Reader) -> Result<Head, StoreError> {
@@ -96,14 +96,14 @@ fn head(reader: &mut Reader) -> Result<Head, StoreError> {
     let place = if reader.flag()? { Place::File } else { Place::Index };
     let length = reader.number()?;
     let status = StatusCode::from_u16(u16::from_be_bytes(reader.array()?))
-        .map_err(|error| corrupt("has a status that is none").with_source(error))?;
+        .map_err(|error| corrupt("has an invalid status").with_source(error))?;
     let fields = reader.block()?;
     check_fields(&fields)?;
     let digest = Some(Digest::from_bytes(reader.array()?));
     let (validity, variant) = (reader.validity()?, reader.variant()?);
     let response = StoredResponse::from_parts(status, fields, Pieces::new(), digest, validity, variant);
     let response = response.with_sequence(reader.number()?).with_basis(reader.basis()?);
-    let url = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has a bad URL"))?;
+    let url = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has an invalid URL"))?;
     let response = response.with_url((!url.is_empty()).then(|| url.into()));
     Ok(Head { number, place, length, response })
 }

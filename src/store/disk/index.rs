@@ -118,7 +118,7 @@ impl Index {
                 StoreError::new(format!("its index has the old format {version} of redb"))
             }
             DatabaseError::Storage(StorageError::Corrupted(text)) => {
-                StoreError::new(format!("its index is damaged ({text}): remove the directory to begin anew"))
+                StoreError::new(format!("its index is damaged ({text}): remove the directory"))
             }
             error => StoreError::new("its index cannot be opened").with_source(error),
         })?;

@@ -89,16 +89,15 @@ const CAPACITY: u64 = 1 << 30;
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
+/// A directory of stored responses, below the store in memory. They survive a restart, and may be larger than memory.
 ///
-/// A cache has it by [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
-/// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
-/// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
+/// Give it to a cache with [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). Responses are written within a second; invalidations are durable when
+/// the call returns. Each read is compared with checksums; a damaged entry is removed and fetched again. If the disk fails, the
+/// cache asks the origin instead, and no request fails.
 ///
-/// Several processes can use a directory at the same time. Responses that depend on credentials are written only
-/// with a [key](Self::key_file); responses that set cookies never are.
-/// The directory belongs to the store: it has to be empty or one of its own.
+/// Several processes can use a directory at the same time. Responses that depend on credentials are written only with a
+/// [key](Self::key_file); responses that set cookies never are. The directory must be empty or one of a `DiskStore`.
 ///
 /// ```
 /// use forwardcache::store::DiskStore;
@@ -111,8 +110,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
-/// Cloning it is cheap and gives the same store. It is closed when the last clone and the last cache that has it are
-/// dropped.
+/// A clone is a handle on the same store. The store is closed when the last clone and the last cache that uses it are dropped.
 #[derive(Clone)]
 pub struct DiskStore {
     open: Arc<Open>,
@@ -201,12 +199,12 @@ impl DiskStore {
         Ok(self)
     }
 
-    /// Writes what waits to be written; says whether it was within this time.
+    /// Writes all pending changes. Returns whether they were written within this time.
     pub fn flush(&self, within: Duration) -> bool {
         self.core().pending.flush(within)
     }
 
-    /// How full it is.
+    /// Returns how full the directory is.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let TierUsage { keys, bytes, capacity, evictions, .. } = Tier::usage(self);
@@ -217,7 +215,7 @@ impl DiskStore {
         &self.open.core
     }
 
-    /// Has something removed, and waits until that is on the disk.
+    /// Queues a removal, and waits until it is on the disk.
     fn durably(&self, hash: u64, op: impl FnOnce(pending::Done) -> Op) -> Result<Purged, StoreError> {
         let (done, wait) = mpsc::channel();
         if !self.core().pending.push(hash, op(done)) {
@@ -245,7 +243,7 @@ impl DiskStore {
         if let Body::File(number) = body {
             self.discard_spilled(number);
         }
-        // What is stored is older than what could not be.
+        // The stored response is outdated.
         if self.may_hold(key.as_str()) {
             core.pending.push(hash, Op::Remove { hash, purge: Purge::of_key(key.url()), done: None });
         }
@@ -416,7 +414,7 @@ impl Drop for Open {
         self.core.pending.close();
         self.core.room.close();
         if let Some(writer) = self.writer.lock().take() {
-            // It catches the panics of what it does.
+            // The thread catches panics itself.
             let _ = writer.join();
         }
         self.core.lane.close();

@@ -115,7 +115,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
 }
 
 #[test]
-fn what_is_put_is_found_before_and_after_it_is_written_and_after_a_restart() {
+fn response_is_found_before_and_after_it_is_written_and_after_a_restart() {
     let mut scene = Scene::new();
     for (number, size) in [(1, 10), (2, 16 << 10), (3, (16 << 10) + 1), (4, 300_000), (5, 2_000_000)] {
         scene.put(number, &response_of("a", number, size));
@@ -136,7 +136,7 @@ fn what_is_put_is_found_before_and_after_it_is_written_and_after_a_restart() {
 }
 
 #[test]
-fn the_newer_takes_the_place_of_the_older_whenever_it_comes() {
+fn newer_response_replaces_the_older_in_any_order_of_arrival() {
     let mut scene = Scene::new();
     let of = |number, sequence| {
         Arc::new(StoredResponse::clone(&response_of("a", number, 50_000)).with_sequence(sequence))
@@ -151,7 +151,7 @@ fn the_newer_takes_the_place_of_the_older_whenever_it_comes() {
 }
 
 #[test]
-fn a_new_head_of_the_same_body_writes_no_body() {
+fn new_head_of_the_same_body_writes_no_body() {
     let mut scene = Scene::new();
     let first = response_of("a", 1, 200_000);
     scene.put(1, &first);
@@ -185,7 +185,7 @@ fn a_new_head_of_the_same_body_writes_no_body() {
 }
 
 #[test]
-fn what_is_removed_or_purged_is_gone_when_the_call_returns() {
+fn removals_and_purges_are_durable_when_the_call_returns() {
     let mut scene = Scene::new();
     for number in 1..=6 {
         scene.put(number, &response_of("a", number, 40_000 * (number % 2)));
@@ -211,8 +211,8 @@ fn what_is_removed_or_purged_is_gone_when_the_call_returns() {
 }
 
 #[test]
-fn the_capacity_is_kept_while_much_comes_and_goes() {
-    with_seed("the_capacity_is_kept_while_much_comes_and_goes", |seed| {
+fn capacity_holds_during_churn() {
+    with_seed("capacity_holds_during_churn", |seed| {
         const CAPACITY: u64 = 24 << 20;
         let mut scene = Scene::new();
         scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
@@ -241,7 +241,7 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
+fn body_is_read_while_it_is_written_and_kept_only_if_it_is_complete() {
     let mut scene = Scene::new();
     let bytes = body(3_000_000);
     let spill = scene.store().begin(None).unwrap();
@@ -284,7 +284,7 @@ fn a_body_is_read_while_it_is_written_and_stays_only_if_it_is_whole() {
 }
 
 #[test]
-fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
+fn body_over_the_limit_or_without_room_is_refused() {
     let mut scene = Scene::new();
     scene.store = Some(scene.store.take().unwrap().capacity(16 << 20).max_body(2 << 20));
     assert!(scene.store().begin(Some((2 << 20) + 1)).is_none());
@@ -297,7 +297,7 @@ fn no_body_is_taken_that_is_larger_than_allowed_or_than_there_is_room() {
 }
 
 #[test]
-fn what_was_altered_cut_or_deleted_is_a_miss_and_is_removed() {
+fn altered_truncated_or_deleted_body_is_a_miss_and_is_removed() {
     for harm in ["alter", "cut", "delete"] {
         let mut scene = Scene::new();
         scene.put(1, &response_of("a", 1, 100_000));
@@ -340,7 +340,7 @@ fn unfinished_bodies_of_a_killed_process_are_removed_at_the_next_start() {
 }
 
 #[test]
-fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
+fn responses_that_depend_on_or_set_credentials_are_not_written_without_a_key() {
     let mut scene = Scene::new();
     let plain = response("a", 1);
     let with = |name: &'static str| {
@@ -370,7 +370,7 @@ fn nothing_that_depends_on_credentials_or_sets_them_is_written() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_says_why_and_stays_as_it_is() {
+fn error_states_why_a_directory_cannot_be_used() {
     let message = |folder: &Path| DiskStore::open(folder).unwrap_err().to_string();
     let scene = Scene::new();
     let file = scene.folder.path().join("file");
@@ -404,8 +404,8 @@ fn resident() -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "it takes a minute: run it by its name, alone"]
-fn a_million_keys_are_there_within_a_second_and_take_less_than_a_hundred_bytes_each() {
+#[ignore = "takes a minute: run it by its name, without other tests"]
+fn million_keys_open_within_a_second_and_take_less_than_100_bytes_each() {
     let count =
         std::env::var("FORWARDCACHE_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let mut scene = Scene::new();
@@ -481,7 +481,7 @@ fn an_invalidation_reaches_the_memory_and_the_pending_writes_of_the_other_proces
 }
 
 #[test]
-fn the_capacity_holds_for_two_processes_and_the_last_one_set_counts() {
+fn capacity_holds_for_two_processes_and_the_last_one_set_counts() {
     const CAPACITY: u64 = 24 << 20;
     let (mut scene, other) = two();
     scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
