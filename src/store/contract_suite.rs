@@ -1,4 +1,4 @@
-//! The tests that every store passes, whatever its trait: see [`contract_suite`](crate::contract_suite).
+//! The tests that every store passes, whatever its trait: see [`contract_suite`].
 //!
 //! A store joins by an implementation of [`Subject`] and one line:
 //!
@@ -320,7 +320,6 @@ pub(crate) fn inputs_of_the_verdict_are_kept(mut subject: Box<dyn Subject>) {
 }
 
 /// Tests a store: one test for each part of the contract.
-#[macro_export]
 macro_rules! contract_suite {
     ($name:ident, $make:expr) => {
         mod $name {
@@ -378,3 +377,5 @@ macro_rules! contract_suite {
         }
     };
 }
+
+pub(crate) use contract_suite;

@@ -138,15 +138,14 @@ impl StoredResponse {
         variant: Variant,
     ) -> Self {
         let extra = (!variant.fields.is_empty()).then(|| Box::new(Extra { variant, url: None }));
-        let (sequence, is_body_counted) = (0, false);
         let response = Self {
             status,
             content,
             digest,
             validity,
             extra,
-            sequence,
-            is_body_counted,
+            sequence: 0,
+            is_body_counted: false,
             is_host_bound: false,
             is_from_disk: false,
             basis: Basis::default(),
@@ -171,12 +170,12 @@ impl StoredResponse {
         self.sequence
     }
 
-    /// Sets what the validity was derived from, apart from the head.
+    /// Sets the inputs of the validity that are not in the head.
     pub(crate) fn with_basis(self, basis: Basis) -> Self {
         Self { basis, ..self }
     }
 
-    /// Returns what the validity was derived from, apart from the head.
+    /// Returns the inputs of the validity that are not in the head.
     pub(crate) fn basis(&self) -> Basis {
         self.basis
     }
@@ -271,7 +270,6 @@ impl StoredResponse {
     }
 
     /// Whether a header field changes its meaning at another host than the origin's.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_host_bound(&self) -> bool {
         self.is_host_bound
     }

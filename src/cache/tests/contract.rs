@@ -9,7 +9,7 @@ use crate::base::ledger::Ledger;
 use crate::cache::guarded_store::GuardedStore;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
-use crate::store::contract_suite::Subject;
+use crate::store::contract_suite::{Subject, contract_suite};
 use crate::store::tier::{TierListener, TierUsage, Work};
 use crate::store::{DiskStore, Key, StoreError, StoredResponse, Tier};
 
@@ -77,7 +77,7 @@ impl Subject for Tiered {
     }
 }
 
-crate::contract_suite!(tiered, Box::new(Tiered::new()));
+contract_suite!(tiered, Box::new(Tiered::new()));
 
 /// A tier that fails in one call, and in the others does what a disk does.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::message::stored_bytes::StoredReader;
-use crate::store::contract_suite::Subject;
+use crate::store::contract_suite::{Subject, contract_suite};
 use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -104,7 +104,7 @@ impl Subject for Scene {
     }
 }
 
-crate::contract_suite!(disk, Box::new(Scene::new()));
+contract_suite!(disk, Box::new(Scene::new()));
 
 fn wait_until(is_so: impl Fn() -> bool) {
     let until = Instant::now() + LONG;
