@@ -79,6 +79,8 @@ pub use base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
 pub use cache::HttpCache;
 pub use client::Client;
+#[cfg(feature = "disk")]
+pub use client::agent::cached_agent;
 pub use client::agent::{agent, agent_with_config};
 pub use message::body::Body;
 pub use message::cache_mode::CacheMode;

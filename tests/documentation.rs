@@ -13,7 +13,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 7] = ["serve", "config", "get", "owner", "why", "purge", "ring"];
+const SUBCOMMANDS: [&str; 8] = ["serve", "config", "get", "store", "owner", "why", "purge", "ring"];
 
 /// All pages in Markdown, with their text.
 fn pages() -> Vec<(PathBuf, String)> {

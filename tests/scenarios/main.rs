@@ -33,6 +33,7 @@ mod privacy;
 mod processes;
 mod purge;
 mod ring_mismatch;
+mod runs;
 mod safety;
 mod server;
 mod streams;

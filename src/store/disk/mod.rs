@@ -90,8 +90,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
 ///
 /// A cache has it by [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
-/// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk), or by their methods `disk_store`. What it stores is written
+/// behind, a second later at most; what is invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
 /// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
 ///
 /// Several processes can use a directory at the same time. Responses that depend on credentials, or that set cookies, are not written.
@@ -104,7 +104,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-/// let cache = HttpCache::builder().disk(&disk).build().unwrap();
+/// let cache = HttpCache::builder().disk_store(&disk).build().unwrap();
 /// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
