@@ -163,13 +163,23 @@ fn eight_processes_share_one_fetch() {
 
 #[test]
 fn eight_processes_share_one_validation() {
-    let origin = Origin::start(|received| match received.field("if-none-match") {
-        None => fresh(received).field("Age", "4000").field("ETag", "\"1\""),
-        Some(_) => Reply::status(304).field("Cache-Control", "max-age=3600").field("ETag", "\"1\""),
-    });
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| match received.field("if-none-match") {
+            None => fresh(received).field("Age", "4000").field("ETag", "\"1\""),
+            Some(_) => {
+                let reply = Reply::status(304).field("Cache-Control", "max-age=3600");
+                reply.field("ETag", "\"1\"").gate_head(&gate)
+            }
+        })
+    };
     let folder = TempDir::new().unwrap();
     printed(folder.path(), &["get", &origin.url("/a")]);
     let mut processes: Vec<_> = (0..8).map(|_| start(folder.path(), &origin.url("/a"))).collect();
+    wait_for_processes(folder.path(), 8);
+    origin.wait_for(2);
+    gate.open();
     expect(&mut processes, "/a");
     assert_eq!(origin.count(), 2);
 }
