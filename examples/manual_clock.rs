@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     clock.advance(Duration::from_secs(2));
     assert_eq!(price(&cache)?, ("2 euros".to_owned(), "miss"));
     clock.advance(Duration::from_secs(3600));
-    assert_eq!(price(&cache)?, ("2 euros".to_owned(), "stale-on-error"));
+    assert_eq!(price(&cache)?, ("2 euros".to_owned(), "stale-if-error"));
     assert_eq!(requests.load(Ordering::Relaxed), 3);
     println!("an hour has passed, and all assertions hold");
     Ok(())

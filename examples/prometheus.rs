@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let (head, body) = response.into_parts();
         let mut text = body.into_text().unwrap_or_default();
-        text.push_str("# TYPE program_jobs_total counter\n");
+        text.push_str("# HELP program_jobs_total Finished jobs.\n# TYPE program_jobs_total counter\n");
         text.push_str(&format!("program_jobs_total {}\n", jobs.load(Ordering::Relaxed)));
         Response::from_parts(head, Body::from(text))
     };

@@ -108,7 +108,7 @@ impl Inner {
                 .and_then(|response| {
                     let outcome = Outcome::of(response.headers());
                     let is_failure = response.status().is_server_error()
-                        || matches!(outcome, Some(Outcome::StaleOnError(_)));
+                        || matches!(outcome, Some(Outcome::StaleIfError(_)));
                     // A body that is being stored is read to its end; any other body is dropped.
                     if let Ok((stream, length)) = response.into_body().into_poll_body() {
                         io::copy(&mut Body::from_boxed_poll_body(stream, length), &mut io::sink())?;

@@ -62,7 +62,7 @@ fn fetch(arguments: &Get, request: Request<Body>, transport: &dyn RoundTrip) -> 
 /// Builds a cache in this process, so that the caching rules apply without a pool too.
 fn local(arguments: &Get) -> Result<Local, Failure> {
     let mut origin = Origin::builder();
-    if let Some(path) = &arguments.request.access.ca_file {
+    if let Some(path) = &arguments.request.access.cacert {
         origin = origin.root_certificates_file(path);
     }
     Local::open(&arguments.local, origin.build()?)

@@ -38,8 +38,9 @@ pub(super) fn build(
         // This process requests nothing from other peers, so its own share gets all of the memory.
         .near_cache(NearCache::new().memory(0));
     let cache = &arguments.cache;
-    let builder =
-        with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
+    let builder = with(builder, cache.max_body, |builder, size| {
+        builder.caching(|cache| cache.max_body(size.bytes()))
+    });
     let builder = with(builder, cache.cache_post, |builder, size| {
         builder.caching(|cache| cache.cache_post(size.bytes()))
     });
@@ -49,7 +50,7 @@ pub(super) fn build(
     let builder = with(builder, disk, PeerBuilder::disk_store);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
-    let builder = with(builder, arguments.ca_file.as_ref(), PeerBuilder::root_certificates_file);
+    let builder = with(builder, arguments.cacert.as_ref(), PeerBuilder::root_certificates_file);
     let identity = arguments.tls_cert.as_ref().zip(arguments.tls_key.as_ref());
     let builder = with(builder, identity, |builder, (certificates, key)| {
         builder.client_certificate_files(certificates, key)
@@ -73,8 +74,8 @@ fn network(arguments: &OriginArguments) -> OriginBuilder {
     let origin = with(origin, arguments.origin_stream_timeout, OriginBuilder::stream_timeout);
     let origin = with(origin, arguments.origin_max_time, OriginBuilder::whole_timeout);
     let origin =
-        with(origin, arguments.max_origin_head, |origin, size| origin.max_head(server::length(size)));
-    let origin = with(origin, arguments.max_origin_fields, |origin, count| origin.max_fields(count.into()));
+        with(origin, arguments.origin_max_head, |origin, size| origin.max_head(server::length(size)));
+    let origin = with(origin, arguments.origin_max_fields, |origin, count| origin.max_fields(count.into()));
     with(origin, arguments.user_agent.as_deref(), OriginBuilder::user_agent)
 }
 
@@ -96,7 +97,7 @@ fn rules(arguments: &Serve) -> Rules {
     };
     let unknown_fields = match arguments.unknown_fields {
         UnknownFields::Forward => forwardcache::policy::UnknownFields::Forward,
-        UnknownFields::Select => forwardcache::policy::UnknownFields::Select,
+        UnknownFields::Vary => forwardcache::policy::UnknownFields::Vary,
         UnknownFields::Drop => forwardcache::policy::UnknownFields::Drop,
     };
     let cache = &arguments.cache;
@@ -108,10 +109,10 @@ fn rules(arguments: &Serve) -> Rules {
         .fill_on_conditional(cache.fill_on_conditional)
         .fill_on_range(!cache.no_fill_on_range);
     let seconds = |value: Option<u32>| value.map(|seconds| Duration::from_secs(seconds.into()));
-    let rules = with(rules, seconds(cache.stale_on_error), Rules::stale_on_error);
+    let rules = with(rules, seconds(cache.stale_if_error), Rules::stale_if_error);
     let rules = with(rules, seconds(cache.stale_while_revalidate), Rules::stale_while_revalidate);
     let rules = with(rules, seconds(cache.grace), Rules::grace);
-    let rules = with(rules, seconds(cache.heuristic_cap), Rules::heuristic_cap);
+    let rules = with(rules, seconds(cache.max_heuristic_lifetime), Rules::max_heuristic_lifetime);
     let rules = with(rules, cache.jitter, Rules::jitter);
     with(rules, cache.early_refresh, Rules::early_refresh)
 }

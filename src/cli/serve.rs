@@ -61,8 +61,8 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     }
     let (scheme, ring) = (peer_options::scheme(arguments), arguments.pool.ring.ring);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
-    let drain = Duration::from_secs(arguments.drain.into());
-    let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
+    let drain = Duration::from_secs(arguments.drain_time.into());
+    let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
     let peer =
         peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;

@@ -60,7 +60,7 @@ pub(super) fn config(
         || arguments.max_queue_wait.is_some()
         || arguments.min_transfer_rate.is_some();
     if arguments.kind == ServerKind::TinyHttp && has_event_options {
-        let text = "--front tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
+        let text = "--server tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
                     only --workers, --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }

@@ -167,7 +167,7 @@ impl Client {
     /// peers still answer, but a URL that such a peer does not own may be fetched once more than necessary
     /// until the lists agree.
     #[must_use]
-    pub fn disagreements(&self) -> u64 {
+    pub fn ring_mismatches(&self) -> u64 {
         self.inner.ring_mismatches.count()
     }
 

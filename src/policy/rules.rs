@@ -27,7 +27,7 @@ pub enum Mode {
 /// use forwardcache::HttpCache;
 /// use forwardcache::policy::{Mode, Rules};
 ///
-/// let rules = Rules::new(Mode::Shared).stale_on_error(Duration::from_secs(600)).jitter(10);
+/// let rules = Rules::new(Mode::Shared).stale_if_error(Duration::from_secs(600)).jitter(10);
 /// let cache = HttpCache::builder().rules(rules).build()?;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
@@ -35,9 +35,9 @@ pub enum Mode {
 #[must_use]
 pub struct Rules {
     pub(crate) mode: Mode,
-    pub(crate) heuristic_cap: Duration,
+    pub(crate) max_heuristic_lifetime: Duration,
     pub(crate) store_set_cookie: bool,
-    pub(crate) stale_on_error: Duration,
+    pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) grace: Duration,
     pub(crate) jitter: u8,
@@ -54,9 +54,9 @@ impl Default for Rules {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             mode: Mode::Private,
-            heuristic_cap: DAY,
+            max_heuristic_lifetime: DAY,
             store_set_cookie: false,
-            stale_on_error: DAY,
+            stale_if_error: DAY,
             stale_while_revalidate: Duration::ZERO,
             grace: Duration::ZERO,
             jitter: 0,
@@ -84,8 +84,8 @@ impl Rules {
 
     /// Sets the longest heuristic freshness lifetime (RFC 9111 section 4.2.2). Zero turns the heuristic off. Default:
     /// 24 hours.
-    pub fn heuristic_cap(mut self, longest: Duration) -> Self {
-        self.heuristic_cap = longest;
+    pub fn max_heuristic_lifetime(mut self, longest: Duration) -> Self {
+        self.max_heuristic_lifetime = longest;
         self
     }
 
@@ -98,8 +98,8 @@ impl Rules {
 
     /// Sets for how long past its freshness a response is served if the origin fails and neither the request nor the
     /// response specifies a time (RFC 9111 section 4.2.4). Default: 24 hours.
-    pub fn stale_on_error(mut self, time: Duration) -> Self {
-        self.stale_on_error = time;
+    pub fn stale_if_error(mut self, time: Duration) -> Self {
+        self.stale_if_error = time;
         self
     }
 

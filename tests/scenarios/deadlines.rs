@@ -227,7 +227,7 @@ fn command_accepts_origin_timeouts_and_limits() {
         _ => fields(Reply::ok("x")),
     });
     let limits =
-        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--max-origin-fields", "15"];
+        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--origin-max-fields", "15"];
     let others = ["--origin-read-timeout", "5", "--origin-stream-timeout", "5", "--origin-max-time", "9"];
     let peer = PeerProcess::start_as("127.0.0.1:0", &[&limits[..], &others].concat());
     for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {

@@ -61,7 +61,8 @@ fn command_drains_before_it_exits() {
     let own = format!("http://{address}");
     other.peer.set_pool([&url, &own]).unwrap();
     let listen = address.to_string();
-    let mut serve = command(["serve", "--listen", &listen, "--drain", "600", "--peer", &own, "--peer", &url]);
+    let mut serve =
+        command(["serve", "--listen", &listen, "--drain-time", "600", "--peer", &own, "--peer", &url]);
     serve.env("RUST_LOG", "info");
     let mut serving = Process::start(serve).unwrap();
     serving.wait_for_line("serving on http://");

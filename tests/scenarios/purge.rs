@@ -241,7 +241,7 @@ fn client_certificate_authorizes_purging() {
     let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap();
     let peer = format!("--peer=https://localhost:{port}");
     let client = authority.client_file().to_str().unwrap();
-    let shown = ["--ca-file", ca, "--cert-file", client, "--key-file", client];
+    let shown = ["--cacert", ca, "--cert", client, "--key", client];
     let url = origin.url("/a");
     let got = run(["get", &peer, &url].iter().chain(&shown));
     assert!(got.status.success(), "{got:?}");
@@ -257,7 +257,7 @@ fn client_certificate_authorizes_purging() {
 #[test]
 fn tiny_http_server_supports_purging() {
     let origin = Origin::start(page);
-    let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--server", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
     let (status, text) = peer.purge("all", "");
     assert!(status == 200 && reports_removal(&peer.url(), &text, 1), "{status} {text}");
@@ -641,6 +641,6 @@ fn soft_purge_keeps_responses_for_revalidation() {
     assert!(status == 200 && text.lines().count() == 3, "{text}");
     drop(origin);
     for number in 0..12 {
-        assert!(matches!(get(number), Some(Outcome::StaleOnError(_))), "{number}");
+        assert!(matches!(get(number), Some(Outcome::StaleIfError(_))), "{number}");
     }
 }

@@ -27,8 +27,8 @@ fn different_peer_lists_are_reported_and_every_request_is_answered() {
         assert!(origin.count_of(&path) <= 2);
     }
     for peer in &pool {
-        assert_eq!(peer.peer.stats().counts().disagreements, 20);
-        assert_eq!(peer.peer.client().disagreements(), 20);
+        assert_eq!(peer.peer.stats().counts().ring_mismatches, 20);
+        assert_eq!(peer.peer.client().ring_mismatches(), 20);
     }
 }
 
@@ -43,20 +43,20 @@ fn equal_peer_lists_report_no_mismatch() {
             client.get(&origin.url(&format!("/{number}"))).send().unwrap();
         }
     }
-    assert_eq!(client.disagreements(), 0);
+    assert_eq!(client.ring_mismatches(), 0);
     let other_pool = Client::builder().pool([pool[0].url()]).build().unwrap();
     let answer = other_pool.get(&origin.url("/0")).send().unwrap();
     assert!(
         answer.headers().get("forwardcache-members").is_none(),
         "the field is not passed on to the program"
     );
-    assert_eq!(other_pool.disagreements(), 1);
+    assert_eq!(other_pool.ring_mismatches(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
     assert!(pool[0].peer.purge(&purge).peers.iter().all(|peer| !peer.knows_other_pool));
     let purged = other_pool.purge(&purge).unwrap();
     assert!(purged.is_complete() && purged.to_string().ends_with(" other-pool\n"), "{purged}");
-    assert_eq!((client.disagreements(), other_pool.disagreements()), (0, 2));
+    assert_eq!((client.ring_mismatches(), other_pool.ring_mismatches()), (0, 2));
 }
 
 #[test]

@@ -149,14 +149,14 @@ fn every_response_is_sandboxed() {
         let numbers = String::from_utf8(
             send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
         );
-        numbers.unwrap().contains("forwardcache_open_connections 0\n")
+        numbers.unwrap().contains("forwardcache_connections_open 0\n")
     });
     let _held: Vec<_> = (0..64).map(|_| Connection::open(address)).collect();
     crate::support::wait_until("the connections are not counted", || {
         let numbers = String::from_utf8(
             send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
         );
-        numbers.unwrap().contains("forwardcache_open_connections 64\n")
+        numbers.unwrap().contains("forwardcache_connections_open 64\n")
     });
     let response = Connection::open(address).read_response();
     assert!(response.status == 503 && is_sandboxed(&response));

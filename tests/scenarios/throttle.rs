@@ -142,7 +142,7 @@ fn limit_shares_follow_membership_changes() {
         move |_| Reply::ok("at last").gate_head(&gate)
     });
     let third = pool.pop().unwrap();
-    let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
+    let waits = |number: usize| pool[number].peer.stats().counts().throttle_waits;
     thread::scope(|scope| {
         let _open_on_drop = OpenOnDrop(&gate);
         for (number, member) in pool.iter().enumerate() {
@@ -228,7 +228,7 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         }
         let stale = peer.get(&origin.url("/a"));
         assert_eq!((stale.status, &stale.body[..]), (200, &b"one"[..]));
-        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleOnError(Forward::Stale)));
+        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleIfError(Forward::Stale)));
         // This URL has no stored response.
         let (left, spent) = ((seconds - 30).to_string(), Duration::from_secs(30));
         clock.advance(spent);
@@ -240,7 +240,7 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         assert_eq!(origin.count(), 2);
         clock.advance(Duration::from_secs(seconds - 30));
         assert_eq!(peer.get(&origin.url("/a")).body, b"two");
-        assert_eq!(peer.peer.stats().counts().origin_refusals, 3);
+        assert_eq!(peer.peer.stats().counts().throttle_rejections, 3);
     }
 }
 

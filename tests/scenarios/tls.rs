@@ -282,10 +282,10 @@ fn command_serves_tls_and_reloads_its_files() {
     let get = |trusted: &Authority, shown: Option<&Authority>| {
         let ca = trusted.ca_file().to_str().unwrap().to_owned();
         let mut arguments =
-            ["get", "--peers-only", "--peer", &url, "--ca-file", &ca].map(str::to_owned).to_vec();
+            ["get", "--peers-only", "--peer", &url, "--cacert", &ca].map(str::to_owned).to_vec();
         if let Some(shown) = shown {
             let file = shown.client_file().to_str().unwrap();
-            arguments.extend(["--cert-file", file, "--key-file", file].map(str::to_owned));
+            arguments.extend(["--cert", file, "--key", file].map(str::to_owned));
         }
         arguments.push(origin.url("/a"));
         run(arguments)
@@ -331,7 +331,7 @@ fn command_reloads_outgoing_certificate_and_roots() {
         identity_path,
         "--tls-key",
         identity_path,
-        "--ca-file",
+        "--cacert",
         roots.to_str().unwrap(),
     ]);
     serving.wait_for_line("serving on https://");

@@ -198,7 +198,7 @@ fn operator_tokens_separate_reading_from_operating() {
     std::fs::write(readers.path(), OLD).unwrap();
     std::fs::write(operators.path(), OPERATOR).unwrap();
     let (reading, operating) = (readers.path().to_str().unwrap(), operators.path().to_str().unwrap());
-    let arguments = ["--token-file", reading, "--operator-token-file", operating, "-v", "--drain", "1"];
+    let arguments = ["--token-file", reading, "--operator-token-file", operating, "-v", "--drain-time", "1"];
     let mut pool = PeerProcess::pool_as(3, &arguments);
     let (one, two) = (&pool[0], &pool[1]);
     let peers: Vec<String> =

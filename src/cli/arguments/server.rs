@@ -9,7 +9,7 @@ use forwardcache::store::ByteSize;
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
     /// The server that accepts connections: the built-in event loop, or tiny_http for trusted clients only
-    #[arg(long = "front", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
+    #[arg(long = "server", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
     pub(crate) kind: ServerKind,
 
     /// Log each request to this file, one line each; - writes to standard output. SIGUSR1 reopens the file

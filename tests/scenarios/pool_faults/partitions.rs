@@ -77,7 +77,7 @@ fn different_lists(table: &mut Table) {
     };
     let results = under_load(&origin, &each, |load| load.wait_for_more(900));
     let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
-    let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
+    let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().ring_mismatches()).sum();
     table
         .all_answered("peers and clients with different lists", results, TIME_LIMIT)
         .note(format!(

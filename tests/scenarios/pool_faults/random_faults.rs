@@ -236,7 +236,7 @@ impl Run {
             let is_returned = result.is_ok();
             let read = test.read(result);
             let took = started.elapsed();
-            let is_stale = matches!(outcome, Some(Outcome::StaleOnError(_) | Outcome::StaleAccepted));
+            let is_stale = matches!(outcome, Some(Outcome::StaleIfError(_) | Outcome::StaleAccepted));
             let wrong = match &read {
                 Ok(()) if test.method == "POST" => None,
                 Ok(()) => {
