@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process waits at least. A new holder needs a moment to update the file of an earlier one.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// How long nobody waits after a response that may not be shared.
+/// How long processes fetch without a lease after a response that may not be shared.
 const UNSHARED: Duration = Duration::from_secs(10);
 
-/// The age at which the file of a lease that nobody holds is removed.
+/// The age at which a file without a lock is removed.
 const OLD: Duration = Duration::from_secs(600);
 
 /// How many files are examined for removal at a time.

@@ -1,4 +1,4 @@
-//! What the command keeps between runs: hits, shared fetches of several processes, and `store`.
+//! The store that the command keeps between runs: hits, shared fetches of several processes, and `store`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
