@@ -36,6 +36,7 @@ mod ring_mismatch;
 mod runs;
 mod safety;
 mod server;
+mod status_page;
 mod streams;
 mod support_tests;
 mod throttle;

@@ -9,6 +9,7 @@
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
+//! | `status` | flags of `status` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -16,6 +17,7 @@ mod pool;
 mod requests;
 mod serve;
 mod server;
+mod status;
 mod store;
 mod values;
 
@@ -26,6 +28,7 @@ pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
+pub(crate) use status::Status;
 pub(crate) use store::{LocalStore, Store, StoreAction};
 
 /// A distributed, private, forward HTTP cache.
@@ -78,6 +81,10 @@ pub(crate) enum Command {
     /// Exit codes: 0 if every peer purged; 1 if a peer failed, which is named and may still serve
     /// the responses; 2 for an invalid command line.
     Purge(Purge),
+    /// Print the state of peers as a table: each peer that is asked, and the other peers of its pool
+    ///
+    /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
+    Status(Status),
     /// List, verify, remove or export the responses that get keeps between runs
     ///
     /// Exit codes: 0 if it succeeded; 1 if there is no store or a response is damaged or missing; 2 for an invalid
