@@ -59,9 +59,7 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
             let mut lines = lines.collect::<Result<Vec<_>, Failure>>()?;
             lines.sort_unstable();
             lines.dedup();
-            for line in lines {
-                print(format_args!("{line}\n"))?;
-            }
+            print(lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -81,40 +79,47 @@ fn purges(prefix: Option<&str>, all: bool, urls: &[String]) -> Result<Vec<Purge>
 }
 
 fn list(disk: &DiskStore, is_json: bool, prefix: &str) -> Result<ExitCode, Failure> {
-    let mut entries = disk.entries().collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    entries.retain(|entry| entry.url().starts_with(prefix));
-    entries.sort_by(|one, other| one.url().cmp(other.url()).then_with(|| one.digest().cmp(&other.digest())));
     let now = SystemTime::now();
-    for entry in entries {
-        let validity = entry.response().validity();
-        let (status, size, url) = (entry.status().as_u16(), entry.body_length(), entry.url());
-        let age = validity.age(now).as_secs();
-        let (left, over) = (validity.remaining(now).as_secs(), validity.staleness(now).as_secs());
+    // Rows take less memory than entries.
+    let mut rows = Vec::new();
+    for entry in disk.entries() {
+        let entry = entry.map_err(failed)?;
+        if entry.url().starts_with(prefix) {
+            rows.push((entry.url().to_owned(), row(&entry, is_json, now)));
+        }
+    }
+    rows.sort_unstable();
+    print(rows.into_iter().map(|(_, row)| row).collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the line of a response.
+fn row(entry: &DiskEntry, is_json: bool, now: SystemTime) -> String {
+    let validity = entry.response().validity();
+    let (status, size, url) = (entry.status().as_u16(), entry.body_length(), entry.url());
+    let age = validity.age(now).as_secs();
+    let (left, over) = (validity.remaining(now).as_secs(), validity.staleness(now).as_secs());
+    if !is_json {
         let freshness = match (validity.no_cache, validity.is_fresh(now)) {
             (true, _) => "no-cache".to_owned(),
             (false, true) => format!("fresh {left}"),
             (false, false) => format!("stale {over}"),
         };
-        if !is_json {
-            print(format_args!("{status}\t{size}\t{age}\t{freshness}\t{url}\n"))?;
-            continue;
-        }
-        let vary =
-            entry.headers().get(VARY).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let line = json!({
-            "url": url,
-            "status": status,
-            "size": size,
-            "age": age,
-            "fresh": validity.is_fresh(now) && !validity.no_cache,
-            "ttl": i64::try_from(left).unwrap_or(i64::MAX) - i64::try_from(over).unwrap_or(i64::MAX),
-            "sha256": entry.digest(),
-            "vary": vary,
-            "private": entry.is_partitioned(),
-        });
-        print(format_args!("{line}\n"))?;
+        return format!("{status}\t{size}\t{age}\t{freshness}\t{url}\n");
     }
-    Ok(ExitCode::SUCCESS)
+    let vary = entry.headers().get(VARY).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let line = json!({
+        "url": url,
+        "status": status,
+        "size": size,
+        "age": age,
+        "fresh": validity.is_fresh(now) && !validity.no_cache,
+        "ttl": i64::try_from(left).unwrap_or(i64::MAX) - i64::try_from(over).unwrap_or(i64::MAX),
+        "sha256": entry.digest(),
+        "vary": vary,
+        "private": entry.is_partitioned(),
+    });
+    format!("{line}\n")
 }
 
 fn stat(disk: &DiskStore, directory: &str, is_json: bool) -> Result<ExitCode, Failure> {

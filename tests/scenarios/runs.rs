@@ -93,6 +93,18 @@ fn second_run_is_a_hit() {
 }
 
 #[test]
+fn flags_of_the_store_exclude_a_pool() {
+    for flags in [&["--store", "x"][..], &["--disk", "1GiB"], &["--offline"]] {
+        let output = run([&["get", "--peer", "http://127.0.0.1:9"], flags, &["http://host/"]].concat());
+        assert_eq!(code(&output), Some(2), "{flags:?}");
+        let output = run([&["get", "--no-store"], flags, &["http://host/"]].concat());
+        assert_eq!(code(&output), Some(2), "{flags:?}");
+    }
+    let output = run(["get", "--offline", "http://host/"]);
+    assert!(code(&output) == Some(2) && text(&output.stderr).contains("requires --store DIR"));
+}
+
+#[test]
 fn unusable_directory_is_a_warning() {
     let origin = Origin::start(fresh);
     let folder = TempDir::new().unwrap();
