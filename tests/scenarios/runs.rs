@@ -396,3 +396,19 @@ fn frozen_accepts_only_listed_responses() {
     fs::write(&list, "nonsense").unwrap();
     assert_eq!(code(&frozen(&urls[0])), Some(2));
 }
+
+#[test]
+fn agent_with_a_directory_finds_what_an_earlier_one_stored() {
+    let origin = Origin::start(fresh);
+    let folder = TempDir::new().unwrap();
+    for is_stored in [false, true] {
+        let agent = forwardcache::cached_agent(folder.path()).unwrap();
+        let mut response = agent.get(origin.url("/a")).call().unwrap();
+        assert_eq!(response.headers().contains_key("x-from-cache"), is_stored);
+        assert_eq!(response.body_mut().read_to_string().unwrap(), "/a");
+    }
+    // A directory that cannot be used only costs the requests.
+    let agent = forwardcache::cached_agent("/proc/forwardcache").unwrap();
+    assert_eq!(agent.get(origin.url("/a")).call().unwrap().status(), 200);
+    assert_eq!(origin.count(), 2);
+}
