@@ -33,7 +33,7 @@ impl Restarted {
             None => disk,
         };
         let build = |cache: HttpCacheBuilder| {
-            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk(&disk)
+            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk_store(&disk)
         };
         self.scene = Some(Scene::built(build));
         self.disk = Some(disk);

@@ -92,7 +92,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A directory of stored responses, below the store in memory. They survive a restart, and may be larger than memory.
 ///
 /// Give it to a cache with [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). Responses are written within a second; invalidations are durable when
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk), or with their methods `disk_store`. Responses are written within a second; invalidations are durable when
 /// the call returns. Each read is compared with checksums; a damaged entry is removed and fetched again. If the disk fails, the
 /// cache asks the origin instead, and no request fails.
 ///
@@ -106,7 +106,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-/// let cache = HttpCache::builder().disk(&disk).build().unwrap();
+/// let cache = HttpCache::builder().disk_store(&disk).build().unwrap();
 /// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
