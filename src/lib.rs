@@ -106,7 +106,7 @@ pub use message::stats::{Counts, Stats};
 #[cfg(feature = "peer")]
 pub use origin::throttle::{OriginLimits, Throttle};
 #[cfg(feature = "peer")]
-pub use peer::{Peer, PeerBuilder};
+pub use peer::{Mirror, Peer, PeerBuilder};
 #[cfg(feature = "peer")]
 pub use policy::{
     BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,

@@ -128,6 +128,12 @@ impl Peer {
             ("fetch_threads", "Worker threads by state; running includes streams.", states),
             one("fetch_queue", "Fetches that wait for a worker.", sum(|numbers| numbers.fetches.queued)),
             one("fetch_queue_oldest_milliseconds", "Waiting time of the oldest queued fetch.", oldest),
+            one("gateway_running", "Requests to other peers in progress.", sum(|numbers| numbers.gateway.0)),
+            one(
+                "gateway_queue",
+                "Requests to other peers that wait for a thread.",
+                sum(|numbers| numbers.gateway.1),
+            ),
             one("control_running", "Purges and explanations in progress.", sum(|numbers| numbers.control.0)),
             one(
                 "control_queue",
