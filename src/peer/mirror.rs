@@ -26,10 +26,11 @@ use crate::message::url::CanonicalUrl;
 /// | `ignore-client-cache-control` | [`ignore_client_cache_control`](Self::ignore_client_cache_control) |
 /// | `rewrite=HOST,...` | [`rewrite`](Self::rewrite) |
 ///
-/// How long its responses are fresh is up to the origin and to the [lifetimes](crate::LifetimeRule) of the peers.
+/// How long its responses are fresh is up to the origin and to the [lifetimes](crate::policy::LifetimeRule) of the peers.
 ///
 /// ```
-/// use forwardcache::{Mirror, Peer};
+/// use forwardcache::Peer;
+/// use forwardcache::peer::Mirror;
 ///
 /// let index: Mirror = "index=https://index.example/ rewrite=files.example".parse()?;
 /// assert_eq!(index.path(), "/mirror/index/");

@@ -1,10 +1,12 @@
 //! The options of a server.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use log::Level;
 
+use super::access_log::AccessLog;
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -32,6 +34,7 @@ use crate::scheduler::PoolOptions;
 /// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
+/// | [`access_log`](Self::access_log) | none |
 /// | [`http_proxy`](Self::http_proxy) | no |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
@@ -41,7 +44,7 @@ use crate::scheduler::PoolOptions;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::ServerConfig;
+/// use forwardcache::server::ServerConfig;
 ///
 /// let options = ServerConfig::new().workers(8).drain_deadline(Duration::from_secs(3));
 /// ```
@@ -66,6 +69,7 @@ pub struct ServerConfig {
     pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
+    pub(super) access_log: Option<Arc<dyn AccessLog>>,
     pub(super) http_proxy: bool,
 }
 
@@ -103,6 +107,7 @@ impl ServerConfig {
             min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
             tls: None,
+            access_log: None,
             http_proxy: false,
         }
     }
@@ -112,6 +117,13 @@ impl ServerConfig {
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
         self.io_threads = threads.clamp(1, IO_THREADS_LIMIT);
+        self
+    }
+
+    /// Sets a log that receives a record of each answered request. Default: none.
+    #[must_use]
+    pub fn access_log(mut self, log: impl AccessLog + 'static) -> Self {
+        self.access_log = Some(Arc::new(log));
         self
     }
 
@@ -291,11 +303,12 @@ impl ServerConfig {
     /// (RFC 9112 section 3.2.2) of a target on another server, as `http_proxy` makes programs send it. If not, such
     /// a request gets 421. `TinyHttpServer` does not support this option. Default: no.
     ///
-    /// Only programs on this machine may use the proxy, unless the peer has [tokens](crate::PeerBuilder::tokens) or the
-    /// server requires [client certificates](crate::ServerTls::client_certificates_from).
+    /// Only programs on this machine may use the proxy, unless the peer has [tokens](crate::peer::PeerBuilder::tokens) or the
+    /// server requires [client certificates](ServerTls::client_certificates_from).
     ///
     /// ```
-    /// use forwardcache::{Peer, ServerConfig};
+    /// use forwardcache::Peer;
+    /// use forwardcache::server::ServerConfig;
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// let proxy = peer.serve_with("127.0.0.1:0", ServerConfig::new().http_proxy(true))?;

@@ -5,6 +5,7 @@
 mod local;
 mod support;
 
+mod access_log;
 mod cancellation;
 mod collapsing;
 mod command;

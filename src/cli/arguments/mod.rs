@@ -23,7 +23,7 @@ pub(crate) use config::{Config, ConfigAction};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
-pub(crate) use server::{ServerArguments, ServerKind};
+pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 
 /// A distributed, private, forward HTTP cache.
 ///

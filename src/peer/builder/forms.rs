@@ -8,7 +8,8 @@ impl PeerBuilder {
     /// Default: none.
     ///
     /// ```
-    /// use forwardcache::{Mirror, Peer};
+    /// use forwardcache::Peer;
+    /// use forwardcache::peer::Mirror;
     ///
     /// let mirror = Mirror::new("crates", "https://index.crates.io/")?.rewrite(["static.crates.io"])?;
     /// let peer = Peer::builder("http://127.0.0.1:3000").mirror(mirror).build()?;
@@ -32,7 +33,8 @@ impl PeerBuilder {
     /// peers and clients of the pool with 508, because they would lead back to it. Default: no.
     ///
     /// ```
-    /// use forwardcache::{Peer, ServerConfig};
+    /// use forwardcache::Peer;
+    /// use forwardcache::server::ServerConfig;
     ///
     /// let builder = Peer::builder("http://127.0.0.1:3128").pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]);
     /// let gateway = builder.gateway(true).build()?;

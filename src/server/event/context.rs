@@ -1,10 +1,11 @@
 //! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::budget::Budget;
 use super::inbox::Inbox;
@@ -13,9 +14,10 @@ use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Driver, FINISH_TIMEOUT, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::scheduler::{Client, Scheduler};
+use crate::server::access_log::Pending;
 use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
@@ -87,6 +89,21 @@ impl ThreadContext {
     pub(super) fn restore_buffer(&mut self) {
         if self.input.is_empty() {
             self.input = vec![0; INPUT].into();
+        }
+    }
+
+    /// Starts the record of a request whose head is complete.
+    pub(super) fn pending(&self, method: Option<&Method>, target: &dyn Display) -> Pending {
+        let target = if self.options.access_log.is_some() { target.to_string() } else { String::new() };
+        Pending::new(self.now, method.cloned(), target.into())
+    }
+
+    /// Counts and logs a request that has ended.
+    pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
+        let record = pending.record(remote, Instant::now(), is_complete);
+        self.stats.count_duration(record.outcome, record.duration);
+        if let Some(log) = &self.options.access_log {
+            log.log(&record);
         }
     }
 

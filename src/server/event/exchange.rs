@@ -15,6 +15,7 @@ use crate::message::body::{Body, Growing, Wake};
 use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::Client;
+use crate::server::access_log::Pending;
 use crate::server::request_head::RequestBody;
 use crate::server::response_head::{Framing, RequestSummary};
 
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     /// Encoded interim responses that wait to be written.
     pub(super) interim: Interims,
     pub(super) reply: Reply,
+    /// What is logged at its end.
+    pub(super) pending: Pending,
 }
 
 /// Interim responses, added by worker threads.
@@ -104,7 +107,12 @@ impl Exchange {
         self.receiving.is_none() && matches!(self.reply, Reply::Waiting(_) | Reply::Sending(_))
     }
 
-    pub(super) fn new(serial: u64, summary: RequestSummary, receiving: Option<Receiving>) -> Box<Self> {
+    pub(super) fn new(
+        serial: u64,
+        summary: RequestSummary,
+        receiving: Option<Receiving>,
+        pending: Pending,
+    ) -> Box<Self> {
         let (client, origin, job) = (None, None, None);
         let interim = Interims::default();
         Box::new(Self {
@@ -116,6 +124,7 @@ impl Exchange {
             receiving,
             interim,
             reply: Reply::NotDispatched,
+            pending,
         })
     }
 }

@@ -56,7 +56,7 @@ fn invalid_target_gets_the_reason_in_one_line() {
         assert!(!reason.is_empty() && !reason.contains('\n'), "{target}");
     }
     let long = format!("/fetch/http://h.ex/{}", "a".repeat(8192));
-    assert!(named(&long, &mirrors()).unwrap().unwrap_err().contains("too long"));
+    assert!(named(&long, &mirrors()).unwrap().unwrap_err().contains("8 KiB"));
 }
 
 #[test]
