@@ -151,7 +151,7 @@ fn pages_are_sandboxed_and_cookies_removed_in_prefix_form_only() {
         assert_eq!(get(peer.address, &target, "evil.example", "").status, 421);
     }
     let plain = PeerProcess::start();
-    assert_eq!(get(plain.address, &origin.url("/a"), "127.0.0.1", "").status, 421);
+    assert_eq!(get(plain.address, "http://other.example/a", "127.0.0.1", "").status, 421);
 }
 
 #[test]
