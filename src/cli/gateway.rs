@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
         .gateway(true);
     let builder = with_forms(builder, &arguments.forward);
     let peer = with(builder, access.cacert.as_ref(), PeerBuilder::root_certificates_file).build()?;
-    peer.caching().set_offline(arguments.peers_only);
+    peer.cache().set_offline(arguments.peers_only);
     let membership = serve::membership(&peer, &access.peer_list, None, "http")?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;

@@ -36,6 +36,7 @@ mod purge;
 mod ring_mismatch;
 mod safety;
 mod server;
+mod status_page;
 mod streams;
 mod support_tests;
 mod throttle;

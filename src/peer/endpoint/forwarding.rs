@@ -21,7 +21,7 @@ use crate::base::ledger::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Lane, Step, Turn, Wakes};
+use crate::message::nonblocking::{Lane, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
@@ -157,9 +157,9 @@ impl Proxy {
             let cancellation = Cancellation::new();
             let token = cancellation.clone();
             let lane = Lane::Gateway(target.origin());
-            let step = Step::fetch(lane, cancellation, wake, move |turn| match turn {
-                Turn::Refused(refused) => Err(Error::new(ErrorKind::Unavailable, refused.reason())).into(),
-                Turn::Pool | Turn::Caller => match body_links.rewrite(response, &target, &ledger) {
+            let step = Step::fetch(lane, cancellation, wake, move |mode| match mode {
+                RunMode::Refused(refused) => Err(Error::new(ErrorKind::Unavailable, refused.reason())).into(),
+                RunMode::Worker | RunMode::Caller => match body_links.rewrite(response, &target, &ledger) {
                     Ok(response) => prepared(response, &method, &ledger, &token),
                     Err(error) => Err(error).into(),
                 },

@@ -29,7 +29,7 @@ use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::Asked;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
-use crate::scheduler::{Client, Servers, Share, Shares};
+use crate::scheduler::{ClientAddress, Servers, Share, Shares};
 use crate::server::Sender;
 use crate::store::StoredResponse;
 
@@ -247,7 +247,7 @@ impl Proxy {
         &self,
         request: Request<Body>,
         shares: Option<&Shares>,
-        client: impl FnOnce() -> Option<Client>,
+        client: impl FnOnce() -> Option<ClientAddress>,
     ) -> Response<Body> {
         let action = match self.admit(&request) {
             Ok(action) => action,

@@ -16,7 +16,7 @@ use memchr::memmem;
 
 use super::Mirrors;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, REPR_DIGEST};
 use crate::message::header::list;
@@ -127,7 +127,7 @@ impl BodyLinks {
         let length = body
             .length()
             .map_or(MAX_BODY as u64, |length| length.saturating_mul(if is_gzip { 8 } else { 2 }));
-        let hold = ledger.reserve(Use::Content, length.min(2 * MAX_BODY as u64));
+        let hold = ledger.reserve(MemoryUse::Bodies, length.min(2 * MAX_BODY as u64));
         let Some(_hold) = hold else {
             return Err(Error::new(ErrorKind::Unavailable, "the memory limit is reached"));
         };
@@ -160,7 +160,7 @@ impl BodyLinks {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let content = if is_gzip { compressed(&changed)? } else { changed };
-        Ok(Response::from_parts(parts, Body::from(ledger.share(Use::Content, content.into()))))
+        Ok(Response::from_parts(parts, Body::from(ledger.share(MemoryUse::Bodies, content.into()))))
     }
 
     /// Returns the text with other URLs, if it contains any to rewrite.
