@@ -58,9 +58,12 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let config = ServerConfig::new().workers(WORKERS).http_proxy(true);
     let server = peer.serve_on(listener, config)?;
+    let pool = match peer.client().pool().len() {
+        1 => "a pool of one".to_owned(),
+        count => format!("a pool of {count}"),
+    };
     print(format_args!(
-        "gateway to {} peers on http://{address}\ntry it: curl -i -x http://{address} http://example.com/\n",
-        peer.client().pool().len()
+        "gateway to {pool} on http://{address}\ntry it: curl -i -x http://{address} http://example.com/\n"
     ))?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
