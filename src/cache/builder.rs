@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{Observer, Stats, Watcher};
 use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::store::{MemoryStore, Store, Tier};
@@ -39,6 +39,7 @@ pub struct HttpCacheBuilder {
     near: Option<NearRules>,
     max_body: Option<u64>,
     cache_post: u64,
+    watcher: Watcher,
 }
 
 /// Fetching a rest of this size costs less than a new connection to the origin.
@@ -64,10 +65,35 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// Sets the directory that stores responses below the [store](Self::store). It keeps responses across restarts, and
-    /// bodies that are too large for memory. Default: none.
+    /// Sets the directory that stores responses below the [store](Self::store), and its size limit in bytes. It keeps
+    /// responses across restarts, and bodies that are too large for memory. The directory is created if it does not exist, and
+    /// several processes can use it at the same time. Default: none.
+    ///
+    /// If the directory cannot be used, a warning is logged, and the cache works without it. A program that needs the error
+    /// opens the [`DiskStore`](crate::store::DiskStore) itself: see [`disk_store`](Self::disk_store).
+    ///
+    /// ```
+    /// use forwardcache::HttpCache;
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let directory = directory.path().join("cache");
+    /// let cache = HttpCache::builder().disk(directory, 1 << 30).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
     #[cfg(feature = "disk")]
-    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+    pub fn disk(self, directory: impl AsRef<std::path::Path>, capacity: u64) -> Self {
+        match crate::store::DiskStore::open(directory) {
+            Ok(store) => self.disk_store(&store.capacity(capacity)),
+            Err(error) => {
+                log::warn!("{error}; caching without it");
+                self
+            }
+        }
+    }
+
+    /// Like [`disk`](Self::disk), with a store that is already open.
+    #[cfg(feature = "disk")]
+    pub fn disk_store(mut self, store: &crate::store::DiskStore) -> Self {
         self.disk = Some(Arc::new(store.clone()));
         self
     }
@@ -77,6 +103,13 @@ impl HttpCacheBuilder {
     #[cfg(feature = "redis")]
     pub fn redis(mut self, store: &crate::store::RedisStore) -> Self {
         self.redis = Some(Arc::new(store.clone()));
+        self
+    }
+
+    /// Sets the tier below the store.
+    #[cfg(all(test, feature = "disk"))]
+    pub(super) fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
+        self.disk = Some(tier);
         self
     }
 
@@ -95,6 +128,16 @@ impl HttpCacheBuilder {
     /// Sets the counters of outcomes. Default: new counters that no other cache shares.
     pub fn stats(mut self, stats: Arc<Stats>) -> Self {
         self.stats = Some(stats);
+        self
+    }
+
+    /// Sets the code that runs on events of this cache and its store. Default: none.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.watcher(Watcher::new(observer))
+    }
+
+    pub(crate) fn watcher(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
         self
     }
 
@@ -204,9 +247,13 @@ impl HttpCacheBuilder {
             let text = format!("invalid pseudonym {pseudonym:?}: use letters, digits and hyphens only");
             Error::new(ErrorKind::BadOption, text)
         })?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        if let Some(observer) = self.watcher.observer() {
+            store.observe(observer);
+        }
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
-            store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            store,
             tiers: self.disk.into_iter().chain(self.redis).collect(),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
@@ -222,6 +269,7 @@ impl HttpCacheBuilder {
             near: self.near,
             max_body: self.max_body.unwrap_or(u64::MAX),
             cache_post: self.cache_post,
+            watcher: self.watcher,
         }))
     }
 }

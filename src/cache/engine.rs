@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use log::debug;
 
 use super::credential::KeyedDigest;
@@ -36,8 +36,8 @@ use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{Forward, Outcome};
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
-use crate::policy::{Rules, remove_unforwarded_fields};
+use crate::metrics::{CacheAnswer, Stats, Watcher};
+use crate::policy::{Rules, RulesDigest, remove_unforwarded_fields};
 use crate::pool::protocol::{self, Hop};
 use crate::store::{Key, Store, Tier};
 
@@ -100,6 +100,7 @@ pub(super) struct CacheParts {
     pub(super) near: Option<NearRules>,
     pub(super) max_body: u64,
     pub(super) cache_post: u64,
+    pub(super) watcher: Watcher,
 }
 
 /// The state that all handles on a cache share.
@@ -110,7 +111,9 @@ pub(super) struct Inner {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
+    pub(super) rules_digest: RulesDigest,
     pub(super) stats: Arc<Stats>,
+    pub(super) watcher: Watcher,
     pseudonym: String,
     pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
@@ -144,25 +147,33 @@ impl HttpCache {
             spawn,
             key,
             near,
+            watcher,
             ..
         } = parts;
         let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
-        let digest = KeyedDigest::default();
+        let digest = KeyedDigest::with_tiers(&tiers);
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);
+        if near.is_none() {
+            store = store.with_rules(&rules);
+        }
+        let max_staleness = rules.stale_if_error.max(rules.stale_while_revalidate).max(rules.grace);
         for tier in tiers {
+            tier.set_max_staleness(max_staleness);
             tier.set_ledger(Arc::clone(&ledger));
-            store = store.with_tier(tier, &rules);
+            store = store.with_tier(tier);
         }
         let inner = Arc::new(Inner {
             origin,
             store,
             ledger,
             clock,
+            rules_digest: rules.digest(),
             rules,
             stats,
+            watcher,
             pseudonym,
             via,
             digest,
@@ -214,6 +225,12 @@ impl HttpCache {
     /// Returns the tiers below the store in memory, the fastest first.
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
         self.inner.store.tiers()
+    }
+
+    /// Returns the member of `Via` for a message that this program received with this HTTP version and sends on. `None`
+    /// if the cache adds no `Via`.
+    pub(crate) fn via(&self, version: Version) -> Option<HeaderValue> {
+        received_over(version, self.inner.via.as_ref())
     }
 
     /// Returns the name of this cache in `Via`.
@@ -319,16 +336,23 @@ impl Inner {
         if self.near.is_some() { Upstream::Owner } else { Upstream::Origin }
     }
 
-    pub(super) fn count(&self, outcome: Outcome) {
+    /// Counts and reports the outcome of a request.
+    pub(super) fn count(&self, outcome: Outcome, url: &str) {
         self.stats.count(outcome);
+        self.tell(outcome, url, false);
+    }
+
+    fn tell(&self, outcome: Outcome, url: &str, is_refresh: bool) {
+        self.watcher.tell(|observer| observer.cache_answered(&CacheAnswer { url, outcome, is_refresh }));
     }
 
     pub(super) fn note(&self, outcome: Outcome, target: &CanonicalUrl, is_refresh: bool) {
         if is_refresh {
             self.stats.count_refresh();
+            self.tell(outcome, target.as_str(), true);
             debug!("refresh: {outcome} {}", redacted(target.as_str()));
         } else {
-            self.stats.count(outcome);
+            self.count(outcome, target.as_str());
             debug!("{outcome} {}", redacted(target.as_str()));
         }
     }

@@ -14,7 +14,12 @@
 //! | `server` | the server that `serve` starts |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
+//! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `local` | the cache of `get` without a pool, which keeps responses between runs |
+//! | `lease` | of several processes that fetch one URL at the same time, one fetches |
+//! | `manifest` | the list of `store manifest` and `get --frozen` |
+//! | `store` | `store`: lists, verifies, removes and exports what is kept |
 //! | `progress` | the progress bar of a download |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
@@ -32,8 +37,12 @@ mod config;
 mod demo;
 mod failure;
 mod fields;
+mod gateway;
 mod get;
+mod lease;
+mod local;
 mod logging;
+mod manifest;
 mod open_files;
 mod optional;
 mod owner;
@@ -47,6 +56,7 @@ mod ring;
 mod serve;
 mod server;
 mod status;
+mod store;
 mod tokens;
 mod why;
 
@@ -68,6 +78,7 @@ pub(crate) fn run() -> ExitCode {
     logging::start(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, sources),
+        Command::Gateway(arguments) => gateway::run(&arguments),
         Command::Config(arguments) => match arguments.action {
             ConfigAction::Check => config::show::check(arguments.file.as_deref()),
             ConfigAction::Show => config::show::show(arguments.file.as_deref()),
@@ -78,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
     };
     result.unwrap_or_else(Failure::report)

@@ -14,7 +14,7 @@ use forwardcache::{Client, Error, Origin, Peer};
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::optional::with;
 use super::redis::RedisStore;
-use super::{pool, redis, server};
+use super::{gateway, pool, redis, server};
 
 /// The stores below memory.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,8 @@ pub(super) fn build(
         .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(&arguments.pool.path)
-        // This process requests nothing from other peers, so its own share gets all of the memory.
-        .near_cache(NearCache::new().memory(0));
+        .near_cache(near_cache(arguments));
+    let builder = gateway::with_forms(builder, &arguments.forward);
     let cache = &arguments.cache;
     let builder =
         with(builder, cache.max_body, |builder, size| builder.cache(|cache| cache.max_body(size.bytes())));
@@ -54,7 +54,7 @@ pub(super) fn build(
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
-    let builder = with(builder, stores.disk, PeerBuilder::disk);
+    let builder = with(builder, stores.disk, PeerBuilder::disk_store);
     let builder = with(builder, stores.redis, redis::add);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
@@ -66,6 +66,16 @@ pub(super) fn build(
     let peer = builder.build()?;
     peer.cache().set_offline(cache.offline);
     Ok(peer)
+}
+
+/// Returns the near cache. Only programs that do not know the pool make this process request anything from other peers.
+fn near_cache(arguments: &Serve) -> NearCache {
+    let list = &arguments.peer_list;
+    match arguments.forward.near_memory {
+        Some(size) => NearCache::new().memory(size.bytes()),
+        None if list.peers.len() > 1 || list.is_external() => NearCache::new(),
+        None => NearCache::new().memory(0),
+    }
 }
 
 /// Returns the scheme that the peer serves.

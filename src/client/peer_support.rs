@@ -91,6 +91,16 @@ impl Client {
     pub(crate) fn round_trip_for_peer(
         &self,
         target: &CanonicalUrl,
+        request: Request<Body>,
+        peer: &PeerUrl,
+        own: &dyn RoundTrip,
+    ) -> Result<Response<Body>> {
+        self.inner.observed(request, |request| self.send_for_peer(target, request, peer, own))
+    }
+
+    fn send_for_peer(
+        &self,
+        target: &CanonicalUrl,
         mut request: Request<Body>,
         peer: &PeerUrl,
         own: &dyn RoundTrip,
@@ -104,7 +114,7 @@ impl Client {
         };
         let Some(near) = &self.near else { return past(target, request) };
         let again = request.body().is_empty().then(|| copy_of(&request));
-        let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
+        let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
         // If the request bypassed the near cache, all owners and `own` have been tried. Otherwise it is a GET,
         // and the near cache knows only the other owners, so that `own` has not been tried yet.
         match (near.round_trip(target.clone(), request, is_own, past), again) {

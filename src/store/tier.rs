@@ -1,4 +1,4 @@
-//! What is below the store in memory: larger, slower, and there after a restart.
+//! The trait of the tier below the store in memory, which is larger, slower, and survives a restart.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -21,9 +21,9 @@ pub(crate) struct TierUsage {
     pub(crate) bytes: u64,
     pub(crate) capacity: u64,
     pub(crate) evictions: u64,
-    /// Responses that were not written: there was no time or no room.
+    /// Responses that were not written: not allowed, no room, or no time.
     pub(crate) skipped: u64,
-    /// Bodies that were not what was written, and were removed.
+    /// Entries that were damaged, and were removed.
     pub(crate) corrupt: u64,
     /// Operations that failed or took too long. Only of a shared tier.
     pub(crate) failures: u64,
@@ -48,10 +48,10 @@ pub(crate) type TierListener = Weak<dyn Fn(&Purge) + Send + Sync>;
 
 /// A second tier below a store in memory.
 ///
-/// What is put is written behind: at most a second of it is lost with the process. What is removed or purged is gone
-/// for good when the call returns. Where the tier fails it holds nothing, which costs a request to the origin.
+/// Responses are written in the background: a crash loses at most the last second. Removals and purges are durable when
+/// the call returns. If the tier fails, its lookups find nothing, which costs a request to the origin.
 ///
-/// Heads are found without bodies; a body is read in blocks by those who need it, and checked as it is read.
+/// A lookup reads heads only. Each reader of a body reads it in blocks, which are compared with their checksums.
 pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// The name in `Cache-Status` and in the names of metrics.
     fn name(&self) -> &'static str;
@@ -76,43 +76,46 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Whether something may be stored under the [text](Key::as_str) of a key. Never waits.
     fn may_hold(&self, key: &str) -> bool;
 
-    /// Has a thread of the tier do this, which may block. Never waits; gives the work back where too much waits.
+    /// Runs work that may block on a thread of the tier. Never waits. Returns the work if the queue is full.
     fn spawn(&self, work: Work) -> Result<(), Work>;
 
-    /// What is stored under the key and was stored under these rules, the newest first, without bodies. May block.
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
+    /// Returns the responses of a key without their bodies, the newest first. May block.
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
 
-    /// The response with its body, which is checked. What cannot be read or is not what was written is removed. May
-    /// block.
+    /// Reads the body of a response into memory. A damaged entry is removed. May block.
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError>;
 
-    /// Takes a response in place of the one with the same variant, if that is older; says whether it does. A body that
-    /// is the same as before is not written again, and one that is remote has to be. Never waits for the disk. A shared tier
-    /// refuses the response if anything after the position invalidates it.
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, position: Option<Position>) -> bool;
+    /// Stores a response in place of the one with the same variant, unless that is newer. Returns whether the response is
+    /// accepted. A body that has not changed is not written again; a remote body must not have changed. Never waits. A
+    /// shared tier refuses the response if an invalidation after the position covers it.
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>, position: Option<Position>) -> bool;
 
-    /// Begins to take a body while it comes; `None` where there is no room for it. Default: `None`.
+    /// Begins to write a body while it arrives; `None` if there is not enough room. Default: `None`.
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
         let _ = length;
         None
     }
 
-    /// As [`put`](Self::put), of a body that was taken so and has this number. Default: takes none.
-    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let _ = (key, rules, response, number);
+    /// Like [`put`](Self::put), for a body that was written while it arrived and has this number. Default: stores nothing.
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        let _ = (key, response, number);
         false
     }
 
-    /// Gives up a body that was taken so. Default: does nothing.
+    /// Removes a body that was written while it arrived. Default: does nothing.
     fn discard_spilled(&self, number: u64) {
         let _ = number;
     }
 
-    /// Removes what is stored under the key. May block.
+    /// Removes the responses of a key. Returns whether there were any. May block.
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
-    /// Removes what a purge is about. May block for as long as it takes to look at all heads.
+    /// Removes the responses that a purge selects. May block until all heads are read.
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError>;
+
+    /// Returns the digest of a credential by the key of the store. `None` if the store has no key; then it accepts no
+    /// responses that depend on credentials.
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128>;
 
     /// Calls the function with each invalidation by another process that shares the tier. Never from the thread that
     /// waits for a method of this trait. Default: never; the peers of a pool tell each other.
@@ -120,10 +123,10 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         let _ = listener;
     }
 
-    /// No response and no invalidation in it has a greater sequence.
+    /// Returns the greatest sequence of a response or an invalidation.
     fn sequence(&self) -> u64;
 
-    /// The largest body in bytes that it takes.
+    /// Returns the largest body in bytes that the tier accepts.
     fn max_body(&self) -> u64;
 
     fn usage(&self) -> TierUsage;
@@ -134,17 +137,18 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         let _ = duration;
     }
 
-    /// Where memory is entered that is held for bodies.
+    /// Sets the ledger that counts bodies in memory.
     fn set_ledger(&self, ledger: Arc<Ledger>);
 }
 
-/// Whether a response may be written outside of this process: nothing of a credential, nor what sets one, and no part of a body.
+/// Whether a response may be written: it sets no credential, and depends on one only if the store has a key.
 #[cfg(any(feature = "disk", feature = "redis"))]
-pub(super) fn may_leave_process(key: &Key, response: &StoredResponse) -> bool {
-    url_of(key.as_str()).len() == key.as_str().len()
+pub(super) fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
+    let depends_on_credential =
+        url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
+    (has_key || !depends_on_credential)
         && response.status() != StatusCode::PARTIAL_CONTENT
         && response.digest().is_some()
-        && !response.variant().has_credentials()
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod access_log;
 mod cancellation;
+mod clients;
 mod collapsing;
 mod command;
 mod configuration;
@@ -24,6 +25,7 @@ mod memory;
 mod metrics;
 mod near_cache;
 mod nginx;
+mod observer;
 mod origins;
 mod peer_health;
 mod poisoning;
@@ -35,6 +37,7 @@ mod purge;
 #[cfg(feature = "redis")]
 mod redis;
 mod ring_mismatch;
+mod runs;
 mod safety;
 mod server;
 mod status_page;

@@ -127,7 +127,7 @@ fn response_requested_before_a_purge_of_another_process_is_not_stored() {
 fn lookups_go_down_the_tiers_and_writes_go_to_all() {
     let (server, folder) = (RedisServer::start(&[]), TempDir::new().unwrap());
     let disk = DiskStore::open(folder.path()).unwrap();
-    let three = |disk: &DiskStore| Process::start_with(&server, |cache| cache.disk(disk));
+    let three = |disk: &DiskStore| Process::start_with(&server, |cache| cache.disk_store(disk));
     three(&disk).fetch(FRESH, "hello");
     assert!(disk.flush(LONG));
     let tier_of = |process: &Process| {

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `mod` | [`PeerBuilder`] and options for the pool, the cache and memory |
 //! | `access` | options for rights, origins and certificates |
+//! | `forms` | options of the forms for programs that do not know the pool |
 //! | `assemble` | [`PeerBuilder::build`]: assembles the parts of the peer |
 
 mod access;
 mod assemble;
+mod forms;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,12 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::member::Peer;
+use super::mirror::Mirror;
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::cache::{HttpCache, HttpCacheBuilder};
 use crate::client::near_cache::NearCache;
 use crate::client::{Client, ClientBuilder, parse};
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::{Observer, Watcher};
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::OriginLimits;
 use crate::origin::{Origin, OriginBuilder};
@@ -51,6 +55,9 @@ pub struct PeerBuilder {
     origin_limits: OriginLimits,
     rights: Rights,
     pass_cookies: bool,
+    mirrors: Vec<Mirror>,
+    allow_pages: bool,
+    is_gateway: bool,
     near_cache: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -80,6 +87,9 @@ impl PeerBuilder {
             origin_limits: OriginLimits::default(),
             rights: Rights::default(),
             pass_cookies: false,
+            mirrors: Vec::new(),
+            allow_pages: false,
+            is_gateway: false,
             near_cache: None,
             clock: None,
         }
@@ -197,7 +207,15 @@ impl PeerBuilder {
         self
     }
 
-    /// Adds a store on disk below the store in memory. Its responses survive a restart, and it stores bodies that do not fit
+    /// Sets a directory that stores responses below the store in memory, and its size limit in bytes, as
+    /// [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk). Default: none.
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, directory: impl AsRef<std::path::Path>, capacity: u64) -> Self {
+        self.cache = self.cache.disk(directory, capacity);
+        self
+    }
+
+    /// Adds an open store on disk below the store in memory. Its responses survive a restart, and it stores bodies that do not fit
     /// into memory. Default: none.
     ///
     /// ```
@@ -207,12 +225,12 @@ impl PeerBuilder {
     /// # let directory = tempfile::tempdir().unwrap();
     /// # let directory = directory.path().join("cache");
     /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-    /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
+    /// let peer = Peer::builder("http://127.0.0.1:3000").disk_store(&disk).build().unwrap();
     /// # Ok::<(), forwardcache::store::StoreError>(())
     /// ```
     #[cfg(feature = "disk")]
-    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
-        self.cache = self.cache.disk(store);
+    pub fn disk_store(mut self, store: &crate::store::DiskStore) -> Self {
+        self.cache = self.cache.disk_store(store);
         self
     }
 
@@ -258,6 +276,30 @@ impl PeerBuilder {
     /// ```
     pub fn origin_limits(mut self, origin_limits: OriginLimits) -> Self {
         self.origin_limits = origin_limits;
+        self
+    }
+
+    /// Sets the code that runs on events of this peer's client, cache and store. Default: none.
+    ///
+    /// ```
+    /// use forwardcache::Peer;
+    /// use forwardcache::metrics::{Eviction, Observer};
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn evicted(&self, event: &Eviction) {
+    ///         eprintln!("{} keys were evicted", event.keys);
+    ///     }
+    /// }
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").observer(Log).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        let watcher = Watcher::new(observer);
+        self.client = self.client.watcher(watcher.clone());
+        self.cache = self.cache.watcher(watcher);
         self
     }
 

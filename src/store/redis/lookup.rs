@@ -47,20 +47,16 @@ impl fmt::Debug for Received {
 }
 
 impl Core {
-    /// The responses of a key that were stored under these rules, the newest first.
-    pub(super) fn find(
-        self: &Arc<Self>,
-        key: &Key,
-        rules: u64,
-    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+    /// Finds the responses of a key, the newest first.
+    pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         if !self.is_up() {
             return Ok(Vec::new());
         }
         let read = self.read(key.as_str(), &self.names(key.as_str()), None)?;
-        let Value::Responses { position, rules: stored_under, responses } = read.value else {
+        let Value::Responses { position, responses } = read.value else {
             return Ok(Vec::new());
         };
-        if stored_under != rules || position < read.floor {
+        if position < read.floor {
             return Ok(Vec::new());
         }
         let found = judged(key.as_str(), &responses, position, &read.purges);

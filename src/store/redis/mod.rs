@@ -201,16 +201,16 @@ impl Tier for RedisStore {
         self.core().lane.try_submit(work)
     }
 
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        self.core().find(key, rules)
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        self.core().find(key)
     }
 
     fn load(&self, _: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(response)
     }
 
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, position: Option<Position>) -> bool {
-        self.core().put(key, rules, response, position)
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>, position: Option<Position>) -> bool {
+        self.core().put(key, response, position)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
@@ -223,6 +223,11 @@ impl Tier for RedisStore {
     /// Counts only single keys: a prefix or group is not counted.
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         Ok(self.core().invalidate(purge))
+    }
+
+    /// Returns `None`: a purge of a URL would have to find the entries of all credentials.
+    fn credential_digest(&self, _: &[u8]) -> Option<u128> {
+        None
     }
 
     fn sequence(&self) -> u64 {

@@ -9,7 +9,7 @@ use http::header::{ETAG, LAST_MODIFIED};
 use super::core::{Core, MAX_FETCH, MAX_LIFETIME};
 use super::value::{self, Value, encode, judged};
 use crate::policy::Validity;
-use crate::store::tier::{Position, may_leave_process};
+use crate::store::tier::{Position, may_write};
 use crate::store::variants::{is_outdated, merged};
 use crate::store::{Key, StoreError, StoredResponse};
 
@@ -22,7 +22,6 @@ const VALIDATION: Duration = Duration::from_secs(600);
 /// A response that waits to be written.
 pub(super) struct Put {
     pub(super) key: Key,
-    pub(super) rules: u64,
     pub(super) response: Arc<StoredResponse>,
     pub(super) position: Position,
 }
@@ -32,16 +31,15 @@ impl Core {
     pub(super) fn put(
         self: &Arc<Self>,
         key: &Key,
-        rules: u64,
         response: &Arc<StoredResponse>,
         position: Option<Position>,
     ) -> bool {
         let length = value::length(key.as_str(), std::slice::from_ref(response));
-        let has_place = may_leave_process(key, response) && length <= self.max_value;
+        let has_place = may_write(key, response, false) && length <= self.max_value;
         let lives = !self.lifetime(response).is_zero();
         let taken = position.filter(|_| has_place && lives && self.is_up()).and_then(|position| {
             let waits = self.waiting.try_add(length, self.ledger.get())?;
-            let put = Put { key: key.clone(), rules, response: Arc::clone(response), position };
+            let put = Put { key: key.clone(), response: Arc::clone(response), position };
             let core = Arc::clone(self);
             let work = move || {
                 if !core.write_put(&put).unwrap_or(false) {
@@ -80,9 +78,7 @@ impl Core {
             let read = self.read(key, &names, Some(since))?;
             let stored = match &read.value {
                 Value::Removed(at) if since < *at => return Ok(false),
-                Value::Responses { position, rules, responses }
-                    if *rules == put.rules && *position >= read.floor =>
-                {
+                Value::Responses { position, responses } if *position >= read.floor => {
                     judged(key, responses, *position, &read.purges)
                 }
                 Value::Responses { .. } | Value::Removed(_) | Value::Missing => Vec::new(),
@@ -96,7 +92,7 @@ impl Core {
             let fits = |all: &[Arc<StoredResponse>]| value::length(key, all) <= self.max_value;
             let Some(all) = merged(&stored, &new, fits) else { return Ok(false) };
             let lifetime = all.iter().map(|response| self.lifetime(response)).max().unwrap_or_default();
-            let value = encode(read.sequence, put.rules, key, &all);
+            let value = encode(read.sequence, key, &all);
             if self.write(&names, &read, &value, lifetime)? {
                 return Ok(true);
             }

@@ -57,7 +57,7 @@ pub(super) static WRITE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 local s = redis.pcall('ZSCORE', KEYS[1], 's')
-if s ~= ARGV[1] or value(0, 53) ~= ARGV[2] then return 0 end
+if s ~= ARGV[1] or value(0, 37) ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 return 1
 "#,

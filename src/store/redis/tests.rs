@@ -1,15 +1,16 @@
 //! The tier with real servers.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::testing::{Cluster, RedisServer};
 use super::*;
 use crate::message::pieces::Pieces;
+use crate::store::contract_suite::{Subject, contract_suite};
 use crate::store::testing::{grouped, key, response, response_of};
 
 const LONG: Duration = Duration::from_secs(60);
-const RULES: u64 = 7;
 
 fn store_at(url: &str) -> RedisStore {
     // A loaded machine may take longer than the default.
@@ -18,14 +19,14 @@ fn store_at(url: &str) -> RedisStore {
 
 /// The position of a fetch that begins after a lookup.
 fn looked_up(store: &RedisStore, key: &Key) -> Option<Position> {
-    store.find(key, RULES).unwrap();
+    store.find(key).unwrap();
     store.position(key.as_str())
 }
 
 /// Stores a response as a cache does: a lookup, a fetch, a write.
 fn put(store: &RedisStore, key: &Key, response: &Arc<StoredResponse>) -> bool {
     let position = looked_up(store, key);
-    store.put(key, RULES, response, position) && store.flush(LONG)
+    store.put(key, response, position) && store.flush(LONG)
 }
 
 fn body(store: &RedisStore, key: &Key, response: &StoredResponse) -> Pieces {
@@ -34,7 +35,7 @@ fn body(store: &RedisStore, key: &Key, response: &StoredResponse) -> Pieces {
 
 /// The numbers at the start of the bodies.
 fn numbers(store: &RedisStore, key: &Key) -> Vec<u64> {
-    let found = store.find(key, RULES).unwrap();
+    let found = store.find(key).unwrap();
     let number = |response: &Arc<StoredResponse>| {
         u64::from_be_bytes(body(store, key, response).to_bytes()[..8].try_into().unwrap())
     };
@@ -49,6 +50,55 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A server, and a store that a restart replaces.
+struct Remote {
+    server: RedisServer,
+    store: RedisStore,
+    sequence: AtomicU64,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let server = RedisServer::start(&[]);
+        let store = Self::connect(&server);
+        Self { server, store, sequence: AtomicU64::new(1) }
+    }
+
+    fn connect(server: &RedisServer) -> RedisStore {
+        RedisStore::builder(server.url()).timeout(LONG).max_value(4 << 20).build().unwrap()
+    }
+}
+
+impl Subject for Remote {
+    fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        put(&self.store, key, &Arc::new(response.clone().with_sequence(sequence)))
+    }
+
+    fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
+        self.store.find(key).unwrap()
+    }
+
+    fn remove(&self, key: &Key) {
+        Tier::remove(&self.store, key).unwrap();
+    }
+
+    fn purge(&self, purge: &Purge) -> Purged {
+        Tier::purge(&self.store, purge).unwrap()
+    }
+
+    fn restart(&mut self) -> bool {
+        self.store = Self::connect(&self.server);
+        true
+    }
+
+    fn counts(&self, purge: &Purge) -> bool {
+        purge.single_url().is_some()
+    }
+}
+
+contract_suite!(contract, Box::new(Remote::new()));
+
 #[test]
 fn another_process_finds_what_one_has_stored() {
     let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
@@ -58,7 +108,7 @@ fn another_process_finds_what_one_has_stored() {
             assert!(put(&one, &key(number), &response_of("a", number, 1000)), "{url}");
         }
         for number in 0..100 {
-            let found = other.find(&key(number), RULES).unwrap();
+            let found = other.find(&key(number)).unwrap();
             let stored = response_of("a", number, 1000);
             assert_eq!(found.len(), 1, "{url} {number}");
             assert_eq!(
@@ -69,8 +119,7 @@ fn another_process_finds_what_one_has_stored() {
             assert_eq!((found[0].sequence(), found[0].body_length()), (lookup::OLDEST, stored.body_length()));
             assert_eq!(body(&other, &key(number), &found[0]), stored.body());
         }
-        assert!(other.find(&key(0), RULES + 1).unwrap().is_empty(), "other rules");
-        assert!(other.find(&key(100), RULES).unwrap().is_empty());
+        assert!(other.find(&key(100)).unwrap().is_empty());
         let usage = Tier::usage(&one);
         assert_eq!((usage.failures, usage.corrupt, usage.is_up), (0, 0, true));
     }
@@ -105,11 +154,11 @@ fn a_freshened_head_keeps_the_body() {
     let server = RedisServer::start(&[]);
     let store = store_at(&server.url());
     put(&store, &key(1), &response_of("a", 1, 2000));
-    let found = store.find(&key(1), RULES).unwrap();
+    let found = store.find(&key(1)).unwrap();
     let validity = crate::policy::Validity { lifetime: Duration::from_secs(600), ..*found[0].validity() };
     let freshened = Arc::new(found[0].with_validity(validity).with_sequence(9));
     assert!(put(&store, &key(1), &freshened));
-    let found = store.find(&key(1), RULES).unwrap();
+    let found = store.find(&key(1)).unwrap();
     assert_eq!((found.len(), found[0].validity().lifetime), (1, Duration::from_secs(600)));
     assert_eq!(body(&store, &key(1), &found[0]), response_of("a", 1, 2000).body());
 }
@@ -136,7 +185,7 @@ fn nothing_that_depends_on_a_credential_is_written() {
     let store = store_at(&server.url());
     let of_user = Key::partitioned(key(1).url(), 5);
     assert!(!store.may_hold(of_user.as_str()));
-    assert!(!store.put(&of_user, RULES, &response("a", 1), looked_up(&store, &key(1))));
+    assert!(!store.put(&of_user, &response("a", 1), looked_up(&store, &key(1))));
     let mut headers = response("a", 1).headers();
     headers.insert("set-cookie", "a=b".parse().unwrap());
     let plain = response("a", 1);
@@ -144,7 +193,7 @@ fn nothing_that_depends_on_a_credential_is_written() {
         StoredResponse::new(plain.status(), &headers, Pieces::new(), *plain.validity(), Default::default());
     assert!(!put(&store, &key(1), &Arc::new(cookie)));
     assert!(store.flush(LONG));
-    assert!(store.find(&key(1), RULES).unwrap().is_empty());
+    assert!(store.find(&key(1)).unwrap().is_empty());
 }
 
 /// All kinds of invalidations of `key(1)`, each by another process.
@@ -167,7 +216,7 @@ fn nothing_invalidated_is_found_or_comes_back_by_a_late_write() {
             Tier::purge(&other, purge).unwrap();
             assert!(numbers(&one, &key(1)).is_empty(), "{url} {name}: it is found");
             // The fetch began before the invalidation, and ends now.
-            one.put(&key(1), RULES, &stored, before);
+            one.put(&key(1), &stored, before);
             assert!(one.flush(LONG));
             assert!(numbers(&other, &key(1)).is_empty(), "{url} {name}: it came back");
             assert_eq!(numbers(&other, &Key::new("http://b/")).is_empty(), *name == "all");
@@ -185,7 +234,7 @@ fn a_late_write_of_something_else_is_not_refused() {
     let before = looked_up(&store, &key(1));
     Tier::purge(&store, &Purge::prefix("http://b/").unwrap()).unwrap();
     Tier::purge(&store, &Purge::of_key("http://b/")).unwrap();
-    assert!(store.put(&key(1), RULES, &response("a", 1), before) && store.flush(LONG));
+    assert!(store.put(&key(1), &response("a", 1), before) && store.flush(LONG));
     assert_eq!(numbers(&store, &key(1)), [1]);
 }
 
@@ -197,7 +246,7 @@ fn soft_purge_leaves_stale_responses() {
     let fresh = crate::policy::Validity { response_time: now.into(), ..*response("a", 1).validity() };
     put(&store, &key(1), &Arc::new(response("a", 1).with_validity(fresh)));
     Tier::purge(&store, &Purge::prefix("http://a/").unwrap().soft().at(now)).unwrap();
-    let found = store.find(&key(1), RULES).unwrap();
+    let found = store.find(&key(1)).unwrap();
     assert!(found.len() == 1 && !found[0].validity().is_fresh(SystemTime::now()));
 }
 
@@ -239,7 +288,7 @@ fn everything_is_void_once_the_list_of_purges_is_lost() {
         server.run(&["SET", &name, "something"]);
     }
     assert!(numbers(&store, &key(1)).is_empty());
-    store.put(&key(1), RULES, &response("a", 1), before);
+    store.put(&key(1), &response("a", 1), before);
     assert!(store.flush(LONG) && numbers(&store, &key(1)).is_empty());
     assert!(put(&store, &key(1), &response("a", 2)));
     assert_eq!(numbers(&store, &key(1)), [2]);
@@ -271,7 +320,7 @@ fn a_full_server_takes_no_more_and_still_invalidates() {
         stored += 1;
     }
     wait_until("some are not written", || Tier::usage(&store).skipped > 0);
-    let held = |number: u64| !store.find(&key(number), RULES).unwrap_or_default().is_empty();
+    let held = |number: u64| !store.find(&key(number)).unwrap_or_default().is_empty();
     let first = (0..stored).find(|number| held(*number)).expect("some are written");
     assert_eq!(Tier::usage(&store).failures, 0, "a full server does not count as failed");
     Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
@@ -299,7 +348,7 @@ fn an_invalidation_reaches_a_server_that_was_away_before_anything_is_read() {
         put(&store, &key(1), &response("a", 1)) && put(&store, &Key::new("http://b/"), &response("a", 2))
     );
     store.core().circuit.owe([Purge::prefix("http://a/").unwrap()], Instant::now());
-    assert!(store.find(&key(1), RULES).unwrap().is_empty() && !store.may_hold(key(1).as_str()));
+    assert!(store.find(&key(1)).unwrap().is_empty() && !store.may_hold(key(1).as_str()));
     wait_until("it is asked again", || store.may_hold(key(1).as_str()));
     assert!(numbers(&store, &key(1)).is_empty());
     assert_eq!(numbers(&store, &Key::new("http://b/")), [2]);

@@ -1,13 +1,13 @@
 //! The value of a key in Redis: its responses, or the mark of their removal. Pure.
 //!
 //! ```text
-//! fwdr1 | V | position | rules | nonce | record
+//! fwdr1 | V | position | nonce | record
 //! fwdr1 | T | position
 //! ```
 //!
-//! The position has 16 decimal digits: no invalidation up to this number covers a response of the value. The rules are a
-//! digest of those under which the responses were stored, and the nonce is different in each value; both have 16 hexadecimal
-//! digits. The record is that of `store/record`, with a version and a checksum of its own.
+//! The position has 16 decimal digits: no invalidation up to this number covers a response of the value. The nonce has 16
+//! hexadecimal digits and is different in each value. The record is that of `store/record`, with a version and a checksum of its
+//! own.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::store::{StoreError, StoredResponse, Variants, url_of};
 const MAGIC: &[u8] = b"fwdr1";
 
 /// The length of everything before the record.
-pub(super) const HEAD: usize = 54;
+pub(super) const HEAD: usize = 38;
 
 pub(super) enum Value {
     /// The key has no value, or an unreadable one.
@@ -30,17 +30,16 @@ pub(super) enum Value {
     Removed(u64),
     Responses {
         position: u64,
-        rules: u64,
         responses: Variants,
     },
 }
 
 /// Encodes responses.
-pub(super) fn encode(position: u64, rules: u64, key: &str, responses: &[Arc<StoredResponse>]) -> Vec<u8> {
+pub(super) fn encode(position: u64, key: &str, responses: &[Arc<StoredResponse>]) -> Vec<u8> {
     let nonce = RandomState::new().hash_one(());
     let mut value = Vec::with_capacity(usize::try_from(length(key, responses)).unwrap_or(HEAD));
     value.extend_from_slice(MAGIC);
-    value.extend_from_slice(format!("V{position:016}{rules:016x}{nonce:016x}").as_bytes());
+    value.extend_from_slice(format!("V{position:016}{nonce:016x}").as_bytes());
     record::append(&mut value, key, responses);
     value
 }
@@ -66,10 +65,9 @@ pub(super) fn decode(key: &str, value: &Bytes) -> Result<Value, StoreError> {
     match value.get(5) {
         Some(b'T') => Ok(Value::Removed(position)),
         Some(b'V') => {
-            let rules = number(22, 16)?;
-            number(38, 16)?;
+            number(22, 16)?;
             let responses = record::decode(key, &value.slice(HEAD..))?;
-            Ok(Value::Responses { position, rules, responses })
+            Ok(Value::Responses { position, responses })
         }
         _ => Err(read::corrupt("is of an unknown kind")),
     }
@@ -102,13 +100,13 @@ mod tests {
     use crate::store::testing::{body_numbers, grouped, response};
 
     fn value() -> Bytes {
-        encode(17, 0xab, "http://a/", &[response("a", 1), response("b", 2)]).into()
+        encode(17, "http://a/", &[response("a", 1), response("b", 2)]).into()
     }
 
     #[test]
     fn responses_are_read_as_they_were_written() {
         let encoded = value();
-        let Ok(Value::Responses { position: 17, rules: 0xab, responses }) = decode("http://a/", &encoded)
+        let Ok(Value::Responses { position: 17, responses }) = decode("http://a/", &encoded)
         else {
             panic!("it is not read")
         };
@@ -122,7 +120,7 @@ mod tests {
     fn other_versions_and_foreign_values_are_errors() {
         let encoded = value();
         for (at, byte) in
-            [(0, b'x'), (4, b'2'), (5, b'W'), (10, b'x'), (30, b'x'), (40, b'x'), (HEAD + 3, b'x')]
+            [(0, b'x'), (4, b'2'), (5, b'W'), (10, b'x'), (30, b'x'), (HEAD + 3, b'x')]
         {
             let mut wrong = encoded.to_vec();
             wrong[at] = byte;
@@ -138,13 +136,13 @@ mod tests {
 
     /// A value that this version has written once is read by every later version that knows it.
     #[test]
-    fn a_value_of_the_first_version_is_read() {
+    fn value_of_the_first_version_can_be_decoded() {
         let golden = include_str!("value-1.golden").trim_end();
         let digits = |at: usize| u8::from_str_radix(&golden[at..at + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..golden.len()).step_by(2).map(digits).collect();
         let now: String = value().iter().map(|byte| format!("{byte:02x}")).collect();
         match decode("http://a/", &bytes.into()) {
-            Ok(Value::Responses { position: 17, rules: 0xab, responses }) => {
+            Ok(Value::Responses { position: 17, responses }) => {
                 assert_eq!(body_numbers(&responses), [1, 2]);
             }
             _ => panic!("it is not read; now it is {now}"),
