@@ -16,7 +16,7 @@ use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
 use crate::peer::endpoint::{method_not_allowed, refusal};
 use crate::pool::protocol::{self, TEXT, answer};
-use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
+use crate::server::{Handler, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
 
 /// The methods of all paths except `/purge`.
@@ -183,7 +183,7 @@ impl Handler for AdminResponder {
 }
 
 impl Responder for AdminResponder {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 

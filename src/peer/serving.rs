@@ -15,7 +15,7 @@ use crate::message::url::CanonicalUrl;
 use crate::peer::endpoint::Next;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::server::{
-    Handler, RemoteAddress, Responder, Scratch, Server, ServerConfig, ServerHandle, handled,
+    Handler, RemoteAddress, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled,
 };
 use crate::store::StoredResponse;
 
@@ -137,7 +137,12 @@ impl Handler for PeerResponder {
 }
 
 impl Responder for PeerResponder {
-    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(
+        &self,
+        request: &PlainRequest<'_>,
+        _sender: &Sender,
+        scratch: &mut Scratch,
+    ) -> Option<Arc<StoredResponse>> {
         self.0.inner.proxy.hit(request, &mut scratch.url, &mut scratch.lines)
     }
 

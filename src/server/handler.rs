@@ -62,7 +62,12 @@ where
 /// A handler that I/O threads may call as well, because it never blocks them.
 pub(crate) trait Responder: Handler {
     /// Returns a stored response that can be sent unchanged for a plain request. Never blocks.
-    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>>;
+    fn hit(
+        &self,
+        request: &PlainRequest<'_>,
+        sender: &Sender,
+        scratch: &mut Scratch,
+    ) -> Option<Arc<StoredResponse>>;
 
     /// Returns the next step for a request; its body may still be arriving. Never blocks.
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>>;
@@ -118,7 +123,7 @@ impl<H: Handler> Handler for BlockingHandler<H> {
 }
 
 impl<H: Handler + 'static> Responder for BlockingHandler<H> {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 
@@ -147,6 +152,36 @@ pub(crate) fn handled(
         }
     });
     response.map(|response| response.unwrap_or_else(|error| bad_gateway(&error)))
+}
+
+/// How a request reached the server, an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    /// The client's address.
+    pub(crate) address: SocketAddr,
+    /// Whether the client has shown a certificate that the server requires.
+    pub(crate) shows_certificate: bool,
+    /// Whether the client uses TLS.
+    pub(crate) is_tls: bool,
+    /// Whether the server is a [forward proxy](super::ServerConfig::http_proxy).
+    pub(crate) is_http_proxy: bool,
+}
+
+impl Sender {
+    /// Returns how this request reached the server. `None` if a server of another program passes the request on without
+    /// its [`RemoteAddress`].
+    pub(crate) fn of<T>(request: &Request<T>) -> Option<Self> {
+        let extensions = request.extensions();
+        extensions.get().copied().or_else(|| {
+            let RemoteAddress(address) = *extensions.get()?;
+            Some(Self { address, shows_certificate: false, is_tls: false, is_http_proxy: false })
+        })
+    }
+
+    /// Returns whether the client runs on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
 }
 
 /// The client's address, an extension of each request that a server passes to its handler.

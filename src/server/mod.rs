@@ -37,7 +37,7 @@ mod tls;
 pub use access_log::{AccessLog, AccessRecord};
 pub use event::Server;
 pub use handler::{Handler, RemoteAddress};
-pub(crate) use handler::{Responder, Scratch, handled};
+pub(crate) use handler::{Responder, Scratch, Sender, handled};
 pub use options::ServerConfig;
 pub use server_handle::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]

@@ -18,7 +18,7 @@ use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::{Client, Scheduler};
 use crate::server::access_log::Pending;
-use crate::server::handler::{Responder, Scratch};
+use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
 use crate::server::tls::ServerTls;
@@ -113,6 +113,16 @@ impl ThreadContext {
         (!is_by_a_peer).then(|| Client::of(remote.ip()))
     }
 
+    /// Returns how the requests of a client reach the server.
+    pub(super) fn sender(&self, remote: SocketAddr) -> Sender {
+        Sender {
+            address: remote,
+            shows_certificate: self.shows_certificates,
+            is_tls: self.options.tls.is_some(),
+            is_http_proxy: self.options.http_proxy,
+        }
+    }
+
     pub(super) fn next_exchange(&mut self) -> u64 {
         self.last_exchange += 1;
         self.last_exchange
@@ -183,7 +193,7 @@ mod testing {
     }
 
     impl Responder for ImmediateResponder {
-        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
             None
         }
 

@@ -13,6 +13,7 @@ use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Collected, Exchange, Receiving, Reply, Sink};
 use crate::server::event::inbox::ExchangeId;
 use crate::server::event::upload::upload;
+use crate::server::handler::RemoteAddress;
 use crate::server::request_head::{Rejection, RequestBody, RequestHead};
 use crate::server::response_head::RequestSummary;
 
@@ -23,7 +24,9 @@ const MAX_COLLECTED: usize = 64 << 10;
 impl Connection {
     /// Starts an exchange: dispatches the request, or receives its body first.
     pub(super) fn start_exchange(&mut self, head: RequestHead, context: &mut ThreadContext) {
-        let RequestHead { request, body, persistent } = head;
+        let RequestHead { mut request, body, persistent } = head;
+        request.extensions_mut().insert(RemoteAddress(self.remote));
+        request.extensions_mut().insert(context.sender(self.remote));
         let pending = context.pending(Some(request.method()), request.uri());
         let summary = RequestSummary {
             method: request.method().clone(),

@@ -171,7 +171,8 @@ impl Connection {
         if is_common && let Some(plain) = PlainRequest::new(target, parsed.headers) {
             context.scratch.lines.clear();
             context.scratch.url.clear();
-            if let Some(stored) = context.responder.hit(&plain, &mut context.scratch) {
+            let sender = context.sender(self.remote);
+            if let Some(stored) = context.responder.hit(&plain, &sender, &mut context.scratch) {
                 return self.send_hit(&stored, &plain, context);
             }
         }

@@ -17,7 +17,6 @@ use crate::server::error_response::{text, unavailable};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Exchange, Reply, Sending};
 use crate::server::event::inbox::ExchangeId;
-use crate::server::handler::RemoteAddress;
 use crate::server::request_head::Rejection;
 use crate::server::response_head::{self, Framing, RequestSummary};
 
@@ -28,7 +27,6 @@ impl Connection {
     /// Passes a request to the responder; its body may still be arriving.
     pub(super) fn dispatch(&mut self, request: Request<()>, content: Body, context: &mut ThreadContext) {
         let mut request = request.map(|()| content);
-        request.extensions_mut().insert(RemoteAddress(self.remote));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.client = context.charged_client(self.remote, request.headers());
         let id = ExchangeId { connection: self.number, exchange: exchange.serial };

@@ -7,7 +7,7 @@ use super::*;
 use crate::base::ledger::{Evict, Use};
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
-use crate::server::handler::Scratch;
+use crate::server::handler::{Scratch, Sender};
 use crate::store::StoredResponse;
 
 struct FaultyStore;
@@ -31,7 +31,7 @@ impl Handler for Responding {
 }
 
 impl Responder for Responding {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 
