@@ -116,8 +116,8 @@ pub use policy::{
 pub use server::TinyHttpServer;
 #[cfg(feature = "peer")]
 pub use server::{
-    AccessLog, AccessRecord, Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls,
-    ShutdownHandle,
+    AccessLog, AccessRecord, Handler, Listener, Listeners, RemoteAddress, Server, ServerConfig, ServerHandle,
+    ServerTls, ShutdownHandle, TrustedProxies,
 };
 #[cfg(feature = "disk")]
 pub use store::DiskStore;

@@ -15,7 +15,8 @@
 //! | `request_head` | validation of request heads; pure |
 //! | `response_head` | encoding of response heads, and the framing of bodies; pure |
 //! | `error_response` | responses that the server itself generates |
-//! | `listener` | the listening socket and the options that accepted sockets inherit |
+//! | `listener` | [`Listener`]: a listening socket and the options that accepted sockets inherit |
+//! | `proxy_protocol` | the header with which a proxy names the client; pure |
 //! | `tls` | [`ServerTls`]: the server's certificate, and the verification of clients |
 //! | `sessions` | the TLS session cache |
 //! | `tiny_http` | [`TinyHttpServer`]: the second server, on the crate of that name (feature `tiny_http`) |
@@ -26,6 +27,7 @@ mod event;
 mod handler;
 mod listener;
 mod options;
+mod proxy_protocol;
 mod request_head;
 mod response_head;
 mod server_handle;
@@ -38,7 +40,9 @@ pub use access_log::{AccessLog, AccessRecord};
 pub use event::Server;
 pub use handler::{Handler, RemoteAddress};
 pub(crate) use handler::{Responder, Scratch, Sender, handled};
+pub use listener::{Listener, Listeners};
 pub use options::ServerConfig;
+pub use proxy_protocol::TrustedProxies;
 pub use server_handle::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpServer;

@@ -33,6 +33,8 @@ mod refused;
 pub use address_class::AddressClass;
 pub(crate) use asked::Asked;
 pub use invalid_rule::InvalidOriginRule;
+#[cfg(feature = "peer")]
+pub(crate) use network::Network;
 pub use origin_rules::OriginRules;
 pub use pattern::OriginPattern;
 pub use refused::Refused;

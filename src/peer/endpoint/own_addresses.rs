@@ -1,6 +1,7 @@
 //! The addresses of a peer itself, to recognize its own authority and URLs that lead back to it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -14,6 +15,10 @@ pub(crate) struct OwnAddresses {
     bound: RwLock<Vec<SocketAddr>>,
     /// Addresses for operators.
     admin: RwLock<Vec<SocketAddr>>,
+    /// Whether a server has only Unix sockets.
+    has_unix_only: AtomicBool,
+    /// Whether proxies pass on requests of other machines.
+    is_behind_proxies: AtomicBool,
 }
 
 impl OwnAddresses {
@@ -27,10 +32,17 @@ impl OwnAddresses {
         self.admin.write().push(address);
     }
 
-    /// Returns whether the peer serves clients, and only on loopback addresses.
+    /// Records whether a server has only Unix sockets, and whether proxies pass on requests of other machines to it.
+    pub(crate) fn set_served(&self, is_unix_only: bool, is_behind_proxies: bool) {
+        self.has_unix_only.fetch_or(is_unix_only, Ordering::Relaxed);
+        self.is_behind_proxies.fetch_or(is_behind_proxies, Ordering::Relaxed);
+    }
+
+    /// Returns whether the peer serves clients, and only those of this machine: on loopback addresses and Unix sockets.
     pub(crate) fn are_all_loopback(&self) -> bool {
         let bound = self.bound.read();
-        !bound.is_empty() && bound.iter().all(is_loopback)
+        let is_served = !bound.is_empty() || self.has_unix_only.load(Ordering::Relaxed);
+        is_served && bound.iter().all(is_loopback) && !self.is_behind_proxies.load(Ordering::Relaxed)
     }
 
     /// Returns whether all known addresses for operators are loopback addresses.

@@ -13,6 +13,7 @@
 
 mod content;
 mod deadlines;
+mod proxy_header;
 mod reading;
 mod rejections;
 mod response;
@@ -50,10 +51,21 @@ pub(super) enum Next {
     Close,
 }
 
+/// The client of a connection.
+#[derive(Debug)]
+pub(super) struct ClientState {
+    pub(super) remote: SocketAddr,
+    pub(super) permit: ConnectionPermit,
+    /// Whether a header of the PROXY protocol, which names the client, has not been read yet.
+    pub(super) has_proxy_header: bool,
+}
+
 /// The state of one connection.
 pub(super) struct Connection {
     transport: Transport,
     remote: SocketAddr,
+    /// See [`ClientState`].
+    has_proxy_header: bool,
     number: usize,
     input: Input,
     outbound: Outbound,
@@ -84,7 +96,7 @@ pub(super) struct Connection {
     head_since: Option<Instant>,
     reading: TransferRate,
     writing: TransferRate,
-    _permit: ConnectionPermit,
+    permit: ConnectionPermit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,16 +111,12 @@ enum Closing {
 }
 
 impl Connection {
-    pub(super) fn new(
-        transport: Transport,
-        remote: SocketAddr,
-        number: usize,
-        now: Instant,
-        permit: ConnectionPermit,
-    ) -> Self {
+    pub(super) fn new(transport: Transport, client: ClientState, number: usize, now: Instant) -> Self {
+        let ClientState { remote, permit, has_proxy_header } = client;
         Self {
             transport,
             remote,
+            has_proxy_header,
             number,
             input: Input::default(),
             outbound: Outbound::default(),
@@ -127,7 +135,7 @@ impl Connection {
             head_since: None,
             reading: TransferRate::default(),
             writing: TransferRate::default(),
-            _permit: permit,
+            permit,
         }
     }
 
@@ -202,6 +210,9 @@ impl Connection {
 
     /// Does the next piece of work, if there is one.
     fn step(&mut self, context: &mut ThreadContext) -> Next {
+        if self.has_proxy_header {
+            return self.read_proxy_header(context);
+        }
         // A client that has closed its sending side while it waits for a response has left; nginx interprets
         // FIN in the same way.
         if self.is_read_closed
@@ -233,7 +244,7 @@ impl Connection {
         }
         let Some(exchange) = &mut self.exchange else {
             let next = self.receive(context);
-            if next == Next::Wait && context.is_stopping && self.is_idle() {
+            if next == Next::Wait && context.closes_idle_connections() && self.is_idle() {
                 self.transport.finish();
                 return Next::Close;
             }

@@ -49,6 +49,8 @@ pub(super) struct ThreadContext {
     pub(super) turn_number: u64,
     pub(super) budget: Budget,
     pub(super) is_stopping: bool,
+    /// The time until which idle connections stay open during a shutdown.
+    pub(super) idle_until: Option<Instant>,
     last_exchange: u64,
     /// Bodies whose clients have left, each with the time when it is abandoned.
     finishing: Vec<(Box<dyn Growing>, Instant)>,
@@ -80,6 +82,7 @@ impl ThreadContext {
             turn_number: 0,
             budget: Budget::default(),
             is_stopping: false,
+            idle_until: None,
             last_exchange: 0,
             finishing: Vec::new(),
         }
@@ -121,6 +124,11 @@ impl ThreadContext {
             is_tls: self.options.tls.is_some(),
             is_http_proxy: self.options.http_proxy,
         }
+    }
+
+    /// Returns whether a shutdown closes idle connections now.
+    pub(super) fn closes_idle_connections(&self) -> bool {
+        self.is_stopping && self.idle_until.is_none_or(|until| until <= self.now)
     }
 
     pub(super) fn next_exchange(&mut self) -> u64 {

@@ -1,19 +1,16 @@
 //! An I/O thread: an event loop over the sockets of many connections. It never blocks on anything else.
 
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::acceptor::Acceptor;
-use super::admission::ConnectionPermit;
+use super::acceptor::{Accepted, Acceptor, LISTENERS};
 use super::budget::MAX_BYTES;
-use super::connection::{Connection, Next};
+use super::connection::{ClientState, Connection, Next};
 use super::context::ThreadContext;
 use super::inbox::{InboxReceiver, Message, WAKER};
 use super::round_robin::RoundRobin;
@@ -21,7 +18,6 @@ use super::transport::Transport;
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::Lifetime;
 
-const LISTENER: Token = Token(1);
 /// Tokens from here on belong to connections.
 const FIRST: usize = 2;
 
@@ -39,6 +35,10 @@ const MAX_CUT_OFFS: usize = 4;
 /// The shortest and the longest interval between checks of deadlines.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long idle connections stay open after another process has taken over the sockets. A client that sends a
+/// request meanwhile gets a response, with `Connection: close`.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// The state of an I/O thread.
 pub(super) struct IoThread {
@@ -84,7 +84,7 @@ impl IoThread {
             refused_fetches: 0,
         };
         if let Some(acceptor) = &mut thread.acceptor {
-            thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
+            acceptor.register(thread.poll.registry())?;
         }
         Ok(thread)
     }
@@ -114,7 +114,7 @@ impl IoThread {
         for event in &*events {
             match event.token() {
                 WAKER => has_messages = true,
-                LISTENER => has_arrivals = true,
+                LISTENERS => has_arrivals = true,
                 Token(token) => {
                     let number = token - FIRST;
                     let Some(connection) = self.connections.get_mut(number) else { continue };
@@ -176,7 +176,7 @@ impl IoThread {
         let messages: Vec<Message> = self.messages.take().collect();
         for message in messages {
             match message {
-                Message::Serve(socket, remote, permit) => self.serve(socket, remote, permit),
+                Message::Serve(accepted) => self.serve(accepted),
                 Message::Continue(id) => {
                     let Some(connection) = self.connections.get_mut(id.connection) else { continue };
                     let next = catch_panic(&mut self.context, |context| {
@@ -185,15 +185,22 @@ impl IoThread {
                     });
                     self.apply(id.connection, next);
                 }
-                Message::Stop => self.stop(),
+                Message::Stop { is_succeeded } => self.stop(is_succeeded),
             }
         }
     }
 
-    /// Stops accepting, and closes idle connections.
-    fn stop(&mut self) {
+    /// Stops accepting, and closes idle connections. If another process serves the same sockets, the clients of
+    /// idle connections get some time to notice.
+    fn stop(&mut self, is_succeeded: bool) {
         self.context.is_stopping = true;
-        self.acceptor = None;
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.close(self.poll.registry());
+        }
+        if is_succeeded {
+            self.context.idle_until = Some(self.context.now + IDLE_GRACE);
+            return;
+        }
         let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
         for number in numbers {
             if let Some(connection) =
@@ -208,13 +215,14 @@ impl IoThread {
 
     fn accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        for (socket, remote, permit) in acceptor.accept(&self.context) {
-            self.serve(socket, remote, permit);
+        for accepted in acceptor.accept(&self.context) {
+            self.serve(accepted);
         }
     }
 
     /// Registers a connection and serves it.
-    fn serve(&mut self, socket: TcpStream, remote: SocketAddr, permit: ConnectionPermit) {
+    fn serve(&mut self, accepted: Accepted) {
+        let Accepted { socket, remote, permit, has_proxy_header } = accepted;
         // On Linux the socket inherits this option from the listener.
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nodelay(true);
@@ -233,7 +241,8 @@ impl IoThread {
         {
             return log::error!("cannot register a connection for events: {error}");
         }
-        entry.insert(Connection::new(transport, remote, number, self.context.now, permit));
+        let client = ClientState { remote, permit, has_proxy_header };
+        entry.insert(Connection::new(transport, client, number, self.context.now));
         self.advance_or_queue(number);
     }
 

@@ -6,10 +6,12 @@
 //! |---|---|
 //! | `server` | [`Server`]: its threads, from start to shutdown |
 //! | `io_thread` | the loop of one thread: socket events, messages, deadlines, fair turns |
+//! | `listening` | listening sockets of either kind |
 //! | `acceptor` | accepting connections and distributing them to the threads |
 //! | `context` | state that the connections of one thread share |
 //! | `connection` | one connection: its state machine |
 //! | `connection/reading` | reading and validating heads; sending hits |
+//! | `connection/proxy_header` | reading the header of the PROXY protocol |
 //! | `connection/content` | receiving request bodies |
 //! | `connection/response` | passing a request to the responder, and sending the response |
 //! | `connection/deadlines` | the deadlines of a connection |
@@ -56,6 +58,7 @@ mod head_end;
 mod inbox;
 mod input;
 mod io_thread;
+mod listening;
 mod outbound;
 mod partial_head;
 mod round_robin;
