@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use forwardcache::{Body, HttpCache, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
+use forwardcache::store::{MemoryStore, Store, Usage};
+use forwardcache::{Body, HttpCache, Result, RoundTrip, RoundTripFn};
 use http::{Request, Response};
 
 /// The limit in bytes for a stored response of 1 KiB with ordinary header fields, everything included.

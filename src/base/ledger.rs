@@ -48,7 +48,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// A memory account in bytes. A store, a cache and a server share it, so all of them together stay within one limit.
 ///
 /// ```
-/// let ledger = forwardcache::Ledger::new(64 << 20);
+/// let ledger = forwardcache::store::Ledger::new(64 << 20);
 /// assert_eq!((ledger.limit(), ledger.total()), (64 << 20, 0));
 /// ```
 pub struct Ledger {

@@ -17,7 +17,7 @@
 
 pub(crate) mod byte_size;
 pub(crate) mod cancellation;
-pub(crate) mod clock;
+pub mod clock;
 pub(crate) mod error;
 #[cfg(feature = "peer")]
 pub(crate) mod ledger;

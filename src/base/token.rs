@@ -28,7 +28,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// Clones share the tokens: reloading one reloads all.
 ///
 /// ```
-/// use forwardcache::{Client, Tokens};
+/// use forwardcache::pool::Tokens;
+/// use forwardcache::Client;
 ///
 /// let tokens = Tokens::new(["correct-horse-battery"])?;
 /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).tokens(tokens.clone()).build()?;

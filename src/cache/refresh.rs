@@ -108,7 +108,7 @@ impl Inner {
                 .and_then(|response| {
                     let outcome = Outcome::of(response.headers());
                     let is_failure = response.status().is_server_error()
-                        || matches!(outcome, Some(Outcome::StaleOnError(_)));
+                        || matches!(outcome, Some(Outcome::StaleIfError(_)));
                     // A body that is being stored is read to its end; any other body is dropped.
                     if let Ok((stream, length)) = response.into_body().into_poll_body() {
                         io::copy(&mut Body::from_boxed_poll_body(stream, length), &mut io::sink())?;
@@ -118,7 +118,7 @@ impl Inner {
             drop((waiter, hook));
             if let Err(error) = &read {
                 let url = redacted(incoming.target.as_str());
-                debug!("refresh failed: {url} {}", error.message());
+                debug!("refresh failed: {url} {}", error.reason());
             }
             let has_failed = !matches!(read, Ok(false));
             self.refreshes.note_result(&incoming.key, has_failed, self.clock.now());

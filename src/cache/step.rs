@@ -264,7 +264,7 @@ impl Inner {
 
     /// Answers with a stale response because the deadline has passed, unless an invalidation covers it.
     pub(super) fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
-        let stale = self.stale_on_error(incoming, plan)?;
+        let stale = self.stale_if_error(incoming, plan)?;
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
     }
 

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{
-    AccessLogFile, DiskStore, Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle,
-    ServerTls, ShutdownHandle, Tokens,
-};
+use forwardcache::client::Membership;
+use forwardcache::peer::AccessLogFile;
+use forwardcache::pool::{Member, Tokens};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+use forwardcache::store::DiskStore;
+use forwardcache::{Error, ErrorKind, Peer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -59,8 +61,8 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     }
     let (scheme, ring) = (peer_options::scheme(arguments), arguments.pool.ring.ring);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
-    let drain = Duration::from_secs(arguments.drain.into());
-    let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
+    let drain = Duration::from_secs(arguments.drain_time.into());
+    let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
     let peer =
         peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;

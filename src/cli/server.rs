@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use forwardcache::{
-    AccessLogFile, AccessLogFormat, ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls,
-    TinyHttpServer,
-};
+use forwardcache::peer::{AccessLogFile, AccessLogFormat};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::store::ByteSize;
+use forwardcache::{Error, ErrorKind, Peer};
 
 use super::arguments::{LogFormat, ServerArguments, ServerKind};
 use super::optional::with;
@@ -60,7 +60,7 @@ pub(super) fn config(
         || arguments.max_queue_wait.is_some()
         || arguments.min_transfer_rate.is_some();
     if arguments.kind == ServerKind::TinyHttp && has_event_options {
-        let text = "--front tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
+        let text = "--server tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
                     only --workers, --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }

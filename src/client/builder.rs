@@ -128,7 +128,8 @@ impl ClientBuilder {
     /// and duplicates do not matter. All members of a pool must agree on the weights.
     ///
     /// ```
-    /// use forwardcache::{Client, Member};
+    /// use forwardcache::pool::Member;
+    /// use forwardcache::Client;
     ///
     /// let large = Member::parse("http://10.0.0.1:3000 weight=3")?;
     /// let small = Member::parse("http://10.0.0.2:3000")?;
@@ -164,7 +165,8 @@ impl ClientBuilder {
     /// agree.
     ///
     /// ```
-    /// use forwardcache::{Client, RingKind};
+    /// use forwardcache::pool::RingKind;
+    /// use forwardcache::Client;
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     /// let client = Client::builder().pool(pool).ring(RingKind::Rendezvous).build()?;

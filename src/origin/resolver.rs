@@ -54,7 +54,7 @@ impl Resolver for OriginResolver {
         match refused {
             _ if !addresses.is_empty() => Ok(addresses),
             Some(refused) => Err(ureq::Error::Other(Box::new(Error::from(refused)))),
-            None => Err(unresolved("the host name has no address".to_owned(), ureq::Error::HostNotFound)),
+            None => Err(unresolved("the host name has no address", ureq::Error::HostNotFound)),
         }
     }
 }
@@ -72,14 +72,12 @@ impl OriginResolver {
         self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             LookupError::Timeout => ureq::Error::Timeout(timeout.reason),
             // Name the error here: later it would look like any other I/O error.
-            LookupError::Failed(error) => {
-                unresolved(format!("cannot resolve the host name: {error}"), ureq::Error::Io(error))
-            }
+            LookupError::Failed(error) => unresolved("cannot resolve the host name", ureq::Error::Io(error)),
         })
     }
 }
 
-fn unresolved(message: String, failure: ureq::Error) -> ureq::Error {
+fn unresolved(message: &str, failure: ureq::Error) -> ureq::Error {
     ureq::Error::Other(Box::new(Error::new(ErrorKind::Unresolved, message).with_source(failure)))
 }
 

@@ -20,6 +20,7 @@ use crate::base::names::{Names, SystemLookup};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
+use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
 use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, Within};
@@ -94,7 +95,8 @@ impl Origin {
     /// Running requests finish under the old rules.
     ///
     /// ```
-    /// use forwardcache::{Origin, OriginRules};
+    /// use forwardcache::origin::OriginRules;
+    /// use forwardcache::Origin;
     ///
     /// let origin = Origin::new();
     /// origin.set_rules(OriginRules::public());
@@ -221,6 +223,8 @@ fn max_silence(timeouts: &Timeouts, headers: &HeaderMap) -> Duration {
     let is_stream = STREAMS.iter().any(|stream| media_type.eq_ignore_ascii_case(stream));
     if is_stream { timeouts.stream } else { timeouts.read }
 }
+
+request_methods!(Origin);
 
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {

@@ -48,8 +48,8 @@ impl Peer {
     /// | `GET /status` | the pool, the store and the counters, as text for people |
     /// | `PURGE /purge?q=<escaped URL>` | the result of [`purge`](Self::purge); also with `?prefix=`, `?group=&origin=` and `?all` |
     ///
-    /// If the peer has [tokens](crate::PeerBuilder::tokens), every request except the first two requires one. If it has
-    /// [operator tokens](crate::PeerBuilder::operator_tokens), a purge requires one of these. No response contains a URL of
+    /// If the peer has [tokens](crate::peer::PeerBuilder::tokens), every request except the first two requires one. If it has
+    /// [operator tokens](crate::peer::PeerBuilder::operator_tokens), a purge requires one of these. No response contains a URL of
     /// an origin, a user or a credential.
     ///
     /// ```
@@ -72,7 +72,8 @@ impl Peer {
     /// peers.
     ///
     /// ```
-    /// use forwardcache::{ServerConfig, Peer};
+    /// use forwardcache::server::ServerConfig;
+    /// use forwardcache::Peer;
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;

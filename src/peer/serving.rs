@@ -10,8 +10,8 @@ use crate::base::error::Result;
 use crate::base::ledger::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::peer::endpoint::Next;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::server::{

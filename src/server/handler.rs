@@ -12,8 +12,8 @@ use super::error_response::{bad_gateway, unavailable};
 use crate::base::ledger::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
 
@@ -26,7 +26,7 @@ use crate::store::StoredResponse;
 ///   form (RFC 9112 section 3.2.2), the URI also has scheme and authority.
 /// * The request's fields are the fields as received, including hop-by-hop fields like `Connection`.
 /// * The request's extensions hold the [`RemoteAddress`] and, for HTTP/1.1, an
-///   [`OnInterim`](crate::OnInterim) with which the handler may send interim responses before the response.
+///   [`OnInterim`](crate::origin::OnInterim) with which the handler may send interim responses before the response.
 /// * `handle` may block; it then occupies one worker of the server. If it panics, the server responds with
 ///   500, and other requests are not affected.
 /// * The server calls `handle` from many threads at once.
@@ -37,7 +37,8 @@ use crate::store::StoredResponse;
 /// A closure is a handler:
 ///
 /// ```
-/// use forwardcache::{Body, Handler};
+/// use forwardcache::server::Handler;
+/// use forwardcache::Body;
 /// use http::{Request, Response};
 ///
 /// let echo = |request: Request<Body>| Response::new(request.into_body());

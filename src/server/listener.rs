@@ -27,7 +27,8 @@ pub(super) const UNIX_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::
 /// A socket that listens for connections: a TCP socket or a Unix socket.
 ///
 /// ```
-/// use forwardcache::{Listener, Peer, ServerConfig};
+/// use forwardcache::Peer;
+/// use forwardcache::server::{Listener, ServerConfig};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("peer.sock");
@@ -255,7 +256,7 @@ impl<const N: usize> From<[Listener; N]> for Listeners {
 
 /// Builds the error for a system call that failed on the listening socket.
 pub(super) fn listen_error(message: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Listen, format!("{message}: {error}")).with_source(error)
+    Error::new(ErrorKind::Listen, message).with_source(error)
 }
 
 fn listen(address: SocketAddr) -> io::Result<Socket> {

@@ -47,7 +47,7 @@ use crate::scheduler::PoolOptions;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::ServerConfig;
+/// use forwardcache::server::ServerConfig;
 ///
 /// let options = ServerConfig::new().workers(8).drain_deadline(Duration::from_secs(3));
 /// ```

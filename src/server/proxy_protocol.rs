@@ -113,7 +113,7 @@ fn read_v2(bytes: &[u8]) -> Header {
 /// address, or `unix` for all clients of Unix sockets.
 ///
 /// ```
-/// use forwardcache::{ServerConfig, TrustedProxies};
+/// use forwardcache::server::{ServerConfig, TrustedProxies};
 ///
 /// let config = ServerConfig::new().proxy_protocol_from("10.0.0.5".parse::<TrustedProxies>()?);
 /// assert!("balancer.example".parse::<TrustedProxies>().is_err());

@@ -229,7 +229,7 @@ fn a_refused_job_yields_a_stale_response_or_an_error() {
     scene.pass(61);
     let (job, own) = leads(scene.step(&[]));
     job.take(refused);
-    reads(own).is(Outcome::StaleOnError(Forward::Stale), "one");
+    reads(own).is(Outcome::StaleIfError(Forward::Stale), "one");
 }
 
 #[test]

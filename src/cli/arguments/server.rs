@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use forwardcache::ByteSize;
+use forwardcache::store::ByteSize;
 
 /// Limits and threads of the server.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
     /// The server that accepts connections: the built-in event loop, or tiny_http for trusted clients only
-    #[arg(long = "front", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
+    #[arg(long = "server", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
     pub(crate) kind: ServerKind,
 
     /// Log each request to this file, one line each; - writes to standard output. SIGUSR1 reopens the file

@@ -36,7 +36,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// [`pause_origins`](Self::pause_origins) is set.
 ///
 /// ```
-/// use forwardcache::{Peer, OriginLimits};
+/// use forwardcache::origin::OriginLimits;
+/// use forwardcache::Peer;
 ///
 /// let origin_limits = OriginLimits::new().concurrent(4).rate(10.0);
 /// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;
@@ -144,7 +145,7 @@ impl OriginLimits {
     }
 
     /// Sets how many requests may wait for one origin. In a peer behind the bundled server, at most half of
-    /// the [workers](crate::ServerConfig::workers) wait for all origins together, so that the other workers
+    /// the [workers](crate::server::ServerConfig::workers) wait for all origins together, so that the other workers
     /// stay available. Default: 64.
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {

@@ -14,8 +14,8 @@ use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 const URL: &str = "http://example.com/a";
 
@@ -81,7 +81,7 @@ fn rate_limits_the_requests() {
     fixture.get(URL).unwrap();
     fixture.assert_refused(URL, Duration::from_millis(500));
     let counts = fixture.stats.counts();
-    assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 4));
+    assert_eq!((counts.throttle_waits, counts.throttle_rejections), (0, 4));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn waiting_requests_are_served_in_order() {
         }
     });
     let counts = fixture.stats.counts();
-    assert_eq!((counts.origin_waits, counts.origin_refusals), (7, 0));
+    assert_eq!((counts.throttle_waits, counts.throttle_rejections), (7, 0));
     assert_eq!((fixture.throttle.waiting(), fixture.throttle.in_flight("http://example.com/")), (0, 0));
 }
 
@@ -234,7 +234,7 @@ fn hopeless_request_is_refused_at_once() {
     fixture.assert_refused(URL, Duration::from_secs(10));
     fixture.pass(10_000);
     fixture.get(URL).unwrap();
-    assert_eq!(fixture.stats.counts().origin_waits, 0);
+    assert_eq!(fixture.stats.counts().throttle_waits, 0);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn waiting_request_times_out() {
         let first = scope.spawn(|| fixture.get(URL).map(drop));
         let (_, end) = coming.recv_timeout(LONG).unwrap();
         fixture.assert_refused(URL, Duration::from_secs(1));
-        assert_eq!((fixture.throttle.waiting(), fixture.stats.counts().origin_waits), (0, 1));
+        assert_eq!((fixture.throttle.waiting(), fixture.stats.counts().throttle_waits), (0, 1));
         drop(end);
         first.join().unwrap().unwrap();
     });
@@ -278,7 +278,7 @@ fn paused_origin_gets_no_request_until_the_pause_ends() {
         fixture.pass(1);
         assert_eq!(fixture.get(URL).unwrap().status(), 200);
         let counts = fixture.stats.counts();
-        assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 2));
+        assert_eq!((counts.throttle_waits, counts.throttle_rejections), (0, 2));
     }
 }
 

@@ -28,7 +28,8 @@ const MAX_DELAY: Duration = Duration::from_millis(500);
 /// program states how many. Dropping the last clone writes the waiting lines.
 ///
 /// ```
-/// use forwardcache::server::{AccessLogFile, AccessLogFormat, ServerConfig};
+/// use forwardcache::peer::{AccessLogFile, AccessLogFormat};
+/// use forwardcache::server::ServerConfig;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("access.log");

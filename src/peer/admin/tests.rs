@@ -26,7 +26,7 @@ fn ask(peer: &Peer, method: &str, path: &str, token: Option<&str>) -> (u16, Stri
 fn metrics_and_status_contain_counters_and_no_urls() {
     let peer = peer(None);
     for _ in 0..3 {
-        peer.get("http://secret.example/a?token=secret").unwrap();
+        peer.get("http://secret.example/a?token=secret").send().unwrap();
     }
     let (status, metrics) = ask(&peer, "GET", "/metrics", None);
     assert_eq!(status, 200);
@@ -34,14 +34,14 @@ fn metrics_and_status_contain_counters_and_no_urls() {
         "forwardcache_requests_total{outcome=\"hit\"} 2\n",
         "forwardcache_requests_total{outcome=\"miss\"} 1\n",
         "forwardcache_origin_requests_total 1\n",
-        "forwardcache_store_keys 1\n",
+        "forwardcache_cache_keys{tier=\"memory\"} 1\n",
         "forwardcache_pool_peers 1\n",
         "# TYPE forwardcache_requests_total counter\n",
-        "forwardcache_fetch_threads{state=\"running\"} 0\n",
-        "forwardcache_fetch_refusals_total{reason=\"queue_full\"} 0\n",
-        "forwardcache_open_connections 0\n",
-        "forwardcache_connection_refusals_total{reason=\"too_many\"} 0\n",
-        "forwardcache_request_refusals_total{reason=\"no_memory\"} 0\n",
+        "forwardcache_worker_threads{state=\"fetching\"} 0\n",
+        "forwardcache_fetches_rejected_total{reason=\"queue_full\"} 0\n",
+        "forwardcache_connections_open 0\n",
+        "forwardcache_connections_rejected_total{reason=\"too_many\"} 0\n",
+        "forwardcache_requests_rejected_total{reason=\"no_memory\"} 0\n",
         "# TYPE forwardcache_tls_handshakes_total counter\n",
         "forwardcache_tls_handshakes_total{result=\"resumed\"} 0\n",
         "forwardcache_unauthorized_requests_total 0\n",
@@ -62,9 +62,9 @@ fn near_cache_has_separate_metrics() {
     let peer = Peer::builder(pool[0]).pool(pool).memory(1 << 20).build().unwrap();
     let (metrics, status) = (ask(&peer, "GET", "/metrics", None).1, ask(&peer, "GET", "/status", None).1);
     for line in [
-        "forwardcache_near_requests_total{outcome=\"hit\"} 0\n",
-        "forwardcache_near_capacity_bytes 65536\n",
-        "forwardcache_store_capacity_bytes 983040\n",
+        "forwardcache_near_cache_requests_total{outcome=\"hit\"} 0\n",
+        "forwardcache_cache_capacity_bytes{tier=\"near\"} 65536\n",
+        "forwardcache_cache_capacity_bytes{tier=\"memory\"} 983040\n",
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
@@ -90,7 +90,7 @@ fn only_health_checks_need_no_token() {
 #[test]
 fn purge_removes_stored_responses() {
     let peer = peer(None);
-    peer.get("http://a.example/").unwrap();
+    peer.get("http://a.example/").send().unwrap();
     assert_eq!(ask(&peer, "GET", "/purge?all", None).0, 405);
     assert_eq!(ask(&peer, "PURGE", "/purge", None).0, 400);
     let (status, text) = ask(&peer, "PURGE", "/purge?q=http%3A%2F%2Fa.example%2F", None);

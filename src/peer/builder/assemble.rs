@@ -29,8 +29,8 @@ impl PeerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] if the URL of this peer or of another one is not a valid base URL. [`ErrorKind::BadOption`] if
-    /// the near cache is larger than the memory of the peer, or if a limit of [`OriginLimits`](crate::OriginLimits) is
-    /// invalid. Also the errors of [`ClientBuilder::build`](crate::ClientBuilder::build).
+    /// the near cache is larger than the memory of the peer, or if a limit of [`OriginLimits`](crate::origin::OriginLimits) is
+    /// invalid. Also the errors of [`ClientBuilder::build`](crate::client::ClientBuilder::build).
     pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let members = self.peers.unwrap_or_else(|| Ok(vec![self_url.clone().into()]))?;

@@ -140,7 +140,8 @@ impl PeerBuilder {
     /// rules of this builder take precedence.
     ///
     /// ```
-    /// use forwardcache::{Background, Peer};
+    /// use forwardcache::cache::Background;
+    /// use forwardcache::Peer;
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").caching(|cache| cache.background(Background::CallerRuns));
     /// # peer.build()?;
@@ -173,7 +174,8 @@ impl PeerBuilder {
     /// built, or if the peer has its own [store](Self::store).
     ///
     /// ```
-    /// use forwardcache::{NearCache, Peer};
+    /// use forwardcache::client::NearCache;
+    /// use forwardcache::Peer;
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     /// let builder = || Peer::builder(pool[0]).pool(pool).memory(64 << 20);
@@ -189,7 +191,7 @@ impl PeerBuilder {
         self
     }
 
-    /// Sets the store of the peer's own cache. Default: [`MemoryStore`](crate::MemoryStore).
+    /// Sets the store of the peer's own cache. Default: [`MemoryStore`](crate::store::MemoryStore).
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -199,13 +201,14 @@ impl PeerBuilder {
     /// into memory. Default: none.
     ///
     /// ```
-    /// use forwardcache::{DiskStore, Peer};
+    /// use forwardcache::store::DiskStore;
+    /// use forwardcache::Peer;
     ///
     /// # let directory = tempfile::tempdir().unwrap();
     /// # let directory = directory.path().join("cache");
     /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
     /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
-    /// # Ok::<(), forwardcache::StoreError>(())
+    /// # Ok::<(), forwardcache::store::StoreError>(())
     /// ```
     #[cfg(feature = "disk")]
     pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
@@ -229,7 +232,8 @@ impl PeerBuilder {
     /// a pause if an origin sends `Retry-After`; see [`OriginLimits`].
     ///
     /// ```
-    /// use forwardcache::{Peer, OriginLimits};
+    /// use forwardcache::origin::OriginLimits;
+    /// use forwardcache::Peer;
     ///
     /// let origin_limits = OriginLimits::new().concurrent(6).rate(20.0);
     /// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;

@@ -21,7 +21,9 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, DnsDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::DnsDiscovery;
+/// use forwardcache::Client;
 ///
 /// let client = Client::builder().build()?;
 /// let mut membership = Membership::new(&client, DnsDiscovery::new("localhost:3000")?);
@@ -57,7 +59,7 @@ impl DnsDiscovery {
         };
         let has_scheme = name.contains("://");
         let url = if has_scheme { name.to_owned() } else { format!("http://{name}") };
-        let base = PeerUrl::parse(&url).map_err(|error| bad(error.to_string()).with_source(error))?;
+        let base = PeerUrl::parse(&url).map_err(|error| bad(error.to_string()))?;
         if !has_scheme && !ends_in_port(name) {
             return Err(bad("the port is missing: write NAME:PORT".to_owned()));
         }
@@ -101,9 +103,9 @@ impl Discovery for DnsDiscovery {
         let deadline = Instant::now().checked_add(self.timeout);
         let addresses = self.names.addresses(self.base.host(), deadline).map_err(|why| match why {
             LookupError::Timeout => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
-            LookupError::Failed(error) => self
-                .failed(ErrorKind::Unresolved, format_args!("the name cannot be resolved: {error}"))
-                .with_source(error),
+            LookupError::Failed(error) => {
+                self.failed(ErrorKind::Unresolved, "the name cannot be resolved").with_source(error)
+            }
         })?;
         if addresses.is_empty() {
             return Err(self.failed(ErrorKind::Unresolved, "the name has no address"));

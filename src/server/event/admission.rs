@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::message::stats::{ConnectionRefusal, ServerStats};
+use crate::metrics::{ConnectionRefusal, ServerStats};
 use crate::scheduler::Client;
 
 /// Counts the open connections of a server.

@@ -87,7 +87,8 @@ impl TinyHttpServer {
     /// ```
     /// use std::io::{Read, Write};
     ///
-    /// use forwardcache::{Body, ServerConfig, TinyHttpServer};
+    /// use forwardcache::server::{ServerConfig, TinyHttpServer};
+    /// use forwardcache::Body;
     /// use http::{Request, Response};
     ///
     /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));

@@ -1,7 +1,7 @@
 //! A body on disk that is read, and one that is written while it comes.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -47,7 +47,8 @@ impl StoredBody {
 
 impl StoredBytes for StoredBody {
     fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
-        self.read_part(at, most).inspect_err(|error| self.core.is_corrupt(self.hash, error))
+        self.read_part(at, most)
+            .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
@@ -81,10 +82,9 @@ struct State {
 
 impl BodyWriter {
     pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
-        let number = core.next_number();
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
         core.room.reserve(reserved)?;
-        let file = core.create_file(number).inspect_err(|_| core.room.release(reserved))?;
+        let (number, file) = core.create_file().inspect_err(|_| core.room.release(reserved))?;
         let state = State { rest: Vec::with_capacity(BLOCK), length: 0, reserved, is_finished: false };
         Ok(Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) }))
     }
@@ -156,13 +156,25 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            // Not here, where somebody may drop it who never waits. Whatever stays is swept after the next start.
-            let (core, number, reserved) = (Arc::clone(&self.core), self.number, state.reserved);
-            self.core.lane.submit_always(Box::new(move || {
-                let _ = fs::remove_file(core.file_of(number));
-                core.room.release(reserved);
-            }));
+            let unfinished =
+                Unfinished { core: Arc::clone(&self.core), number: self.number, reserved: state.reserved };
+            // The thread that drops it may be one that never waits.
+            self.core.lane.submit_always(Box::new(move || drop(unfinished)));
         }
+    }
+}
+
+/// Removes an unfinished body when it is dropped.
+struct Unfinished {
+    core: Arc<Core>,
+    number: u64,
+    reserved: u64,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.core.remove_file(self.number);
+        self.core.room.release(self.reserved);
     }
 }
 

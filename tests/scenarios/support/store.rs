@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forwardcache::{Key, Ledger, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
+use forwardcache::store::{Key, Ledger, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
 
 type Check = dyn Fn(&str) -> Result<(), StoreError> + Send + Sync;
 

@@ -498,7 +498,7 @@ fn client_with_another_pool_gets_the_response_and_the_digest() {
     for _ in 0..2 {
         assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
     }
-    assert_eq!(proxy.cache.stats().counts().disagreements, 2);
+    assert_eq!(proxy.cache.stats().counts().ring_mismatches, 2);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Connection {
                 }
                 return Next::Wait;
             }
-            Err(error) => log::warn!("reading a response body failed: {error}; the connection is aborted"),
+            Err(error) => log::warn!("reading a response body failed: {error:#}; the connection is aborted"),
         }
         self.transport.abort();
         Next::Close

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use super::*;
 use crate::base::ledger::Use;
 use crate::base::tls::testing::Authority;
-use crate::message::stats::ServerStats;
+use crate::metrics::ServerStats;
 use crate::server::ServerTls;
 use crate::server::event::admission::Admission;
 

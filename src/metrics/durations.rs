@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::outcome::Outcome;
+use crate::message::stats::Outcome;
 
 /// Upper bounds of the buckets in microseconds.
 const BOUNDS: [u64; 16] = [
