@@ -11,6 +11,10 @@
 //! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
+//! | `listen` | the addresses of flags, and the sockets that listen there or were handed over |
+//! | `signals` | what `serve` does on a signal |
+//! | `successor` | restart without an interruption: the sockets go to a new process |
+//! | `notify` | messages to the service manager |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
@@ -31,7 +35,9 @@ mod demo;
 mod failure;
 mod fields;
 mod get;
+mod listen;
 mod logging;
+mod notify;
 mod open_files;
 mod optional;
 mod owner;
@@ -43,6 +49,9 @@ mod reload;
 mod ring;
 mod serve;
 mod server;
+mod signals;
+#[cfg(unix)]
+mod successor;
 mod tokens;
 mod why;
 

@@ -101,7 +101,10 @@ impl Peer {
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
     pub fn serve_on(&self, listeners: impl Into<Listeners>, options: ServerConfig) -> Result<ServerHandle> {
         let server = Server::responder_on(listeners, &options, &self.responder())?;
-        self.register(&server, &options);
+        self.is_served_by(&server);
+        if options.has_trusted_proxies() {
+            self.inner.own_addresses.set_behind_proxies();
+        }
         Ok(server)
     }
 
@@ -120,11 +123,10 @@ impl Peer {
         self.inner.own_addresses.add(address);
     }
 
-    /// Registers the sockets of a server.
-    fn register(&self, server: &ServerHandle, options: &ServerConfig) {
+    /// Like [`is_served_on`](Self::is_served_on), for all sockets of a server of this crate, Unix sockets included.
+    pub fn is_served_by(&self, server: &ServerHandle) {
         server.local_addrs().iter().for_each(|address| self.is_served_on(*address));
-        let own = &self.inner.own_addresses;
-        own.set_served(server.local_addrs().is_empty(), options.has_trusted_proxies());
+        self.inner.own_addresses.set_served(server.local_addrs().is_empty());
     }
 
     /// Registers an address for operators, so that the peer refuses URLs that lead there.

@@ -20,9 +20,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address to serve on; port 0 takes a free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    pub(crate) listen: String,
+    /// Address to serve on: HOST:PORT, or unix:PATH for a Unix socket, whose file gets mode 600 or that of
+    /// unix:PATH,mode=MODE; may be repeated. Port 0 takes a free port. Sockets that the service manager hands over
+    /// (LISTEN_FDS) are served too [default: 127.0.0.1:3000, unless a socket is handed over]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
 
     /// Base URL of this peer, as the other peers write it [default: http:// or https://, and the address]
     #[arg(long, value_name = "URL")]

@@ -32,10 +32,14 @@ impl OwnAddresses {
         self.admin.write().push(address);
     }
 
-    /// Records whether a server has only Unix sockets, and whether proxies pass on requests of other machines to it.
-    pub(crate) fn set_served(&self, is_unix_only: bool, is_behind_proxies: bool) {
+    /// Records that a server serves, and whether it has only Unix sockets.
+    pub(crate) fn set_served(&self, is_unix_only: bool) {
         self.has_unix_only.fetch_or(is_unix_only, Ordering::Relaxed);
-        self.is_behind_proxies.fetch_or(is_behind_proxies, Ordering::Relaxed);
+    }
+
+    /// Records that proxies pass on requests of other machines.
+    pub(crate) fn set_behind_proxies(&self) {
+        self.is_behind_proxies.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether the peer serves clients, and only those of this machine: on loopback addresses and Unix sockets.
