@@ -96,9 +96,12 @@ pub(super) fn places_or_default(values: &[String]) -> Result<Vec<Place>, Failure
     if places.is_empty() { Ok(vec![Place::parse("--listen", DEFAULT)?]) } else { Ok(places) }
 }
 
-/// Listening sockets that the service manager or a previous process handed over (`LISTEN_FDS`).
+/// The name of the socket of `--admin` in `LISTEN_FDNAMES`.
+pub(super) const ADMIN: &str = "admin";
+
+/// Listening sockets that the service manager or a previous process handed over (`LISTEN_FDS`), with their names.
 #[derive(Debug)]
-pub(super) struct Inherited(Vec<Listener>);
+pub(super) struct Inherited(Vec<(String, Listener)>);
 
 impl Inherited {
     /// Takes the sockets over. To be called once, before other threads start.
@@ -107,32 +110,43 @@ impl Inherited {
         return Ok(Self(Vec::new()));
         #[cfg(unix)]
         {
+            let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+            let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
             let mut passed = listenfd::ListenFd::from_env();
-            let sockets = (0..passed.len()).map(|at| {
+            let sockets = (0..passed.len()).zip(names).map(|(at, name)| {
                 let tcp = passed.take_tcp_listener(at).map(|socket| socket.map(Listener::from));
                 let either =
                     tcp.or_else(|_| passed.take_unix_listener(at).map(|socket| socket.map(Listener::from)));
                 let text = format_args!("socket {at} of LISTEN_FDS is not a stream socket");
                 let socket = either.map_err(|error| Failure::io(text, &error))?;
-                socket.map(Listener::shared).ok_or_else(|| Failure::failed(text))
+                socket.map(|socket| (name, socket.shared())).ok_or_else(|| Failure::failed(text))
             });
             sockets.collect::<Result<_, _>>().map(Self)
         }
     }
 
-    /// Returns a socket for this place: one that was handed over, or a new one.
-    pub(super) fn open(&mut self, place: &Place) -> Result<Listener, Failure> {
-        match self.0.iter().position(|socket| place.is_place_of(socket)) {
-            Some(at) => Ok(self.0.remove(at)),
-            None => place.bind(),
-        }
+    fn take_first(&mut self, is_wanted: impl Fn(&str, &Listener) -> bool) -> Option<Listener> {
+        let at = self.0.iter().position(|(name, socket)| is_wanted(name, socket))?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Returns the socket of `--admin`: one that was handed over, or a new one.
+    pub(super) fn open_admin(&mut self, place: &Place) -> Result<Listener, Failure> {
+        let has_own_port = place.address().is_none_or(|address| address.port() != 0);
+        let named = self.take_first(|name, _| name == ADMIN);
+        let found = named.or_else(|| self.take_first(|_, socket| has_own_port && place.is_place_of(socket)));
+        found.map_or_else(|| place.bind(), Ok)
     }
 
     /// Returns the sockets of `--listen`: those that were handed over, and new ones for the other places.
     pub(super) fn open_all(mut self, values: &[String]) -> Result<Vec<Listener>, Failure> {
         let places = if self.0.is_empty() { places_or_default(values)? } else { places(values)? };
-        let mut listeners = places.iter().map(|place| self.open(place)).collect::<Result<Vec<_>, _>>()?;
-        listeners.append(&mut self.0);
+        let open = |place: &Place| {
+            let found = self.take_first(|_, socket| place.is_place_of(socket));
+            found.map_or_else(|| place.bind(), Ok)
+        };
+        let mut listeners = places.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        listeners.extend(self.0.into_iter().map(|(_, socket)| socket));
         Ok(listeners)
     }
 }
@@ -171,15 +185,20 @@ mod tests {
 
     #[test]
     fn a_socket_that_was_handed_over_is_not_bound_again() {
-        let socket = Listener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        let other = Listener::bind("127.0.0.1:0").unwrap();
-        let other_address = other.local_addr();
-        let listeners = Inherited(vec![other, socket]).open_all(&[address.to_string()]).unwrap();
-        let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
-        assert_eq!(addresses, [Some(address), other_address]);
-        let any_port = Place::parse("--listen", "127.0.0.1:0").unwrap();
-        let mut inherited = Inherited(listeners);
-        assert_eq!(inherited.open(&any_port).unwrap().local_addr(), Some(address));
+        let sockets: Vec<_> = (0..3).map(|_| Listener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let names = ["", ADMIN, "other"].map(str::to_owned);
+        let mut inherited = Inherited(names.into_iter().zip(sockets).collect());
+        let any_port = Place::parse("--admin", "127.0.0.1:0").unwrap();
+        assert_eq!(inherited.open_admin(&any_port).unwrap().local_addr(), Some(addresses[1]));
+        let new = inherited.open_admin(&any_port).unwrap().local_addr().unwrap();
+        assert!(!addresses.contains(&new), "no other socket stands for the one of operators");
+        let named = Place::parse("--admin", &addresses[2].to_string()).unwrap();
+        let admin = inherited.open_admin(&named).unwrap();
+        assert_eq!(admin.local_addr(), Some(addresses[2]));
+        inherited.0.push(("other".to_owned(), admin));
+        let listeners = inherited.open_all(&[addresses[2].to_string()]).unwrap();
+        let opened: Vec<_> = listeners.iter().filter_map(Listener::local_addr).collect();
+        assert_eq!(opened, [addresses[2], addresses[0]]);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     }
     let mut inherited = Inherited::take()?;
     let admin_place = arguments.admin.as_deref().map(|value| Place::parse("--admin", value)).transpose()?;
-    let admin = admin_place.map(|place| inherited.open(&place)).transpose()?;
+    let admin = admin_place.map(|place| inherited.open_admin(&place)).transpose()?;
     let listeners = inherited.open_all(&arguments.listen)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(Listener::local_addr).collect();
     let address = own_address(arguments, &addresses)?;
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let shown_admin = admin.as_ref().map(Listener::to_string);
     #[cfg(unix)]
     let sockets = (server_kind == ServerKind::Event)
-        .then(|| Sockets::of(listeners.iter().chain(&admin)))
+        .then(|| Sockets::of(&listeners, admin.as_ref()))
         .transpose()
         .map_err(|error| Failure::io("cannot duplicate the listening sockets", &error))?;
     let server = server::serve(&peer, listeners, server_kind, workers, config)?;
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         }
         None => None,
     };
-    announce(&peer, &peer_list, scheme, ring, &shown.join(", "), shown_admin)?;
+    announce(&peer, &peer_list, scheme, ring, &shown.join(" and "), shown_admin)?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
     let (admin_shutdown, admin) = admin.map(|admin| (admin.shutdown_handle(), admin)).unzip();

@@ -16,6 +16,8 @@ use std::time::Duration;
 use forwardcache::server::Listener;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
+use super::listen::ADMIN;
+
 /// The variable that tells a successor to report on its standard input that it is ready.
 const READY_VARIABLE: &str = "LISTEN_READY";
 
@@ -32,15 +34,19 @@ const ATTEMPTS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Sockets {
     descriptors: Vec<OwnedFd>,
+    /// Their names, separated by colons.
+    names: String,
     /// Whether a successor is starting or has taken over.
     has_successor: AtomicBool,
 }
 
 impl Sockets {
-    pub(super) fn of<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> io::Result<Arc<Self>> {
-        let duplicates = listeners.into_iter().map(|listener| listener.as_fd().try_clone_to_owned());
+    /// Duplicates the sockets of `--listen` and `--admin`.
+    pub(super) fn of(listeners: &[Listener], admin: Option<&Listener>) -> io::Result<Arc<Self>> {
+        let names = listeners.iter().map(|_| "listen").chain(admin.map(|_| ADMIN)).collect::<Vec<_>>();
+        let duplicates = listeners.iter().chain(admin).map(|socket| socket.as_fd().try_clone_to_owned());
         let descriptors = duplicates.collect::<io::Result<_>>()?;
-        Ok(Arc::new(Self { descriptors, has_successor: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { descriptors, names: names.join(":"), has_successor: AtomicBool::new(false) }))
     }
 
     /// Starts a successor and waits until it is ready. Returns its process id.
@@ -88,6 +94,7 @@ impl Sockets {
             .args(env::args_os().skip(1))
             .env_remove("LISTEN_PID")
             .env("LISTEN_FDS", passed.len().to_string())
+            .env("LISTEN_FDNAMES", &self.names)
             .env("LISTEN_FDS_FIRST_FD", first.to_string())
             .env(READY_VARIABLE, "stdin")
             .stdin(Stdio::from(OwnedFd::from(ready)))

@@ -35,6 +35,7 @@ mod purge;
 mod ring_mismatch;
 mod safety;
 mod server;
+mod sockets;
 mod streams;
 mod support_tests;
 mod throttle;
