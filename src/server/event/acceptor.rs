@@ -53,6 +53,17 @@ pub(super) struct Acceptor {
     pub(super) retry_at: Option<Instant>,
     /// Whether the last attempt failed for want of file descriptors, which has been logged.
     is_exhausted: bool,
+    /// Whether another process serves the same sockets from now on.
+    is_succeeded: bool,
+}
+
+/// Stops the other threads, after they have received all accepted connections.
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        for inbox in self.inboxes.iter().skip(1) {
+            inbox.send(Message::Stop { is_succeeded: self.is_succeeded });
+        }
+    }
 }
 
 impl Acceptor {
@@ -65,6 +76,7 @@ impl Acceptor {
             spare: spare_descriptor(),
             retry_at: None,
             is_exhausted: false,
+            is_succeeded: false,
         }
     }
 
@@ -75,8 +87,11 @@ impl Acceptor {
             .try_for_each(|listener| registry.register(listener, LISTENERS, Interest::READABLE))
     }
 
-    /// Closes the sockets. Another process may hold them too, so closing them does not end their events.
-    pub(super) fn close(mut self, registry: &Registry) {
+    /// Closes the sockets, and then stops the other threads. `is_succeeded` states that another process serves the
+    /// same sockets.
+    pub(super) fn close(mut self, registry: &Registry, is_succeeded: bool) {
+        self.is_succeeded = is_succeeded;
+        // If another process holds the sockets too, closing them does not end their events.
         for listener in &mut self.listeners {
             let _ = registry.deregister(listener);
         }

@@ -195,7 +195,7 @@ impl IoThread {
     fn stop(&mut self, is_succeeded: bool) {
         self.context.is_stopping = true;
         if let Some(acceptor) = self.acceptor.take() {
-            acceptor.close(self.poll.registry());
+            acceptor.close(self.poll.registry(), is_succeeded);
         }
         if is_succeeded {
             self.context.idle_until = Some(self.context.now + IDLE_GRACE);

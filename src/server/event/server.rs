@@ -219,7 +219,8 @@ impl RunningServer for ServerState {
             }
             listener.close();
         }
-        for inbox in &self.inboxes {
+        // The accepting thread stops the others.
+        if let Some(inbox) = self.inboxes.first() {
             inbox.send(Message::Stop { is_succeeded });
         }
         self.scheduler.stop();
