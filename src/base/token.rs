@@ -112,8 +112,10 @@ impl Tokens {
         found.into()
     }
 
-    /// Returns the `Proxy-Authorization` value with the first token.
-    pub(crate) fn credential(&self) -> Option<HeaderValue> {
+    /// Returns the first token as the value of `Proxy-Authorization`, or of `Authorization` at the admin address, marked as
+    /// sensitive. `None` if a file without tokens was loaded.
+    #[must_use]
+    pub fn credential(&self) -> Option<HeaderValue> {
         self.inner.tokens.read().first().cloned()
     }
 }

@@ -19,7 +19,7 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
 use crate::message::body::Body;
 use crate::message::digest::{Expected, announced, checked};
-use crate::message::nonblocking::Turn;
+use crate::message::nonblocking::RunMode;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
@@ -31,7 +31,7 @@ pub(super) struct Exchange {
     pub(super) fetch: Fetch,
     /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because
     /// other requests may share any other fetch.
-    pub(super) turn: Turn,
+    pub(super) mode: RunMode,
     pub(super) cancellation: Cancellation,
 }
 
@@ -49,7 +49,7 @@ impl Inner {
         let without_store = Plan::without_store(plan.why);
         let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
         let whole_plan = plan.unconditional();
-        let deadline = incoming.deadline.filter(|_| exchange.turn == Turn::Caller);
+        let deadline = incoming.deadline.filter(|_| exchange.mode == RunMode::Caller);
         let Outgoing { mut request, has_our_validators } =
             outgoing(incoming, plan, self.upstream(), deadline);
         request.extensions_mut().insert(exchange.cancellation.clone());

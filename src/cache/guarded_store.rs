@@ -151,8 +151,8 @@ impl GuardedStore {
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
-    pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
-        self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
+    pub(crate) fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
+        self.judged(|| Some(self.valid(key, self.store.variants_nonblocking(key)?)))
     }
 
     /// Repeats a read until no tombstone was retired between the read and its judgement.

@@ -23,6 +23,7 @@
 //! | `purge` | `purge`: removes stored responses from every peer |
 //! | `owner` | `owner`: which peer owns each URL |
 //! | `ring` | `ring`: the share of the keys that each peer owns |
+//! | `status` | `status`: the state of peers as a table |
 //! | `demo` | `demo`: a pool of three peers in one process |
 //! | `pool` | the pool of the command line, and a client for it |
 //! | `tokens` | tokens from a file or from the environment |
@@ -50,6 +51,7 @@ mod ring;
 mod serve;
 mod server;
 mod signals;
+mod status;
 #[cfg(unix)]
 mod successor;
 mod tokens;
@@ -82,6 +84,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Why(arguments) => why::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Demo => demo::run(),
     };
     result.unwrap_or_else(Failure::report)

@@ -40,9 +40,9 @@ pub(super) fn build(
         .near_cache(NearCache::new().memory(0));
     let cache = &arguments.cache;
     let builder =
-        with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
+        with(builder, cache.max_body, |builder, size| builder.cache(|cache| cache.max_body(size.bytes())));
     let builder = with(builder, cache.cache_post, |builder, size| {
-        builder.caching(|cache| cache.cache_post(size.bytes()))
+        builder.cache(|cache| cache.cache_post(size.bytes()))
     });
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
@@ -56,7 +56,7 @@ pub(super) fn build(
         builder.client_certificate_files(certificates, key)
     });
     let peer = builder.build()?;
-    peer.caching().set_offline(cache.offline);
+    peer.cache().set_offline(cache.offline);
     Ok(peer)
 }
 

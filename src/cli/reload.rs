@@ -70,7 +70,7 @@ impl Reload {
 fn apply(peer: &Peer, arguments: &Serve, option: &str) -> Result<bool> {
     match option {
         "origins" => peer.set_origins(arguments.origins.clone().unwrap_or_default()),
-        "offline" => peer.caching().set_offline(arguments.cache.offline),
+        "offline" => peer.cache().set_offline(arguments.cache.offline),
         "peer" if !arguments.peer_list.peers.is_empty() => {
             peer.set_members(pool::members(&arguments.peer_list.peers)?)?;
         }

@@ -66,7 +66,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     options: Options,
-    handover: Duration,
+    warm_up: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
 }
@@ -102,7 +102,7 @@ impl Default for ClientBuilder {
             clock: Arc::new(SystemClock),
             jitter: None,
             options: Options::default(),
-            handover: Duration::ZERO,
+            warm_up: Duration::ZERO,
             #[cfg(feature = "peer")]
             near: NearOptions::default(),
         }
@@ -229,8 +229,8 @@ impl ClientBuilder {
         self
     }
 
-    pub(crate) fn handover(mut self, time: Duration) -> Self {
-        self.handover = time;
+    pub(crate) fn warm_up(mut self, time: Duration) -> Self {
+        self.warm_up = time;
         self
     }
 
@@ -328,7 +328,7 @@ impl ClientBuilder {
                 (Arc::new(to_peers), direct.map(|direct| Arc::new(direct) as _))
             }
         };
-        let pool = Pool::new(self.peers?, ring, self.handover)?;
+        let pool = Pool::new(self.peers?, ring, self.warm_up)?;
         #[cfg(feature = "peer")]
         let clock = Arc::clone(&self.clock);
         let client = Client::new(Inner {

@@ -28,7 +28,7 @@ use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
-    self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, IsLeaving, Within,
+    self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, HeadTimeout, IsLeaving,
 };
 
 /// The next owner is tried after this time without a connection.
@@ -189,7 +189,7 @@ impl Inner {
         let answer = self.send_to_peer(&peer.url, replayable, endpoint, |request| {
             let extensions = request.extensions_mut();
             extensions.insert(exchange.cancellation.clone());
-            extensions.insert(Within(limit));
+            extensions.insert(HeadTimeout(limit));
             extensions.insert(ConnectTimeout(connect));
             extensions.insert(HeadReadTimeout(HEAD_READ_TIMEOUT));
         });

@@ -113,7 +113,7 @@ impl Peer {
     }
 
     /// Explains what a GET request for this URL would result in at this peer, and why. [`HttpCache::explain`] of
-    /// [`caching`](Self::caching) does the same for a request with header fields, and [`Client::explain`] for a URL that
+    /// [`cache`](Self::cache) does the same for a request with header fields, and [`Client::explain`] for a URL that
     /// another peer owns.
     ///
     /// ```
@@ -140,7 +140,7 @@ impl Peer {
     }
 
     /// Removes responses from the whole pool: from this peer's own cache in this process, and from the other peers like
-    /// [`Client::purge`]. [`HttpCache::purge`] of [`caching`](Self::caching) purges only this peer.
+    /// [`Client::purge`]. [`HttpCache::purge`] of [`cache`](Self::cache) purges only this peer.
     ///
     /// ```
     /// use forwardcache::{Peer, Purge};
@@ -248,7 +248,7 @@ impl Peer {
 
     /// Returns this peer's own cache, which serves the URLs that it owns.
     #[must_use]
-    pub fn caching(&self) -> &HttpCache {
+    pub fn cache(&self) -> &HttpCache {
         &self.inner.cache
     }
 }

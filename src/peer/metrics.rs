@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
@@ -108,8 +108,8 @@ impl Peer {
 
     /// Returns metrics of the store's tiers: memory, the near cache and the disk.
     fn tier_metrics(&self) -> Vec<Family> {
-        let disk = self.caching().tier().map(|tier| tier.usage());
-        let mut tiers = vec![("memory", self.caching().store().usage())];
+        let disk = self.cache().tier().map(|tier| tier.usage());
+        let mut tiers = vec![("memory", self.cache().store().usage())];
         tiers.extend(self.client().near_usage().map(|usage| ("near", usage)));
         tiers.extend(disk.as_ref().map(|disk| {
             let (keys, bytes, capacity, evictions) = (disk.keys, disk.bytes, disk.capacity, disk.evictions);
@@ -192,8 +192,8 @@ impl Peer {
             ("fetches_rejected_total", "Fetches rejected by the worker queue.", rejected.collect()),
             ("control_jobs", "Purges and explanations, running or waiting for a thread.", control),
         ];
-        if let Some(ledger) = self.caching().store().ledger() {
-            let held = Use::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
+        if let Some(ledger) = self.cache().store().ledger() {
+            let held = MemoryUse::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
             families.push(("memory_bytes", "Memory in use, as the memory ledger counts it.", held.collect()));
         }
         families

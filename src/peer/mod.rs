@@ -19,6 +19,7 @@
 // | `leaving` | announces that the peer is leaving |
 // | `admin` | the address for operators: health, metrics, status, purging |
 // | `access_log` | one line in a file for each request |
+// | `status` | the state for operators: text, JSON, a page |
 // | `metrics` | counters in the text format of Prometheus |
 
 mod access_log;
@@ -31,6 +32,7 @@ mod leaving;
 mod member;
 mod metrics;
 mod serving;
+mod status;
 mod threads;
 mod warm_up;
 

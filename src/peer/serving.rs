@@ -67,7 +67,7 @@ impl Peer {
             let remote = remote.map(|remote| remote.0.ip());
             let remote =
                 remote.filter(|remote| !peer.inner.proxy.is_from_peer(request.headers(), *remote, false));
-            let client = || remote.map(sharing::Client::of);
+            let client = || remote.map(sharing::ClientAddress::of);
             peer.inner.proxy.handle_with_shares(request, Some(&shares), client)
         }
     }

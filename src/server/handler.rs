@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, Response};
 
 use crate::base::cancellation::Cancellation;
-use crate::message::nonblocking::{Lane, PlainRequest, Step, Turn, Wakes};
+use crate::message::nonblocking::{Lane, PlainRequest, RunMode, Step, Wakes};
 
 use super::error_response::{bad_gateway, unavailable};
 use crate::base::ledger::Ledger;
@@ -144,9 +144,9 @@ pub(crate) fn handled(
     let cancellation = Cancellation::new();
     let token = cancellation.clone();
     let method = request.method().clone();
-    let response = Step::fetch(lane, cancellation, wakes(), move |turn| match turn {
-        Turn::Refused(refused) => Ok(unavailable(refused.reason())).into(),
-        Turn::Pool | Turn::Caller => {
+    let response = Step::fetch(lane, cancellation, wakes(), move |mode| match mode {
+        RunMode::Refused(refused) => Ok(unavailable(refused.reason())).into(),
+        RunMode::Worker | RunMode::Caller => {
             let mut request = request;
             request.extensions_mut().insert(token.clone());
             prepared(handle(request), &method, &ledger, &token)

@@ -111,7 +111,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// Threads that serve thousands of connections call this method. A store that may wait for a disk, a
     /// network or a contended lock should keep the default.
-    fn at_once(&self, key: &str) -> Option<Variants> {
+    fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
         let _ = key;
         None
     }
@@ -186,8 +186,8 @@ macro_rules! forward {
                 (**self).variants(key)
             }
 
-            fn at_once(&self, key: &str) -> Option<Variants> {
-                (**self).at_once(key)
+            fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
+                (**self).variants_nonblocking(key)
             }
 
             fn peek(&self, key: &Key) -> Result<Variants, StoreError> {

@@ -299,7 +299,7 @@ impl Store for MemoryStore {
         Ok(self.table.used(key.as_str()))
     }
 
-    fn at_once(&self, key: &str) -> Option<Variants> {
+    fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
         Some(self.table.used(key))
     }
 

@@ -32,7 +32,7 @@ fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
     assert_eq!((error.kind(), error.peer()), (kind, Some(peer.url().as_str())), "{error}");
     assert!(url.starts_with(error.url().unwrap()), "{error}");
     assert_eq!(peer.peer.get(url).send().unwrap_err().kind(), kind);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 fn assert_one_line(answer: &raw::Response) -> &str {
@@ -199,7 +199,7 @@ fn truncated_body_is_detectable_and_not_stored() {
             let error = whole(peer.peer.get(&url).send()).expect_err(&case);
             assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{case}: {error:?}");
             assert!(is_visibly_broken(&peer, &url), "{case}");
-            assert_eq!(peer.peer.caching().store().usage().keys, 0, "{case}");
+            assert_eq!(peer.peer.cache().store().usage().keys, 0, "{case}");
 
             let response = peer.client().get(&url).send().unwrap();
             assert!(matches!(Outcome::of(response.headers()), Some(Outcome::Miss(_))), "{case}");

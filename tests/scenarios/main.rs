@@ -36,6 +36,7 @@ mod ring_mismatch;
 mod safety;
 mod server;
 mod sockets;
+mod status_page;
 mod streams;
 mod support_tests;
 mod throttle;

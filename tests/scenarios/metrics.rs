@@ -105,7 +105,7 @@ fn rejected_tokens_connections_and_requests_are_counted() {
         asking.write(format!("GET /proxy?q=http%3A%2F%2Fa%2F HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
         assert_eq!(asking.read_response().status, status);
     }
-    assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 407);
+    assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 401);
     assert_eq!(admin.value("unauthorized_requests_total"), 3);
     // Readiness needs no token and accepts any host name.
     asking.write("GET /readyz HTTP/1.1\r\nHost: another.example\r\n\r\n");

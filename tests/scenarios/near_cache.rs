@@ -155,7 +155,7 @@ fn large_bodies_are_not_copied_and_memory_stays_within_its_limit() {
         peer.client().get(&large).send().unwrap().into_body().into_bytes().unwrap();
     }
     let usage = || peer.client().near_usage().unwrap();
-    let promised = peer.caching().store().usage().capacity + usage().capacity;
+    let promised = peer.cache().store().usage().capacity + usage().capacity;
     assert_eq!((usage().keys, promised), (0, 8 << 20));
     for number in 0..400 {
         let url = origin.url(&format!("/{number}"));
@@ -224,7 +224,7 @@ fn near_cache_must_fit_into_the_memory_of_the_peer() {
     assert_eq!(built(NearCache::new()).unwrap().client().near_usage().unwrap().capacity, 64 << 10);
     let pool_of_one = Peer::builder("http://10.0.0.1:3000").memory(1 << 20).build().unwrap();
     assert!(pool_of_one.client().near_usage().is_none());
-    assert_eq!(pool_of_one.caching().store().usage().capacity, 1 << 20);
+    assert_eq!(pool_of_one.cache().store().usage().capacity, 1 << 20);
 }
 
 #[test]

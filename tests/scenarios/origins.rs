@@ -25,7 +25,7 @@ fn assert_forbidden(peer: &LocalPeer, url: &str) {
     let error = peer.client().get(url).send().unwrap_err();
     assert_eq!((error.kind(), error.is_reported_by_peer()), (ErrorKind::Forbidden, true), "{url}: {error}");
     assert_eq!(peer.peer.get(url).send().unwrap_err().kind(), ErrorKind::Forbidden);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 fn by_name(origin: &Origin, path: &str) -> String {
@@ -124,7 +124,7 @@ fn stored_response_is_served_only_if_the_rules_allow_its_origin() {
         assert_eq!(Outcome::of(response.headers()).unwrap().name(), outcome);
     }
     // A second peer with the same cache and stricter rules.
-    let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.caching().clone());
+    let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.cache().clone());
     let closed = peer.origins(OriginRules::public()).build().unwrap();
     assert_eq!(closed.get(&url).send().unwrap_err().kind(), ErrorKind::Forbidden);
     assert_eq!(origin.count(), 1);

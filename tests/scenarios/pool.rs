@@ -50,7 +50,7 @@ fn every_url_is_fetched_once_from_any_peer_or_client() {
         let owned = paths
             .iter()
             .filter(|path| client.owner(&origin.url(path)).unwrap().as_ref() == Some(member.peer.self_url()));
-        assert_eq!(member.peer.caching().store().usage().keys, owned.count() as u64);
+        assert_eq!(member.peer.cache().store().usage().keys, owned.count() as u64);
     }
 }
 

@@ -355,7 +355,7 @@ fn purge_method_in_the_library_reaches_no_origin() {
     }
     let direct = Client::builder().build().unwrap();
     assert_eq!(direct.round_trip(request()).unwrap_err().kind(), ErrorKind::NoPeers);
-    let alone = pool[0].peer.caching();
+    let alone = pool[0].peer.cache();
     let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
     let why = send(pool[0].address(), "PURGE", &format!("/proxy/why?q={}", escaped(&url)), "");

@@ -175,7 +175,7 @@ fn unrelated_changes_keep_the_previous_owner_known() {
     pool[1].peer.set_pool(&urls).unwrap();
     let purge = forwardcache::Purge::url(&origin.url("/another")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    pool[1].peer.caching().post(&other.url("/")).body("").send().unwrap();
+    pool[1].peer.cache().post(&other.url("/")).body("").send().unwrap();
     assert_eq!(get(&pool[1], &url), stored, "the previous owner still has the body, and it is still valid");
 
     let (pool, url, stored) = pool_with_moved_url(&origin);

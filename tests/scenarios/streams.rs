@@ -258,7 +258,7 @@ fn body_larger_than_the_store_passes_through() {
         assert_eq!((response.body.len(), response.cut), (LARGE, None));
     }
     assert_eq!(origin.count(), 2);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn truncated_body_fails_for_every_client() {
     for connection in &mut connections {
         assert!(connection.read_response().cut.is_some());
     }
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
     assert_eq!(origin.count(), 1);
 }
 

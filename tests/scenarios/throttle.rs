@@ -75,7 +75,7 @@ fn pool(size: usize, origin_limits: &OriginLimits) -> Vec<LocalPeer> {
 /// Fetches a URL in the process of a peer.
 fn fetch(member: &LocalPeer, url: &str) -> String {
     let request = Request::get(url).body(Body::empty()).unwrap();
-    member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
+    member.peer.cache().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
 /// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected
@@ -112,7 +112,7 @@ fn send_many(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usiz
 fn concurrency_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &OriginLimits::new().concurrent(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().concurrent(6).max_wait(TEST_TIMEOUT));
     let (sent, refused) = send_many(&pool, &origin, 4, 12);
     assert!(probe.peak() <= 6 && probe.peak() > 2, "{} of 6 at a time", probe.peak());
     assert_eq!(sent + refused, 3 * 4 * 12);
@@ -123,7 +123,7 @@ fn concurrency_limit_applies_to_the_whole_pool() {
 fn rate_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &OriginLimits::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().rate(60.0).burst(6).max_wait(TEST_TIMEOUT));
     let (sent, _) = send_many(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
     assert!(probe.is_within(6, 60.0, Duration::from_millis(200)));
@@ -132,7 +132,7 @@ fn rate_limit_applies_to_the_whole_pool() {
 #[test]
 fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let origin_limits = OriginLimits::new().concurrent(4).patience(TEST_TIMEOUT);
+    let origin_limits = OriginLimits::new().concurrent(4).max_wait(TEST_TIMEOUT);
     let mut pool = LocalPeer::pool_with(3, |builder| {
         builder.origin_limits(origin_limits.clone()).client(Client::builder().clock(Arc::clone(&clock)))
     });
@@ -188,7 +188,7 @@ fn server_answers_other_origins_while_requests_wait_for_one() {
     let other = Origin::start(|_| Reply::ok("at once"));
     let options = forwardcache::server::ServerConfig::new().workers(4);
     let peer = LocalPeer::start_on(options, |builder| {
-        builder.origin_limits(OriginLimits::new().concurrent(1).patience(TEST_TIMEOUT))
+        builder.origin_limits(OriginLimits::new().concurrent(1).max_wait(TEST_TIMEOUT))
     });
     let mut first = peer.start_get(&slow.url("/0"));
     slow.wait_for(1);

@@ -256,6 +256,8 @@ fn operator_tokens_without_reader_tokens_leave_reading_open() {
     assert_eq!(peer.get(&origin.url("/a")).status, 200);
     for (token, expected) in [(String::new(), 407), (token_field(OLD), 407), (token_field(OPERATOR), 200)] {
         assert_eq!(send(peer.address(), "PURGE", "/proxy?all", &token).status, expected);
+        // The admin address answers as an origin, the peer as a proxy.
+        let expected = if expected == 407 { 401 } else { expected };
         assert_eq!(send(admin.local_addr(), "PURGE", "/purge?all", &token).status, expected);
         assert_eq!(send(admin.local_addr(), "GET", "/status", &token).status, 200);
     }

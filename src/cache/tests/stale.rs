@@ -121,7 +121,7 @@ fn a_request_does_not_wait_for_its_own_origin_permit() {
         let script = VecDeque::from([beginning(), second, stream(Response::builder(), "whole")]);
         let script = Mutex::new(script);
         let origin = RoundTripFn(move |_| Ok(script.lock().unwrap().pop_front().unwrap()));
-        let one = OriginLimits::new().concurrent(1).patience(Duration::ZERO);
+        let one = OriginLimits::new().concurrent(1).max_wait(Duration::ZERO);
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let polite = Throttle::alone(origin, one, Arc::clone(&clock));
         let cache = HttpCache::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::super::options::Options;
 use super::super::testing::{ScriptedLookup, ScriptedOrigin, accept, get};
 use super::super::transport::Origin;
+use ureq::unversioned::resolver::Resolver as _;
+
 use super::*;
 use crate::base::clock::{ManualClock, SystemClock};
 use crate::base::error::ErrorKind;
@@ -12,8 +14,8 @@ use crate::base::error::ErrorKind;
 const LIFETIME: Duration = Duration::from_secs(30);
 
 fn resolver(lookup: &ScriptedLookup, rules: &str) -> OriginResolver {
-    let names = Names::new(lookup.clone(), Arc::new(SystemClock), LIFETIME);
-    OriginResolver { names, rules: rules.parse().unwrap() }
+    let resolver = Resolver::new(lookup.clone(), Arc::new(SystemClock), LIFETIME);
+    OriginResolver { resolver, rules: rules.parse().unwrap() }
 }
 
 /// Returns the addresses that ureq would connect to.
@@ -97,9 +99,9 @@ fn slow_lookup_times_out() {
         let _ = held.lock().recv();
         Ok(Vec::new())
     });
-    let names = Names::new(lookup, Arc::new(SystemClock), LIFETIME);
+    let resolver = Resolver::new(lookup, Arc::new(SystemClock), LIFETIME);
     let options = Options::with_resolve_timeout(Duration::from_millis(1));
-    let error = get(&Origin::with_names(options, names), "http://a.example/").unwrap_err();
+    let error = get(&Origin::with_resolver(options, resolver), "http://a.example/").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.message(), "the host name was not resolved in time");
     drop(hold);
@@ -107,9 +109,9 @@ fn slow_lookup_times_out() {
 
 /// Returns an origin that resolves names through this lookup.
 fn origin(lookup: &ScriptedLookup, clock: &Arc<ManualClock>, rules: &str) -> Origin {
-    let names = Names::new(lookup.clone(), Arc::clone(clock) as _, LIFETIME);
+    let resolver = Resolver::new(lookup.clone(), Arc::clone(clock) as _, LIFETIME);
     let options = Options { rules: rules.parse().unwrap(), ..Options::default() };
-    Origin::with_names(options, names)
+    Origin::with_resolver(options, resolver)
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -125,7 +125,7 @@ impl Shared {
         limit: Option<Duration>,
     ) -> Result<Option<Permit>> {
         let begun = Instant::now();
-        let max_wait = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
+        let max_wait = limit.into_iter().chain([self.options.max_wait]).min().unwrap_or_default();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let mut waiting_request = None;
         loop {

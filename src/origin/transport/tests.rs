@@ -157,7 +157,7 @@ fn retry_shares_the_deadline_of_the_first_attempt() {
             request.extensions_mut().insert(deadline);
         }
         if let Some(seconds) = within {
-            request.extensions_mut().insert(Within(seconds * second));
+            request.extensions_mut().insert(HeadTimeout(seconds * second));
         }
         let terms = origin.inner.terms(&request, begun);
         assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::PeerBuilder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
-use crate::base::names::SystemLookup;
+use crate::base::resolver::SystemLookup;
 use crate::client::OnNoPeers;
 use crate::client::near_cache::NearCache;
 use crate::message::nonblocking::Spawn;
@@ -50,7 +50,7 @@ impl PeerBuilder {
         let client = self
             .client
             .members(members)
-            .handover(self.warm_up)
+            .warm_up(self.warm_up)
             // The peer itself fetches in that case, subject to its own rules for origins.
             .on_no_peers(OnNoPeers::Fail)
             .near_cache(near_cache);

@@ -143,11 +143,11 @@ impl PeerBuilder {
     /// use forwardcache::cache::Background;
     /// use forwardcache::Peer;
     ///
-    /// let peer = Peer::builder("http://127.0.0.1:3000").caching(|cache| cache.background(Background::CallerRuns));
+    /// let peer = Peer::builder("http://127.0.0.1:3000").cache(|cache| cache.background(Background::CallerRuns));
     /// # peer.build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn caching(mut self, configure: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
+    pub fn cache(mut self, configure: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
         self.cache = configure(self.cache);
         self
     }
@@ -155,7 +155,7 @@ impl PeerBuilder {
     /// Sets how long after a change of the pool this peer requests responses from previous owners. Before it fetches a URL
     /// that it owns since the change, it asks the previous owner once for a stored response and waits at most 200 ms. Zero
     /// disables these requests. Default: 60 seconds.
-    pub fn handover(mut self, time: Duration) -> Self {
+    pub fn warm_up(mut self, time: Duration) -> Self {
         self.warm_up = time;
         self
     }
@@ -180,7 +180,7 @@ impl PeerBuilder {
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     /// let builder = || Peer::builder(pool[0]).pool(pool).memory(64 << 20);
     /// let peer = builder().build()?;
-    /// assert_eq!(peer.caching().store().usage().capacity, 60 << 20);
+    /// assert_eq!(peer.cache().store().usage().capacity, 60 << 20);
     /// assert_eq!(peer.client().near_usage().unwrap().capacity, 4 << 20);
     /// let peer = builder().near_cache(NearCache::new().memory(0)).build()?;
     /// assert!(peer.client().near_usage().is_none());

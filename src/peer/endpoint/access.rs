@@ -9,7 +9,7 @@ use crate::message::nonblocking::{PlainField, PlainRequest};
 use crate::origin::access::{Asked, OriginRules};
 use crate::pool::protocol;
 
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Decides which requests a peer serves.
 #[derive(Debug)]

@@ -94,7 +94,7 @@ impl Proxy {
 }
 
 /// Returns the refusal of a request without a valid token. Most programs that use these forms support only `Basic`.
-fn challenge(role: Role) -> Response<Body> {
+pub(super) fn challenge(role: Role) -> Response<Body> {
     let (status, field, text) = match role {
         Role::Proxy => (
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
@@ -104,7 +104,7 @@ fn challenge(role: Role) -> Response<Body> {
         Role::Origin => (
             StatusCode::UNAUTHORIZED,
             WWW_AUTHENTICATE,
-            "this peer requires a token as the password in the URL, or in Proxy-Authorization",
+            "this peer requires a token: as a password, or as a bearer token",
         ),
     };
     let mut response = refusal(status, ErrorKind::Unauthorized, text);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::names::{Lookup, LookupError, Names, SystemLookup};
+use crate::base::resolver::{Lookup, LookupError, Resolver, SystemLookup};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
@@ -35,7 +35,7 @@ use crate::pool::peer_url::PeerUrl;
 pub struct DnsDiscovery {
     /// The URL of each peer, with the name in place of its address.
     base: PeerUrl,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     ttl: Duration,
     timeout: Duration,
 }
@@ -66,7 +66,7 @@ impl DnsDiscovery {
         Ok(Self {
             base,
             // `ttl` limits how long an answer is used, so the lookup itself caches nothing.
-            names: Names::uncached(lookup),
+            resolver: Resolver::uncached(lookup),
             ttl: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
         })
@@ -101,7 +101,7 @@ impl Discovery for DnsDiscovery {
             return Ok(Some(vec![self.member(address)?]));
         }
         let deadline = Instant::now().checked_add(self.timeout);
-        let addresses = self.names.addresses(self.base.host(), deadline).map_err(|why| match why {
+        let addresses = self.resolver.addresses(self.base.host(), deadline).map_err(|why| match why {
             LookupError::Timeout => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
             LookupError::Failed(error) => {
                 self.failed(ErrorKind::Unresolved, "the name cannot be resolved").with_source(error)

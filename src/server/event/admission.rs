@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::metrics::{ConnectionRefusal, ServerStats};
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 
 /// Counts the open connections of a server.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientAddress, usize>,
 }
 
 /// Permit that a connection holds until it closes.
@@ -29,7 +29,7 @@ struct Counts {
 pub(super) struct ConnectionPermit {
     admission: Arc<Admission>,
     /// `None` until it is known.
-    client: Option<Client>,
+    client: Option<ClientAddress>,
 }
 
 impl Admission {
@@ -39,7 +39,7 @@ impl Admission {
 
     /// Admits a connection from this address, if it is known, unless a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {
-        let client = address.map(Client::of);
+        let client = address.map(ClientAddress::of);
         let mut counts = self.counts.lock();
         if counts.all >= self.max {
             self.stats.count_connection_refusal(ConnectionRefusal::TooMany);
@@ -55,7 +55,7 @@ impl Admission {
     }
 
     /// Counts a connection of this client. Returns `false` if its limit is reached.
-    fn count_client(&self, counts: &mut Counts, client: Client) -> bool {
+    fn count_client(&self, counts: &mut Counts, client: ClientAddress) -> bool {
         let count = counts.by_client.entry(client).or_default();
         if *count >= self.max_per_client {
             self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
@@ -69,7 +69,7 @@ impl Admission {
 impl ConnectionPermit {
     /// Assigns the connection to its client. Returns `false` if the limit of the client is reached.
     pub(super) fn assign(&mut self, address: IpAddr) -> bool {
-        let client = Client::of(address);
+        let client = ClientAddress::of(address);
         let is_admitted = self.admission.count_client(&mut self.admission.counts.lock(), client);
         if is_admitted && let Some(before) = self.client.replace(client) {
             self.admission.counts.lock().release(before);
@@ -79,7 +79,7 @@ impl ConnectionPermit {
 }
 
 impl Counts {
-    fn release(&mut self, client: Client) {
+    fn release(&mut self, client: ClientAddress) {
         if let Some(count) = self.by_client.get_mut(&client) {
             *count -= 1;
             if *count == 0 {

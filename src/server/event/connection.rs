@@ -31,8 +31,8 @@ use super::input::Input;
 use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
-use crate::base::ledger::{Hold, Use};
-use crate::scheduler::Client;
+use crate::base::ledger::{Hold, MemoryUse};
+use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
 
 /// Limits for reading from a client after the response on a closing connection. If the server closed the
@@ -159,8 +159,8 @@ impl Connection {
     }
 
     /// Returns the client of this connection.
-    pub(super) fn client(&self) -> Client {
-        Client::of(self.remote.ip())
+    pub(super) fn client(&self) -> ClientAddress {
+        ClientAddress::of(self.remote.ip())
     }
 
     /// Returns the number of bytes that may still be transferred in this turn of the loop.
@@ -187,7 +187,7 @@ impl Connection {
             _ if private_bytes == 0 => self.held = None,
             Some(held) if held.bytes() == private_bytes => {}
             Some(held) => held.set(private_bytes),
-            None => self.held = Some(context.ledger.hold(Use::Connections, private_bytes)),
+            None => self.held = Some(context.ledger.hold(MemoryUse::Connections, private_bytes)),
         }
     }
 

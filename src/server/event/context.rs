@@ -16,7 +16,7 @@ use crate::message::body::{Driver, FINISH_TIMEOUT, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
 use crate::message::url::CanonicalUrl;
 use crate::metrics::ServerStats;
-use crate::scheduler::{Client, Scheduler};
+use crate::scheduler::{ClientAddress, Scheduler};
 use crate::server::access_log::Pending;
 use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
@@ -111,9 +111,9 @@ impl ThreadContext {
     }
 
     /// Returns the client to which the jobs of a request are charged; `None` for a peer of the pool.
-    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<Client> {
+    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<ClientAddress> {
         let is_by_a_peer = self.responder.is_by_a_peer(head, remote.ip(), self.shows_certificates);
-        (!is_by_a_peer).then(|| Client::of(remote.ip()))
+        (!is_by_a_peer).then(|| ClientAddress::of(remote.ip()))
     }
 
     /// Returns how the requests of a client reach the server.
@@ -137,9 +137,14 @@ impl ThreadContext {
     }
 
     /// Submits a job that reads a body from its origin.
-    pub(super) fn transfer(&self, driver: Driver, origin: Option<CanonicalUrl>, client: Option<Client>) {
-        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
-            if turn == nonblocking::Turn::Pool {
+    pub(super) fn transfer(
+        &self,
+        driver: Driver,
+        origin: Option<CanonicalUrl>,
+        client: Option<ClientAddress>,
+    ) {
+        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |mode| {
+            if mode == nonblocking::RunMode::Worker {
                 driver();
             }
         });
@@ -152,7 +157,7 @@ impl ThreadContext {
         &mut self,
         stream: Box<dyn Growing>,
         origin: Option<CanonicalUrl>,
-        client: Option<Client>,
+        client: Option<ClientAddress>,
     ) {
         if !stream.is_worth_finishing() || self.finishing.len() >= MAX_FINISHING || self.is_stopping {
             return stream.abandon();

@@ -14,7 +14,7 @@ use crate::base::ledger::Hold;
 use crate::message::body::{Body, Growing, Wake};
 use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
 use crate::server::request_head::RequestBody;
 use crate::server::response_head::{Framing, RequestSummary};
@@ -25,7 +25,7 @@ pub(super) struct Exchange {
     pub(super) serial: u64,
     pub(super) summary: RequestSummary,
     /// The client to which its jobs are charged; `None` for a peer of the pool.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientAddress>,
     /// The origin of the response body, if known.
     pub(super) origin: Option<CanonicalUrl>,
     /// The token of its last job.

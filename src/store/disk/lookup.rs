@@ -9,7 +9,7 @@ use super::core::{Core, SMALL};
 use super::head::Head;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
@@ -70,7 +70,7 @@ impl Core {
             read += bytes.len();
             // What is small is counted with its head.
             pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
-                Some(ledger) => ledger.share(Use::Bodies, bytes),
+                Some(ledger) => ledger.share(MemoryUse::Bodies, bytes),
                 None => Bytes::from(bytes.into_vec()),
             });
         }

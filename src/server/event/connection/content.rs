@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
 use super::rejections::{NO_MEMORY, TOO_MANY_UPLOADS, too_large};
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::body::Body;
 use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
@@ -61,7 +61,7 @@ impl Connection {
                 return self.reject(TOO_MANY_UPLOADS, context);
             };
             self.send_continue(expects);
-            let hold = context.ledger.hold(Use::Content, 0);
+            let hold = context.ledger.hold(MemoryUse::Content, 0);
             let collected = Collected { request, bytes: Vec::new(), hold, origin, _permit: permit };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
             self.exchange = Some(Exchange::new(serial, summary, Some(receiving), pending));
@@ -130,7 +130,7 @@ impl Connection {
             match receiving.map(|receiving| receiving.sink) {
                 Some(Sink::Collect(collected)) => {
                     // The ledger counts the body until it is dropped.
-                    let content = context.ledger.share(Use::Content, collected.bytes.into());
+                    let content = context.ledger.share(MemoryUse::Content, collected.bytes.into());
                     self.dispatch(collected.request, Body::from(content), context);
                 }
                 Some(Sink::Upload(upload)) => upload.finish(),

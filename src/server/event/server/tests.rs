@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use http::{Request, Response};
 
 use super::*;
-use crate::base::ledger::{Evict, Use};
+use crate::base::ledger::{Evict, MemoryUse};
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
 use crate::server::handler::{Scratch, Sender};
@@ -58,7 +58,7 @@ fn a_panic_outside_a_connection_shuts_the_server_down_as_failed() {
     client.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
     assert!(!serving.has_failed());
-    let _held = ledger.hold(Use::Bodies, 2000);
+    let _held = ledger.hold(MemoryUse::Bodies, 2000);
     let handle = serving.shutdown_handle();
     serving.join();
     assert!(handle.has_failed());
