@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use log::debug;
 
 use super::credential::KeyedDigest;
@@ -213,6 +213,12 @@ impl HttpCache {
     /// Returns the tier below the store in memory.
     pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
         self.inner.store.tier()
+    }
+
+    /// Returns the member of `Via` for a message that this program received with this HTTP version and sends on. `None`
+    /// if the cache adds no `Via`.
+    pub(crate) fn via(&self, version: Version) -> Option<HeaderValue> {
+        received_over(version, self.inner.via.as_ref())
     }
 
     /// Returns the name of this cache in `Via`.

@@ -96,8 +96,15 @@ pub(super) fn places_or_default(values: &[String]) -> Result<Vec<Place>, Failure
     if places.is_empty() { Ok(vec![Place::parse("--listen", DEFAULT)?]) } else { Ok(places) }
 }
 
-/// The name of the socket of `--admin` in `LISTEN_FDNAMES`.
-pub(super) const ADMIN: &str = "admin";
+/// Returns the name of the sockets of a flag in `LISTEN_FDNAMES`.
+pub(super) fn name_of(flag: &str) -> &str {
+    flag.trim_start_matches('-')
+}
+
+/// Binds a socket to the address of a flag.
+pub(super) fn bind(flag: &str, value: &str) -> Result<Listener, Failure> {
+    Place::parse(flag, value)?.bind()
+}
 
 /// Listening sockets that the service manager or a previous process handed over (`LISTEN_FDS`), with their names.
 #[derive(Debug)]
@@ -130,10 +137,11 @@ impl Inherited {
         Some(self.0.remove(at).1)
     }
 
-    /// Returns the socket of `--admin`: one that was handed over, or a new one.
-    pub(super) fn open_admin(&mut self, place: &Place) -> Result<Listener, Failure> {
+    /// Returns the socket of a flag for one socket: one that was handed over, or a new one.
+    pub(super) fn open_for(&mut self, flag: &str, value: &str) -> Result<Listener, Failure> {
+        let place = Place::parse(flag, value)?;
         let has_own_port = place.address().is_none_or(|address| address.port() != 0);
-        let named = self.take_first(|name, _| name == ADMIN);
+        let named = self.take_first(|name, _| name == name_of(flag));
         let found = named.or_else(|| self.take_first(|_, socket| has_own_port && place.is_place_of(socket)));
         found.map_or_else(|| place.bind(), Ok)
     }
@@ -187,14 +195,12 @@ mod tests {
     fn a_socket_that_was_handed_over_is_not_bound_again() {
         let sockets: Vec<_> = (0..3).map(|_| Listener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
-        let names = ["", ADMIN, "other"].map(str::to_owned);
+        let names = ["", "admin", "other"].map(str::to_owned);
         let mut inherited = Inherited(names.into_iter().zip(sockets).collect());
-        let any_port = Place::parse("--admin", "127.0.0.1:0").unwrap();
-        assert_eq!(inherited.open_admin(&any_port).unwrap().local_addr(), Some(addresses[1]));
-        let new = inherited.open_admin(&any_port).unwrap().local_addr().unwrap();
+        assert_eq!(inherited.open_for("--admin", "127.0.0.1:0").unwrap().local_addr(), Some(addresses[1]));
+        let new = inherited.open_for("--admin", "127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(!addresses.contains(&new), "no other socket stands for the one of operators");
-        let named = Place::parse("--admin", &addresses[2].to_string()).unwrap();
-        let admin = inherited.open_admin(&named).unwrap();
+        let admin = inherited.open_for("--admin", &addresses[2].to_string()).unwrap();
         assert_eq!(admin.local_addr(), Some(addresses[2]));
         inherited.0.push(("other".to_owned(), admin));
         let listeners = inherited.open_all(&[addresses[2].to_string()]).unwrap();

@@ -17,6 +17,7 @@
 //! | `notify` | messages to the service manager |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
+//! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
 //! | `progress` | the progress bar of a download |
 //! | `why` | `why`: what would happen to a GET request |
@@ -35,6 +36,7 @@ mod config;
 mod demo;
 mod failure;
 mod fields;
+mod gateway;
 mod get;
 mod listen;
 mod logging;
@@ -75,6 +77,7 @@ pub(crate) fn run() -> ExitCode {
     logging::start(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, sources),
+        Command::Gateway(arguments) => gateway::run(&arguments),
         Command::Config(arguments) => match arguments.action {
             ConfigAction::Check => config::show::check(arguments.file.as_deref()),
             ConfigAction::Show => config::show::show(arguments.file.as_deref()),

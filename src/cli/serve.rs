@@ -35,8 +35,11 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         log::warn!("{variable} is ignored: it is not an option of serve");
     }
     let mut inherited = Inherited::take()?;
-    let admin_place = arguments.admin.as_deref().map(|value| Place::parse("--admin", value)).transpose()?;
-    let admin = admin_place.map(|place| inherited.open_admin(&place)).transpose()?;
+    let mut open = |flag, value: &Option<String>| {
+        value.as_deref().map(|value| inherited.open_for(flag, value)).transpose()
+    };
+    let admin = open("--admin", &arguments.admin)?;
+    let proxy = open("--http-proxy-listen", &arguments.http_proxy_listen)?;
     let listeners = inherited.open_all(&arguments.listen)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(Listener::local_addr).collect();
     let address = own_address(arguments, &addresses)?;
@@ -69,9 +72,16 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let shown_admin = admin.as_ref().map(Listener::to_string);
     #[cfg(unix)]
     let sockets = (server_kind == ServerKind::Event)
-        .then(|| Sockets::of(&listeners, admin.as_ref()))
+        .then(|| {
+            Sockets::of(&listeners, &[("--admin", admin.as_ref()), ("--http-proxy-listen", proxy.as_ref())])
+        })
         .transpose()
         .map_err(|error| Failure::io("cannot duplicate the listening sockets", &error))?;
+    let proxy = match proxy {
+        Some(listener) => Some(peer.serve_on(listener, config.clone().http_proxy(true))?),
+        None => None,
+    };
+    let config = config.http_proxy(arguments.http_proxy);
     let server = server::serve(&peer, listeners, server_kind, workers, config)?;
     let admin = match admin {
         Some(listener) => {
@@ -91,10 +101,13 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
     let (admin_shutdown, admin) = admin.map(|admin| (admin.shutdown_handle(), admin)).unzip();
+    let proxy_shutdown = proxy.as_ref().map(ServerHandle::shutdown_handle);
+    let proxy_thread = proxy.map(|proxy| shut_down_together(proxy, shutdown.clone()));
     let admin_thread = admin.map(|admin| shut_down_together(admin, shutdown.clone()));
     let reload =
         Reload { peer: peer.clone(), has_certificates, tls, tokens, operator_tokens, watcher, sources };
-    let servers = [shutdown.clone()].into_iter().chain(admin_shutdown.clone()).collect();
+    let servers = [Some(shutdown.clone()), admin_shutdown.clone(), proxy_shutdown.clone()];
+    let servers = servers.into_iter().flatten().collect();
     let running = Running {
         peer,
         reload,
@@ -121,8 +134,13 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         admin.shutdown();
         has_failed
     });
-    drop(admin_thread.map(JoinHandle::join));
-    if shutdown.has_failed() || admin_has_failed {
+    let proxy_has_failed = proxy_shutdown.is_some_and(|proxy| {
+        let has_failed = proxy.has_failed();
+        proxy.shutdown();
+        has_failed
+    });
+    [admin_thread, proxy_thread].into_iter().flatten().for_each(|thread| drop(JoinHandle::join(thread)));
+    if shutdown.has_failed() || admin_has_failed || proxy_has_failed {
         return Err(Failure::failed("the server stopped because one of its threads failed: see the log"));
     }
     Ok(ExitCode::SUCCESS)
@@ -139,8 +157,10 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     // Any number stands for the free port that `run` takes.
     addresses.iter_mut().filter(|address| address.port() == 0).for_each(|address| address.set_port(1));
     let address = own_address(arguments, &addresses)?;
-    if let Some(admin) = &arguments.admin {
-        Place::parse("--admin", admin)?;
+    for (flag, value) in
+        [("--admin", &arguments.admin), ("--http-proxy-listen", &arguments.http_proxy_listen)]
+    {
+        value.as_deref().map(|value| Place::parse(flag, value)).transpose()?;
     }
     check_mode(arguments)?;
     let tls = tls(arguments)?;
@@ -173,10 +193,10 @@ fn disk(arguments: &Serve) -> Option<DiskStore> {
     })
 }
 
-/// Starts a thread that shuts down the other server when the admin server stops.
-fn shut_down_together(admin: ServerHandle, other: ShutdownHandle) -> JoinHandle<()> {
+/// Starts a thread that shuts down the other server when this one stops.
+fn shut_down_together(server: ServerHandle, other: ShutdownHandle) -> JoinHandle<()> {
     thread::spawn(move || {
-        admin.join();
+        server.join();
         other.shutdown();
     })
 }
@@ -231,7 +251,7 @@ fn check_access_is_explicit(
 }
 
 /// Loads an external list of peers into the peer. Returns `None` if the list is not external.
-fn membership(
+pub(super) fn membership(
     peer: &Peer,
     peer_list: &PeerList,
     interval: Option<u32>,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use forwardcache::server::Listener;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use super::listen::ADMIN;
+use super::listen::name_of;
 
 /// The variable that tells a successor to report on its standard input that it is ready.
 const READY_VARIABLE: &str = "LISTEN_READY";
@@ -41,10 +41,13 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Duplicates the sockets of `--listen` and `--admin`.
-    pub(super) fn of(listeners: &[Listener], admin: Option<&Listener>) -> io::Result<Arc<Self>> {
-        let names = listeners.iter().map(|_| "listen").chain(admin.map(|_| ADMIN)).collect::<Vec<_>>();
-        let duplicates = listeners.iter().chain(admin).map(|socket| socket.as_fd().try_clone_to_owned());
+    /// Duplicates the sockets of `--listen` and those of other flags.
+    pub(super) fn of(listeners: &[Listener], others: &[(&str, Option<&Listener>)]) -> io::Result<Arc<Self>> {
+        let others = others.iter().filter_map(|(flag, socket)| Some((*flag, (*socket)?)));
+        let sockets = listeners.iter().map(|socket| ("--listen", socket)).chain(others);
+        let (names, sockets): (Vec<_>, Vec<_>) =
+            sockets.map(|(flag, socket)| (name_of(flag), socket)).unzip();
+        let duplicates = sockets.into_iter().map(|socket| socket.as_fd().try_clone_to_owned());
         let descriptors = duplicates.collect::<io::Result<_>>()?;
         Ok(Arc::new(Self { descriptors, names: names.join(":"), has_successor: AtomicBool::new(false) }))
     }

@@ -10,6 +10,7 @@ use super::counts::ClientCounts;
 use super::inner::{Fallback, Inner};
 use super::members;
 use super::peers::PeerHealth;
+use super::redirects;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
@@ -213,13 +214,25 @@ request_methods!(Client);
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
         self.inner.add_deadline(&mut request);
-        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
+            let target = CanonicalUrl::parse(&request.uri().to_string())?;
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
+        match self.inner.options.redirects {
+            0 => self.send(request),
+            most => redirects::follow(most, request, |request| self.send(request)),
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request to the owner of its URL, unless the near cache has the response.
+    fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         #[cfg(feature = "peer")]
         if let Some(near) = &self.near {
-            let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
+            let is_own =
+                |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
             return near.round_trip(target, request, is_own, |target, request| {
                 self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
             });

@@ -99,7 +99,7 @@ impl Peer {
             return Ok(purge::response(&self.purge(&purge)));
         }
         // In an empty pool, this peer owns all URLs.
-        if self.inner.client.pool_state().is_own(&target, &self.inner.self_url) {
+        if self.inner.client.pool_state().is_own(target.ring_key(), &self.inner.self_url) {
             self.check_origin(&target)?;
             return self.inner.cache.round_trip_to(target, request);
         }

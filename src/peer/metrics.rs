@@ -168,6 +168,10 @@ impl Peer {
             labelled("state", "streaming", sum(|numbers| numbers.fetches.streams)),
             labelled("state", "idle", sum(|numbers| numbers.fetches.idle)),
         ];
+        let gateway = vec![
+            labelled("state", "running", sum(|numbers| numbers.gateway.0)),
+            labelled("state", "queued", sum(|numbers| numbers.gateway.1)),
+        ];
         let control = vec![
             labelled("state", "running", sum(|numbers| numbers.control.0)),
             labelled("state", "queued", sum(|numbers| numbers.control.1)),
@@ -190,6 +194,7 @@ impl Peer {
                 oldest.as_secs_f64(),
             ),
             ("fetches_rejected_total", "Fetches rejected by the worker queue.", rejected.collect()),
+            ("gateway_jobs", "Requests to other peers, running or waiting for a thread.", gateway),
             ("control_jobs", "Purges and explanations, running or waiting for a thread.", control),
         ];
         if let Some(ledger) = self.cache().store().ledger() {

@@ -38,6 +38,7 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a header field changes its meaning at another host.
     is_host_bound: bool,
+    has_links: bool,
     /// Whether it was read from a disk for the request at hand.
     is_from_disk: bool,
 }
@@ -147,10 +148,12 @@ impl StoredResponse {
             sequence,
             is_body_counted,
             is_host_bound: false,
+            has_links: false,
             is_from_disk: false,
         };
         let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
-        Self { is_host_bound, ..response }
+        let has_links = response.fields().any(|(name, _)| name == b"link");
+        Self { is_host_bound, has_links, ..response }
     }
 
     fn extra(&self) -> &Extra {
@@ -262,6 +265,12 @@ impl StoredResponse {
     #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_host_bound(&self) -> bool {
         self.is_host_bound
+    }
+
+    /// Whether there are links in a header field.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn has_links(&self) -> bool {
+        self.has_links
     }
 
     /// Returns the end-to-end fields as field lines of HTTP/1.1, each with its line ending.

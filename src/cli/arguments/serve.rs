@@ -8,6 +8,7 @@ use forwardcache::origin::OriginRules;
 use forwardcache::policy::LifetimeRule;
 use forwardcache::store::ByteSize;
 
+use super::forward::ForwardArguments;
 use super::pool::{PeerList, PoolOptions};
 use super::server::ServerArguments;
 use super::values::{field_name, seconds};
@@ -139,6 +140,18 @@ pub(crate) struct Serve {
     /// [default: off; without an address 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,
+
+    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path, as programs send it that honour
+    /// http_proxy. Without a token or client certificates, only programs on this machine may use it
+    #[arg(long)]
+    pub(crate) http_proxy: bool,
+
+    /// Be a forward proxy on this address, for example 127.0.0.1:3128
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http_proxy_listen: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) forward: ForwardArguments,
 
     #[command(flatten)]
     pub(crate) origin: OriginArguments,

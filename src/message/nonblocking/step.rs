@@ -48,6 +48,8 @@ pub(crate) enum Lane {
     Refresh(CanonicalUrl),
     /// The next bytes of a body in transit, from this origin if it is known.
     Transfer(Option<CanonicalUrl>),
+    /// A response from another peer, on behalf of a client that asks this peer for a URL of this origin.
+    Gateway(CanonicalUrl),
     /// Whatever a custom handler waits for.
     Handler,
     /// Other peers.

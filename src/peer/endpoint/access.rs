@@ -88,6 +88,11 @@ impl AccessRules {
             && matches!(fields.look_up(&protocol::NOT_A_PAGE), PlainField::Absent)
     }
 
+    /// Returns whether a page of this peer itself sent the request, as far as the browser states it.
+    pub(super) fn is_same_origin(&self, fields: &impl Fields) -> bool {
+        matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Once(b"same-origin"))
+    }
+
     /// Returns whether every client may read.
     pub(crate) fn is_open(&self) -> bool {
         self.rights.tokens.is_none()
