@@ -21,4 +21,4 @@ pub use crate::message::stats::Forward;
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
 #[cfg(feature = "peer")]
-pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};
+pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats, TunnelRefusal};

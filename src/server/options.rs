@@ -39,6 +39,8 @@ use crate::scheduler::PoolOptions;
 /// | [`access_log`](Self::access_log) | none |
 /// | [`proxy_protocol_from`](Self::proxy_protocol_from) | no proxies |
 /// | [`http_proxy`](Self::http_proxy) | no |
+/// | [`max_tunnels`](Self::max_tunnels) | 4,096 |
+/// | [`tunnel_idle_timeout`](Self::tunnel_idle_timeout) | 10 minutes |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
 /// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
@@ -74,6 +76,8 @@ pub struct ServerConfig {
     pub(super) tls: Option<ServerTls>,
     pub(super) access_log: Option<Arc<dyn AccessLog>>,
     pub(super) http_proxy: bool,
+    max_tunnels: usize,
+    pub(super) tunnel_idle_timeout: Duration,
     trusted_proxies: Vec<TrustedProxies>,
 }
 
@@ -113,6 +117,8 @@ impl ServerConfig {
             tls: None,
             access_log: None,
             http_proxy: false,
+            max_tunnels: 4096,
+            tunnel_idle_timeout: Duration::from_secs(600),
             trusted_proxies: Vec::new(),
         }
     }
@@ -301,6 +307,27 @@ impl ServerConfig {
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
+        self
+    }
+
+    /// Sets the maximum number of open tunnels of a [forward proxy](Self::http_proxy) (CONNECT). Further requests get
+    /// 503. One client gets at most half of the tunnels, and less while others have many. The limit is lower if the
+    /// process may open fewer than four times as many files. Zero disables CONNECT. Default: 4,096.
+    #[must_use]
+    pub fn max_tunnels(mut self, tunnels: usize) -> Self {
+        self.max_tunnels = tunnels;
+        self
+    }
+
+    /// Returns the maximum number of tunnels if the limit of open files permits `allowed`.
+    pub(super) fn max_tunnels_within(&self, allowed: usize) -> usize {
+        if self.http_proxy { self.max_tunnels.min(allowed) } else { 0 }
+    }
+
+    /// Sets how long a tunnel may transfer nothing before the server closes it. Default: 10 minutes.
+    #[must_use]
+    pub fn tunnel_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.tunnel_idle_timeout = timeout;
         self
     }
 

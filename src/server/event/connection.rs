@@ -28,28 +28,22 @@ use super::context::ThreadContext;
 use super::exchange::{Exchange, Reply};
 use super::inbox::ExchangeId;
 use super::input::Input;
+use super::next::Next;
 use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
+use super::tunnel::Opened;
+use super::tunnel_limits::TunnelPermit;
 use crate::base::ledger::{Hold, MemoryUse};
 use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
+use crate::server::tunnel_to::Destination;
 
 /// Limits for reading from a client after the response on a closing connection. If the server closed the
 /// socket while the client is still sending, the client's system could discard the response before the client
 /// reads it (RFC 9112 section 9.6).
 const LINGERING: Duration = Duration::from_secs(1);
 const LINGERING_BYTES: usize = 64 << 10;
-
-/// The next action of the I/O thread for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Wait for the socket or for another thread.
-    Wait,
-    /// Advance it again, after other connections.
-    Again,
-    Close,
-}
 
 /// The client of a connection.
 #[derive(Debug)]
@@ -72,6 +66,8 @@ pub(super) struct Connection {
     exchange: Option<Box<Exchange>>,
     /// A hit that is only partly written.
     partial_hit: Option<Box<Pending>>,
+    /// Where the tunnel leads that this connection becomes once all output is written.
+    tunnel: Option<(Destination, TunnelPermit)>,
     /// Whether the last complete head is a HEAD request, so that an error response has no body.
     is_head_request: bool,
     /// Whether it is in a queue of the I/O thread.
@@ -122,6 +118,7 @@ impl Connection {
             outbound: Outbound::default(),
             exchange: None,
             partial_hit: None,
+            tunnel: None,
             is_head_request: false,
             is_queued: false,
             budget: Budget::default(),
@@ -231,6 +228,9 @@ impl Connection {
         if !self.outbound.is_empty() || self.transport.wants_write() || self.closing == Closing::Written {
             return self.flush(context);
         }
+        if self.tunnel.is_some() {
+            return Next::Tunnel;
+        }
         if let Closing::Lingering { left, .. } = &mut self.closing {
             return match self.transport.read(&mut context.input) {
                 Ok(read) if read.count > 0 && read.count < *left => {
@@ -290,6 +290,21 @@ impl Connection {
             }
             Err(error) => self.connection_lost(&error),
         }
+    }
+
+    /// Turns the connection into a tunnel, if its step is [`Next::Tunnel`].
+    pub(super) fn into_tunnel(self) -> Option<Opened> {
+        let (destination, permit) = self.tunnel?;
+        Some(Opened {
+            client: self.transport,
+            input: self.input.bytes().to_vec(),
+            is_read_closed: self.is_read_closed,
+            remote: self.remote,
+            connection: self.permit,
+            permit,
+            destination,
+            pending: self.exchange?.pending,
+        })
     }
 
     /// Logs that the connection was lost.

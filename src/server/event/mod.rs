@@ -28,6 +28,9 @@
 //! | `budget` | how much one connection may do in a turn of the loop; pure |
 //! | `transfer_rate` | whether a client is fast enough; pure |
 //! | `admission` | limits for the number of connections |
+//! | `next` | what the thread does next for a connection |
+//! | `tunnel` | tunnels of CONNECT requests |
+//! | `tunnel_limits` | limits for the number of tunnels |
 //! | `inbox` | messages from other threads to an I/O thread |
 //!
 //! # The life of a request
@@ -59,12 +62,15 @@ mod inbox;
 mod input;
 mod io_thread;
 mod listening;
+mod next;
 mod outbound;
 mod partial_head;
 mod round_robin;
 mod server;
 mod transfer_rate;
 mod transport;
+mod tunnel;
+mod tunnel_limits;
 mod upload;
 
 pub use server::Server;

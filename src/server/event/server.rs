@@ -15,6 +15,7 @@ use super::context::ThreadContext;
 use super::inbox::{Inbox, Message, WAKER, inbox};
 use super::io_thread::IoThread;
 use super::listening::Listening;
+use super::tunnel_limits::TunnelLimits;
 use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
@@ -154,9 +155,13 @@ fn start(
     // If a later step fails, dropping the handle ends the threads that were started.
     let serving = ServerHandle::new(addresses, Arc::clone(&state) as Arc<dyn RunningServer>);
     let uploads = UploadLimits::new(scheduler.threads());
-    let permitted = max_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
+    // Each tunnel has a second socket.
+    let files = max_open_files().unwrap_or(usize::MAX);
+    let max_tunnels = options.max_tunnels_within(files / 4);
+    let permitted = max_connections(files.saturating_sub(max_tunnels), scheduler.threads());
     let (max, max_per_client) =
         (options.max_connections_within(permitted), options.max_connections_per_address);
+    let tunnels = TunnelLimits::new(max_tunnels, Arc::clone(&stats));
     let admission = Admission::new(max, max_per_client, Arc::clone(&stats));
     for (number, (poll, inbox, messages)) in threads.into_iter().enumerate() {
         let acceptor = listening
@@ -168,6 +173,7 @@ fn start(
             Arc::clone(&ledger),
             Arc::clone(&stats),
             Arc::clone(&uploads),
+            Arc::clone(&tunnels),
             options.clone(),
             inbox,
         );

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::{Closing, Connection, Next};
+use super::{Closing, Connection};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::Reply;
+use crate::server::event::next::Next;
 use crate::server::request_head::Rejection;
 
 impl Connection {

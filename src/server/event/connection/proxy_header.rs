@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 
-use super::{Connection, Next};
+use super::Connection;
 use crate::server::event::context::ThreadContext;
+use crate::server::event::next::Next;
 use crate::server::proxy_protocol::{Header, MAX_HEADER, read_header};
 
 impl Connection {
