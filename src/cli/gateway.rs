@@ -90,5 +90,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
 /// Sets the options of the forms in which any program can request a URL.
 pub(super) fn with_forms(builder: PeerBuilder, arguments: &ForwardArguments) -> PeerBuilder {
     let builder = builder.allow_pages(arguments.allow_pages);
+    let ports = (!arguments.connect_ports.is_empty()).then(|| arguments.connect_ports.clone());
+    let builder = with(builder, ports, PeerBuilder::connect_ports);
     arguments.mirrors.iter().cloned().fold(builder, PeerBuilder::mirror)
 }

@@ -49,6 +49,8 @@ pub(super) fn config(
     let has_event_options = tls.is_some()
         || arguments.access_log.is_some()
         || !arguments.proxy_protocol_from.is_empty()
+        || arguments.max_tunnels.is_some()
+        || arguments.tunnel_idle_timeout.is_some()
         || arguments.io_threads.is_some()
         || arguments.max_connections.is_some()
         || arguments.max_connections_per_address.is_some()
@@ -83,6 +85,9 @@ pub(super) fn config(
     let config = with(config, arguments.stall_timeout, |config, time| config.write_timeout(seconds(time)));
     let config =
         with(config, arguments.min_transfer_rate, |config, size| config.min_transfer_rate(size.bytes()));
+    let config = with(config, arguments.max_tunnels, |config, number| config.max_tunnels(count(number)));
+    let config =
+        with(config, arguments.tunnel_idle_timeout, |config, time| config.tunnel_idle_timeout(seconds(time)));
     let proxies = arguments.proxy_protocol_from.iter().copied();
     let config = proxies.fold(config, ServerConfig::proxy_protocol_from);
     let config = with(config, access_log, ServerConfig::access_log);

@@ -141,8 +141,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,
 
-    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path, as programs send it that honour
-    /// http_proxy. Without a token or client certificates, only programs on this machine may use it
+    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path and CONNECT host:443, as programs
+    /// send them that honour http_proxy and https_proxy. Without a token or client certificates, only programs on this
+    /// machine may use it. What passes through a tunnel (CONNECT) is not cached
     #[arg(long)]
     pub(crate) http_proxy: bool,
 

@@ -26,6 +26,15 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) proxy_protocol_from: Vec<TrustedProxies>,
 
+    /// Number of open tunnels (CONNECT), at most half of them for one client; fewer if the system limits open files to less
+    /// than four times as many [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tunnels: Option<u32>,
+
+    /// How long a tunnel may transfer nothing [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tunnel_idle_timeout: Option<u32>,
+
     /// Number of threads that may wait for origins, as far as memory and open files allow [default: 1024, 64 with tiny_http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) workers: Option<u16>,

@@ -88,6 +88,13 @@ impl OwnAddresses {
         })
     }
 
+    /// Returns whether a connection to this socket leads to one of these addresses.
+    pub(crate) fn has_socket(&self, socket: SocketAddr) -> bool {
+        let is_match =
+            |own: &SocketAddr| own.port() == socket.port() && accepts_connections_to(own.ip(), socket.ip());
+        self.bound.read().iter().any(is_match) || self.admin.read().iter().any(is_match)
+    }
+
     /// Returns whether the URL leads to one of these addresses: by address, as `localhost`, or by the host of the peer's
     /// own URL. If any other name resolves to one of them, the request comes back, and `Via` or `Host` reveals the loop.
     pub(crate) fn has_url(&self, target: &CanonicalUrl, own: &PeerUrl) -> bool {

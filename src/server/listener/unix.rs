@@ -72,6 +72,12 @@ mod tests {
     use super::super::Listener;
     use super::*;
 
+    /// Returns why the path cannot be bound.
+    fn reason(path: &Path) -> String {
+        let error = Listener::bind_unix(path, 0o600).unwrap_err();
+        std::error::Error::source(&error).unwrap().to_string()
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -96,8 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let first = UnixListener::bind(&path).unwrap();
-        let error = Listener::bind_unix(&path, 0o600).unwrap_err().to_string();
-        assert!(error.contains("another process listens on it"), "{error}");
+        assert_eq!(reason(&path), "another process listens on it");
         // The file stays when its process ends.
         drop(first);
         let second = Listener::bind_unix(&path, 0o600).unwrap();
@@ -105,8 +110,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "text").unwrap();
         drop(second);
-        let error = Listener::bind_unix(&path, 0o600).unwrap_err().to_string();
-        assert!(error.contains("not a socket"), "{error}");
+        assert_eq!(reason(&path), "the file exists and is not a socket");
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
     }
 
