@@ -43,5 +43,6 @@ mod support_tests;
 mod throttle;
 mod tls;
 mod tokens;
+mod tunnels;
 mod user_isolation;
 mod waiting;

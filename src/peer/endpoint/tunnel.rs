@@ -80,6 +80,10 @@ impl Proxy {
     /// Checks that a tunnel may lead to this address of its host.
     fn check_address(&self, target: &CanonicalUrl, address: SocketAddr) -> Result<()> {
         self.access.origins().may_connect(target, address.ip())?;
+        // The system takes an unspecified address for this machine.
+        if address.ip().to_canonical().is_unspecified() {
+            return Err(Error::new(ErrorKind::Forbidden, "the host has an unspecified address"));
+        }
         if self.own_addresses.has_socket(address) || self.pool.has_socket(address) {
             return Err(Error::new(ErrorKind::Loop, "the tunnel leads back to this pool"));
         }
