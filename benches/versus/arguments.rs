@@ -99,6 +99,8 @@ pub(crate) enum Scenario {
     Streams,
     /// Hits of 1 KiB while thousands of connections are idle
     Idle,
+    /// Tunnels of CONNECT requests: opened per second, and 1 GiB through one
+    Tunnels,
     /// Memory per stored object of 1 KiB
     Objects,
     /// Size of the binary, memory and start time

@@ -13,6 +13,7 @@
 //! | `tls` | a TLS client, and the rate of handshakes |
 //! | `beside` | hits while other clients keep the server busy |
 //! | `idle` | idle connections and event streams |
+//! | `tunnels` | tunnels of CONNECT requests |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
 //! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
@@ -27,6 +28,7 @@
 //! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
+//! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
@@ -46,6 +48,7 @@ mod start;
 mod targets;
 mod throughput;
 mod tls;
+mod tunnels;
 mod wrk;
 
 use std::fs;
@@ -113,6 +116,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
         } else if arguments.has(case.scenario()) {
             eprintln!("skipping {}: the limit of open files is too low", case.name());
         }
+    }
+    if arguments.has(Scenario::Tunnels) {
+        results.tunnels = tunnels::measure(&arguments.chosen(&tunnels::KINDS), rounds, seconds)?;
     }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;

@@ -43,6 +43,15 @@ pub(super) fn launch(
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
+/// Starts a forward proxy for tunnels to these ports.
+pub(super) fn launch_proxy(home: &Path, port: u16, ports: &[u16]) -> Result<Process> {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let listen = format!("127.0.0.1:{port}");
+    let arguments = ["serve", "--listen", &listen, "--http-proxy", "--connect-ports", &ports.join(",")];
+    let arguments = arguments.iter().chain(&CONNECTIONS).map(|argument| (*argument).to_owned());
+    Process::start(Path::new(BINARY), arguments, &home.join("log"))
+}
+
 /// Returns the path on a peer for a path of an origin, `http://host:port`.
 pub(crate) fn path(origin: &str, path: &str) -> String {
     let url = format!("{origin}{path}");
