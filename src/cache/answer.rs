@@ -19,7 +19,7 @@ use crate::cache::fill::is_bodiless;
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};
 use crate::message::header::number;
-use crate::message::header::range::{ContentRange, Requested, requested};
+use crate::message::header::range::{Requested, requested};
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, X_FROM_CACHE};
 use crate::message::stored_bytes::StoredReader;
@@ -97,13 +97,20 @@ fn answer_remote(
     let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
     let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
     let is_ok = code == StatusCode::OK;
-    if is_ok
+    let part = Part::of(code, &headers);
+    if (is_ok || part.is_some())
         && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
             == Condition::NotModified
     {
         (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
         remove_content_fields(&mut headers);
     } else {
+        if let Some(part) = part
+            && let Some(Range { start, end }) = part.answers(&incoming.headers, &headers)
+        {
+            headers.insert(CONTENT_RANGE, Part { start, end, ..part }.value());
+            (range, is_whole) = (start - part.start..end - part.start, false);
+        }
         if is_ok && incoming.method == Method::GET {
             match requested_of(&headers, incoming, remote.length) {
                 Some(Requested::Whole) => {
@@ -111,8 +118,7 @@ fn answer_remote(
                 }
                 Some(Requested::Parts(parts)) if parts.len() == 1 => {
                     let (start, end) = parts[0];
-                    let range_text = ContentRange { start, end, complete: Some(remote.length) };
-                    headers.insert(CONTENT_RANGE, ranges::text(range_text.text()));
+                    headers.insert(CONTENT_RANGE, Part { start, end, complete: remote.length }.value());
                     (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
                 }
                 Some(Requested::Unsatisfiable) => {
@@ -196,9 +202,10 @@ fn cut_single_range(headers: &mut HeaderMap, body: Body, incoming: &Incoming) ->
     let Requested::Parts(parts) = requested(range.as_bytes(), length) else { return Err(body) };
     let ([(start, end)], true) = (&parts[..], is_about_it) else { return Err(body) };
     let (start, end) = (*start, *end);
-    let text = ContentRange { start, end, complete: Some(length) }.text();
-    headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
-    Ok(Body::from_reader(SkipPrefix { body, left: start }.take(end - start), Some(end - start)))
+    headers.insert(CONTENT_RANGE, Part { start, end, complete: length }.value());
+    let mut body = body;
+    let left = start - body.skip(start);
+    Ok(Body::from_reader(SkipPrefix { body, left }.take(end - start), Some(end - start)))
 }
 
 /// Skips the beginning of a body.
@@ -261,8 +268,7 @@ fn cut_partial(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
     let (from, to) = (at(start)?, at(end)?);
-    let content_range = HeaderValue::try_from(Part { start, end, ..stored }.text()).ok()?;
-    headers.insert(CONTENT_RANGE, content_range);
+    headers.insert(CONTENT_RANGE, Part { start, end, ..stored }.value());
     (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
 }
 

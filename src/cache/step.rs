@@ -132,7 +132,7 @@ impl Inner {
         let is_valid = found.latest == self.store.tombstones().latest();
         let plan = if is_valid { plan } else { Plan::without_store(plan.why) };
         let may_collapse = waits_left > 0
-            && incoming.may_collapse()
+            && (incoming.may_collapse() || plan.beginning.is_some())
             && !plan.is_always_validated()
             && !self.uncacheable.contains(&self.sharing_key(&incoming), now.wall());
         if !may_collapse {

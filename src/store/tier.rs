@@ -54,7 +54,15 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// As [`put`](Self::put), of a body that was taken so and has this number.
     fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool;
 
-    /// Gives up a body that was taken so.
+    /// As [`put_spilled`](Self::put_spilled), of the beginning of a body that is still written. It is there after a crash,
+    /// and replaced by what is put later. Never waits.
+    fn put_growing(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool;
+
+    /// Opens the file of a stored beginning, to add the rest of a body of this length; `None` where it cannot be
+    /// continued. May block.
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>>;
+
+    /// Gives up a body that was taken so. Never waits.
     fn discard_spilled(&self, number: u64);
 
     /// Removes what is stored under the key. May block.

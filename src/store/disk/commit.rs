@@ -11,6 +11,7 @@ use super::core::{Core, SMALL};
 use super::head::{Head, decode};
 use super::index::{Index, Tables, failed};
 use super::known::Known;
+use super::part::cut_unfinished;
 use super::pending::{Body, Op, Put};
 use super::rows::{Effects, files, remove_body, remove_row, row, write_put, write_row};
 use crate::message::purge::{Purge, Purged};
@@ -54,6 +55,7 @@ pub(super) fn run(core: &Arc<Core>) {
         for op in &ops {
             if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
                 core.room.is_booked(*number);
+                core.growing.end(*number);
             }
         }
         core.room.set_free(free(core));
@@ -73,6 +75,9 @@ fn load(core: &Arc<Core>) {
     match core.index().and_then(|index| known(&index)) {
         Ok(known) => *core.known.lock() = known,
         Err(error) => core.trouble.report("be read", &error),
+    }
+    if let Err(error) = core.index().and_then(|index| cut_unfinished(core, &index)) {
+        core.trouble.report("cut a file", &error);
     }
     core.room.set_free(free(core));
     let (first, own) = (core.numbers_given(), Arc::downgrade(core));
@@ -116,8 +121,8 @@ fn limit(core: &Core) -> u64 {
     capacity - (capacity / SPARE).min(64 << 20)
 }
 
-fn free(core: &Core) -> u64 {
-    limit(core).saturating_sub(core.known.lock().bytes())
+pub(super) fn free(core: &Core) -> u64 {
+    (limit(core) + core.growing.booked(None)).saturating_sub(core.known.lock().bytes())
 }
 
 fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreError>>, StoreError> {
@@ -125,9 +130,11 @@ fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreE
     let needed = core.room.needed() + ops.iter().map(|op| size(op)).sum::<u64>();
     let mut effects = Effects::default();
     let mut victims = Vec::new();
+    let mut limit = limit(core) + core.growing.booked(None);
     let mut known = core.known.lock();
-    while known.bytes() + needed > limit(core) {
+    while known.bytes() + needed > limit {
         let Some((hash, _)) = known.evict() else { break };
+        limit -= core.growing.booked(Some(hash));
         victims.push(hash);
     }
     drop(known);
@@ -142,7 +149,7 @@ fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreE
             effects.evicted += 1;
             for number in remove_row(tables, *hash)?.iter().flat_map(|heads| files(heads)) {
                 // At once, so that there is room for what comes in its place: a row without its file is a miss.
-                let _ = fs::remove_file(core.file_of(number));
+                core.remove_file(number);
             }
             effects.charges.insert(*hash, None);
         }
@@ -186,7 +193,12 @@ fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreE
     drop(known);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
     for number in effects.unused {
-        let _ = fs::remove_file(core.file_of(number));
+        core.remove_file(number);
+    }
+    for (number, hash, length) in effects.growing {
+        if effects.charges.get(&hash).is_some_and(Option::is_some) {
+            core.growing.book(number, hash, length);
+        }
     }
     Ok(effects.replies)
 }

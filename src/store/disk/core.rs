@@ -12,6 +12,7 @@ use super::head::{Head, Place, decode};
 use super::index::Index;
 use super::known::Known;
 use super::lane::Lane;
+use super::part::Growing;
 use super::pending::{Op, Pending};
 use super::room::Room;
 use super::trouble::Trouble;
@@ -31,6 +32,7 @@ pub(super) struct Core {
     pub(super) known: Mutex<Known>,
     pub(super) pending: Pending,
     pub(super) room: Room,
+    pub(super) growing: Growing,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
     pub(super) capacity: AtomicU64,
@@ -52,6 +54,7 @@ impl Core {
             known: Mutex::default(),
             pending: Pending::default(),
             room: Room::default(),
+            growing: Growing::default(),
             trouble: Trouble::default(),
             ledger: OnceLock::new(),
             capacity: AtomicU64::new(super::CAPACITY),

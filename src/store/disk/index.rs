@@ -5,6 +5,7 @@
 //! | `heads` | hash of the key | the [row](super::head): heads, and where their bodies are |
 //! | `bodies` | number of the body | CRC-32, and a body of up to 16 KiB |
 //! | `files` | number of the body | nothing: the body is in a file |
+//! | `growing` | number of the body | hash of the key: the file is still written |
 //! | `entries` | hash of the key | its place in the order in which keys came, and how many KiB it takes |
 //! | `meta` | name | version of the format, salt of the hashes, next number, last sequence |
 
@@ -31,6 +32,7 @@ const LOST_NUMBERS: u64 = 1 << 20;
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 const FILES: TableDefinition<'_, u64, ()> = TableDefinition::new("files");
+const GROWING: TableDefinition<'_, u64, u64> = TableDefinition::new("growing");
 const ENTRIES: TableDefinition<'_, u64, (u64, u32)> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -55,6 +57,7 @@ pub(super) struct Tables<'t> {
     pub(super) heads: Table<'t, u64, &'static [u8]>,
     pub(super) bodies: Table<'t, u64, &'static [u8]>,
     pub(super) files: Table<'t, u64, ()>,
+    pub(super) growing: Table<'t, u64, u64>,
     pub(super) entries: Table<'t, u64, (u64, u32)>,
     pub(super) meta: Table<'t, &'static str, u64>,
 }
@@ -143,6 +146,16 @@ impl Index {
         })
     }
 
+    /// The files that are still written, each with the hash of its key.
+    pub(super) fn growing(&self) -> Result<Vec<(u64, u64)>, StoreError> {
+        guarded(|| {
+            let read = self.database.begin_read().map_err(failed)?;
+            let table = read.open_table(GROWING).map_err(failed)?;
+            let rows = table.iter().map_err(failed)?;
+            rows.map(|row| row.map(|(number, hash)| (number.value(), hash.value())).map_err(failed)).collect()
+        })
+    }
+
     /// All keys: hash, place, and KiB.
     pub(super) fn entries(&self) -> Result<Vec<(u64, u64, u32)>, StoreError> {
         guarded(|| {
@@ -184,6 +197,7 @@ impl Index {
                 heads: write.open_table(HEADS).map_err(failed)?,
                 bodies: write.open_table(BODIES).map_err(failed)?,
                 files: write.open_table(FILES).map_err(failed)?,
+                growing: write.open_table(GROWING).map_err(failed)?,
                 entries: write.open_table(ENTRIES).map_err(failed)?,
                 meta: write.open_table(META).map_err(failed)?,
             };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::core::{Core, SMALL};
 use super::head::Head;
+use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
 use crate::base::ledger::Use;
@@ -85,7 +86,10 @@ impl Core {
 /// Puts a response that waits to be written among those that are.
 fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
     let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
-    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
+    let is_outdated = |old: &StoredResponse| {
+        old.sequence() > put.response.sequence() || is_kept((old, old.body_length() as u64), &put.response)
+    };
+    if same.is_some_and(|at| is_outdated(&found[at].1)) {
         return;
     }
     if matches!(put.body, Body::Kept) && same.is_none() {

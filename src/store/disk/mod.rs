@@ -12,6 +12,7 @@
 //! | `commit` | the thread that writes it |
 //! | `rows` | writes and removes the row and the bodies of one key |
 //! | `known` | what is known in memory of the keys on disk; pure |
+//! | `part` | parts of bodies, and files that are still written |
 //! | `room` | how much of the disk may still be taken |
 //! | `lane` | the threads that read |
 //! | `trouble` | says that the disk fails |
@@ -24,6 +25,7 @@ mod index;
 mod known;
 mod lane;
 mod lookup;
+mod part;
 mod pending;
 mod room;
 mod rows;
@@ -192,6 +194,9 @@ impl DiskStore {
         if let Body::File(number) = body {
             self.discard_spilled(number);
         }
+        if matches!(body, Body::Growing(_)) {
+            return false;
+        }
         // What is stored is older than what could not be.
         if self.may_hold(key.as_str()) {
             core.pending.push(hash, Op::Remove { hash, done: None });
@@ -200,11 +205,10 @@ impl DiskStore {
     }
 }
 
-/// Whether a response may be in a file: nothing of a credential, nor what sets one, and no part of a body.
+/// Whether a response may be in a file: nothing of a credential, nor what sets one.
 fn may_write(key: &Key, response: &StoredResponse) -> bool {
     url_of(key.as_str()).len() == key.as_str().len()
-        && response.status() != StatusCode::PARTIAL_CONTENT
-        && response.digest().is_some()
+        && (response.digest().is_some() || response.status() == StatusCode::PARTIAL_CONTENT)
         && !response.variant().has_credentials()
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
@@ -282,9 +286,17 @@ impl Tier for DiskStore {
         self.put_as(key, rules, response, Body::File(number))
     }
 
+    fn put_growing(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, rules, response, Body::Growing(number))
+    }
+
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        self.core().resume(key, part, length)
+    }
+
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
-        let _ = fs::remove_file(core.file_of(number));
+        core.abandon(number);
         core.room.is_booked(number);
     }
 

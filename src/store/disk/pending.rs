@@ -45,6 +45,8 @@ pub(super) enum Body {
     Memory,
     /// In a file of this number already.
     File(u64),
+    /// The beginning is in a file of this number, which is still written.
+    Growing(u64),
     /// On disk, with the response that this one takes the place of.
     Kept,
 }

@@ -6,6 +6,7 @@ use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
 use super::head::{Head, Place, decode, encode};
 use super::index::{Tables, failed};
+use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
@@ -19,6 +20,8 @@ pub(super) struct Effects {
     pub(super) unused: Vec<u64>,
     /// Bodies that were written, in case that they are in no row in the end.
     pub(super) written: Vec<u64>,
+    /// Files that are still written: number, hash of the key, and length.
+    pub(super) growing: Vec<(u64, u64, u64)>,
     pub(super) evicted: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
 }
@@ -46,7 +49,10 @@ pub(super) fn remove_row(tables: &mut Tables<'_>, hash: u64) -> Result<Option<Ve
 pub(super) fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {
     match head.place {
         Place::Index => drop(tables.bodies.remove(head.number).map_err(failed)?),
-        Place::File => drop(tables.files.remove(head.number).map_err(failed)?),
+        Place::File => {
+            tables.files.remove(head.number).map_err(failed)?;
+            tables.growing.remove(head.number).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -70,7 +76,9 @@ pub(super) fn write_put(
         None => Vec::new(),
     };
     let old = heads.iter().position(|head| head.response.variant() == response.variant());
-    let is_outdated = old.is_some_and(|at| heads[at].response.sequence() > response.sequence());
+    let is_outdated = old.map(|at| &heads[at]).is_some_and(|head| {
+        head.response.sequence() > response.sequence() || is_kept((&head.response, head.length), response)
+    });
     let is_same = |head: &Head| {
         head.length == response.body_length() as u64
             && response.digest().is_some()
@@ -87,6 +95,14 @@ pub(super) fn write_put(
         (Some(kept), Body::Kept | Body::Memory) => kept,
         (_, Body::File(number)) => {
             tables.files.insert(number, ()).map_err(failed)?;
+            tables.growing.remove(number).map_err(failed)?;
+            (*number, Place::File)
+        }
+        (_, Body::Growing(number)) => {
+            tables.files.insert(number, ()).map_err(failed)?;
+            tables.growing.insert(number, hash).map_err(failed)?;
+            let length = body_file::file_length(response.body_length() as u64);
+            effects.growing.push((*number, *hash, length));
             (*number, Place::File)
         }
         (_, Body::Memory | Body::Kept) => write_body(core, tables, response, effects)?,

@@ -1,7 +1,7 @@
 //! A body on disk that is read, and one that is written while it comes.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +53,10 @@ impl StoredBytes for StoredBody {
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
         self.core.lane.submit_always(work);
     }
+
+    fn file_number(&self) -> Option<u64> {
+        (self.place == Place::File).then_some(self.number)
+    }
 }
 
 impl fmt::Debug for StoredBody {
@@ -85,8 +89,26 @@ impl BodyWriter {
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
         core.room.reserve(reserved)?;
         let file = core.create_file(number).inspect_err(|_| core.room.release(reserved))?;
-        let state = State { rest: Vec::with_capacity(BLOCK), length: 0, reserved, is_finished: false };
-        Ok(Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) }))
+        core.growing.begin(number);
+        Ok(Self::new(core, number, file, 0, reserved))
+    }
+
+    /// Continues the file of a part of `stored` bytes, whole blocks, which is noted as growing.
+    pub(super) fn resume(
+        core: &Arc<Core>,
+        number: u64,
+        stored: u64,
+        length: Option<u64>,
+    ) -> io::Result<Arc<Self>> {
+        let file = File::options().read(true).write(true).open(core.file_of(number))?;
+        let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
+        core.room.reserve(reserved)?;
+        Ok(Self::new(core, number, file, stored, reserved))
+    }
+
+    fn new(core: &Arc<Core>, number: u64, file: File, length: u64, reserved: u64) -> Arc<Self> {
+        let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
+        Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) })
     }
 }
 
@@ -128,6 +150,17 @@ impl Spill for BodyWriter {
         self.core.room.release_later(self.number, state.reserved);
         Ok(self.number)
     }
+
+    fn written(&self) -> (u64, u64) {
+        (self.number, self.state.lock().length)
+    }
+
+    fn finish_beginning(&self) -> (u64, u64) {
+        let mut state = self.state.lock();
+        state.is_finished = true;
+        self.core.room.release_later(self.number, state.reserved);
+        (self.number, state.length)
+    }
 }
 
 impl StoredBytes for BodyWriter {
@@ -150,18 +183,19 @@ impl StoredBytes for BodyWriter {
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
         self.core.lane.submit_always(work);
     }
+
+    fn file_number(&self) -> Option<u64> {
+        Some(self.number)
+    }
 }
 
 impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            // Not here, where somebody may drop it who never waits. Whatever stays is swept after the next start.
-            let (core, number, reserved) = (Arc::clone(&self.core), self.number, state.reserved);
-            self.core.lane.submit_always(Box::new(move || {
-                let _ = fs::remove_file(core.file_of(number));
-                core.room.release(reserved);
-            }));
+            // Whatever stays is swept after the next start.
+            self.core.abandon(self.number);
+            self.core.room.release(state.reserved);
         }
     }
 }
