@@ -142,7 +142,10 @@ impl Inner {
     ) -> Response<Body> {
         if let Err(why) = self.may_store_received(incoming, &received) {
             self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
-            if leader.is_none() && self.is_part_to_keep(incoming, &received) {
+            if self.is_part_to_keep(incoming, &received) {
+                if let Some(leader) = leader {
+                    leader.finish(FlightResult::NotShared);
+                }
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
             let received = match leader {

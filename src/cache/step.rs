@@ -144,7 +144,9 @@ impl Inner {
         // The stored responses tell which request fields distinguish variants.
         let by_stored =
             |stored: &Arc<StoredResponse>| stored.variant().for_request(&incoming.headers, &self.digest);
-        let variant = variant.or_else(|| found.variants.first().map(by_stored));
+        // A part may be the beginning of a transfer that runs, whose flight began when nothing was stored.
+        let first = found.variants.first().filter(|_| plan.beginning.is_none());
+        let variant = variant.or_else(|| first.map(by_stored));
         let flight = FlightKey { key: incoming.key.clone(), variant };
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
