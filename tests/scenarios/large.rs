@@ -128,6 +128,7 @@ struct Reader {
     socket: TcpStream,
     head: String,
     at: u64,
+    end: u64,
 }
 
 impl Reader {
@@ -144,15 +145,14 @@ impl Reader {
         let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
         let range = head.lines().find_map(|line| line.strip_prefix("content-range: bytes "));
         let at = range.map_or(0, |range| range.split_once('-').unwrap().0.parse().unwrap());
-        Self { socket, head, at }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let end = at + length.parse::<u64>().unwrap();
+        Self { socket, head, at, end }
     }
 
-    fn length(&self) -> u64 {
-        self.head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap()
-    }
-
-    /// Reads up to this many bytes, each of which is the right one; returns how many there were.
+    /// Reads up to this many bytes of the body, each of which is the right one; returns how many there were.
     fn read(&mut self, most: u64) -> u64 {
+        let most = most.min(self.end - self.at);
         let (mut buffer, mut count) = (vec![0; 64 << 10], 0);
         while count < most {
             let room = usize::try_from(most - count).unwrap_or(usize::MAX).min(buffer.len());
@@ -170,8 +170,8 @@ impl Reader {
     }
 
     fn read_all(&mut self) {
-        let length = self.length();
-        assert_eq!(self.read(length), length);
+        self.read(u64::MAX);
+        assert_eq!(self.at, self.end);
     }
 }
 
@@ -355,7 +355,6 @@ fn a_slow_reader_never_sets_the_pace_and_late_readers_read_from_the_disk() {
                 }
                 let mut reader = Reader::open(peer.address, url, "");
                 reader.read_all();
-                assert_eq!(reader.at, LENGTH);
             });
         }
         poll("half of it is on the disk", || stored(folder.path()) >= LENGTH / 2 - MIB);

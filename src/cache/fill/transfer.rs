@@ -31,7 +31,7 @@ use super::failure::Failure;
 use super::beginning::is_interruption;
 use super::hashing::Hashing;
 use super::keeping::Commit;
-use super::state::{PIECE, Progress, Room, Source, State};
+use super::state::{PIECE, Progress, Room, Source, State, WINDOW};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, Use};
@@ -144,8 +144,9 @@ impl Fill {
         if let Some(source) = state.spilled(position) {
             let received = state.received;
             drop(state);
-            // Read no further: the next bytes are usually in memory.
-            let until = received.min(position + PIECE as u64);
+            // A reader that is far behind reads ahead. For others, the next bytes are usually in memory.
+            let is_far_behind = received - position > 2 * WINDOW;
+            let until = if is_far_behind { received } else { received.min(position + PIECE as u64) };
             let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
                 return Ok(Grown::Pending);
             };
