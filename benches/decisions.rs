@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use divan::{Bencher, black_box};
-use forwardcache::{
-    Body, CanonicalUrl, Client, HttpCache, Key, ManualClock, MemoryStore, NearCache, Outcome, Peer, Purge,
-    Result, Ring, RoundTrip, RoundTripFn, Store,
-};
+use forwardcache::client::NearCache;
+use forwardcache::clock::ManualClock;
+use forwardcache::origin::CanonicalUrl;
+use forwardcache::pool::Ring;
+use forwardcache::store::{Key, MemoryStore, Store};
+use forwardcache::{Body, Client, HttpCache, Outcome, Peer, Purge, Result, RoundTrip, RoundTripFn};
 use http::{Request, Response};
 
 const URL: &str = "https://www.example.com/articles/2026/11/a-title-of-some-length?page=2&order=newest";
@@ -55,7 +57,7 @@ fn warm() -> HttpCache {
 fn peer() -> Peer {
     let builder = Peer::builder("http://10.0.0.1:3000").origin(origin()).clock(ManualClock::new(now()));
     let peer = builder.memory(1 << 20).build().expect("the builder is complete");
-    let fetch = || peer.get(URL).expect("the origin answers");
+    let fetch = || peer.get(URL).send().expect("the origin answers");
     fetch().into_body().into_bytes().expect("the body is in memory");
     assert_eq!(Outcome::of(fetch().headers()), Some(Outcome::Hit));
     peer
@@ -65,7 +67,7 @@ fn peer() -> Peer {
 #[divan::bench]
 fn hit_of_a_peer(bencher: Bencher<'_, '_>) {
     let peer = peer();
-    bencher.bench(|| peer.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
+    bencher.bench(|| peer.get(black_box(URL)).send().and_then(|response| response.into_body().into_bytes()));
 }
 
 /// A client whose requests to the owner cost nothing.
@@ -90,8 +92,9 @@ fn client(near: NearCache) -> Client {
 fn hit_of_a_near_cache(bencher: Bencher<'_, '_>) {
     let near = NearCache::new().memory(1 << 20).longest(Duration::from_secs(3600));
     let client = client(near.hot(1, Duration::from_secs(3600)));
-    client.get(URL).and_then(|response| response.into_body().into_bytes()).expect("the owner answers");
-    bencher.bench(|| client.get(black_box(URL)).and_then(|response| response.into_body().into_bytes()));
+    client.get(URL).send().and_then(|response| response.into_body().into_bytes()).expect("the owner answers");
+    bencher
+        .bench(|| client.get(black_box(URL)).send().and_then(|response| response.into_body().into_bytes()));
     assert_eq!(client.near_stats().expect("the client has a near cache").counts().origin_requests, 1);
 }
 

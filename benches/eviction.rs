@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use forwardcache::{Key, LifetimeSource, MemoryStore, Store, StoredResponse, Validity, Variant};
+use forwardcache::policy::{Validity, Variant};
+use forwardcache::store::{Key, MemoryStore, Store, StoredResponse};
 use http::{HeaderMap, StatusCode};
 
 const URLS: u64 = 100_000;
@@ -112,17 +113,7 @@ struct LibraryStore {
 
 impl LibraryStore {
     fn new(capacity: u64) -> Self {
-        let validity = Validity {
-            response_time: UNIX_EPOCH.into(),
-            initial_age: Duration::ZERO,
-            lifetime: Duration::ZERO,
-            lifetime_source: LifetimeSource::None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: None,
-            no_cache: false,
-            must_revalidate: false,
-            immutable: false,
-        };
+        let validity = Validity::new(UNIX_EPOCH.into());
         let body = Bytes::from_static(b"tiny");
         let response =
             StoredResponse::new(StatusCode::OK, &HeaderMap::new(), body, validity, Variant::default());

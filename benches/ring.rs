@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use forwardcache::{HashFunction, Rendezvous, Ring};
+use forwardcache::pool::{HashFunction, Rendezvous, Ring};
 
 const KEYS: usize = 1_000_000;
 

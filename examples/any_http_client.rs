@@ -19,7 +19,8 @@
 //! All origins have the host of the peer for such a program, so the peer removes `Set-Cookie` and similar fields from its
 //! responses. Prefer `Client` or `forwardcache::agent` where you can: they also move on when a peer fails.
 
-use forwardcache::{CanonicalUrl, Client};
+use forwardcache::Client;
+use forwardcache::origin::CanonicalUrl;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -13,7 +13,7 @@
 use std::fs;
 use std::time::Duration;
 
-use forwardcache::{Client, Outcome};
+use forwardcache::{Client, Outcome, ResponseExt};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,13 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // After 10 s a stale response is good enough, where HTTP allows it.
         .soft_deadline(Duration::from_secs(10))
         .build()?;
-    let response = client.get(url)?;
-    let outcome = Outcome::of(response.headers()).map_or("fetched directly", Outcome::name);
-    if !response.status().is_success() {
-        return Err(format!("{url}: {} ({outcome})", response.status()).into());
-    }
+    let response = client.get(url).send()?.error_for_status()?;
+    let outcome = response.info().outcome().map_or("fetched directly", Outcome::name);
     // A body that is cut short is an error, so an incomplete file never replaces a complete one.
-    let content = response.into_body().into_bytes()?;
+    let content = response.bytes_limited(100 << 20)?;
     let temporary = format!("{file}.new");
     fs::write(&temporary, &content)?;
     fs::rename(&temporary, file)?;

@@ -12,10 +12,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use forwardcache::{
-    BackedStore, Body, ByteStore, HttpCache, Lru, Outcome, RoundTrip, RoundTripFn, StoreError,
-};
-use http::{Request, Response};
+use forwardcache::store::{BackedStore, ByteStore, Lru, StoreError};
+use forwardcache::{Body, HttpCache, Outcome, ResponseExt, RoundTripFn};
+use http::Response;
 
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -68,9 +67,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(response.body(Body::from("hello")).expect("the field is well-formed"))
         });
         let cache = HttpCache::builder().origin(origin).store(store).build()?;
-        let response = cache.round_trip(Request::get("http://example.com/").body(Body::empty())?)?;
-        let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
-        println!("{run} run: {outcome}, {}", response.into_body().into_text()?);
+        let response = cache.get("http://example.com/").send()?;
+        let outcome = response.info().outcome().map_or("unknown", Outcome::name);
+        println!("{run} run: {outcome}, {}", response.text()?);
         assert_eq!(outcome, if run == "first" { "miss" } else { "hit" });
     }
     fs::remove_dir_all(folder)?;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, HttpCache, Outcome, Result, RoundTrip, RoundTripFn};
+use forwardcache::{Body, HttpCache, Outcome, ResponseExt, Result, RoundTrip, RoundTripFn};
 use http::{HeaderValue, Request, Response};
 
 /// Adds a credential to each request before it goes to `inner`, which is usually `Origin`, the network.
@@ -39,10 +39,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     // The key is added below the cache, so it is neither stored nor part of a cache key.
     let cache = HttpCache::builder().origin(origin).build()?;
     for _ in 0..3 {
-        let request = Request::get("http://api.example.com/v1/items").body(Body::empty())?;
-        let response = cache.round_trip(request)?;
-        let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
-        println!("{outcome}: {}", response.into_body().into_text()?);
+        let response = cache.get("http://api.example.com/v1/items").send()?;
+        let outcome = response.info().outcome().map_or("unknown", Outcome::name);
+        println!("{outcome}: {}", response.text()?);
     }
     println!("the origin received {} request", requests.load(Ordering::Relaxed));
     assert_eq!(requests.load(Ordering::Relaxed), 1);

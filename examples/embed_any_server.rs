@@ -12,7 +12,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use forwardcache::{Body, Client, Outcome, Peer, RemoteAddress, RoundTripFn};
+use forwardcache::server::RemoteAddress;
+use forwardcache::{Body, Client, Outcome, Peer, ResponseExt, RoundTripFn};
 use http::{Request, Response};
 
 /// How many requests this server handles at a time. The peer lets one origin have half of them.
@@ -44,9 +45,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let client = Client::builder().pool([url]).build()?;
     for _ in 0..2 {
-        let response = client.get("http://example.com/")?;
-        let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
-        println!("{outcome}: {}", response.into_body().into_text()?);
+        let response = client.get("http://example.com/").send()?;
+        let outcome = response.info().outcome().map_or("unknown", Outcome::name);
+        println!("{outcome}: {}", response.text()?);
     }
     Ok(())
 }

@@ -12,7 +12,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::thread;
 
-use forwardcache::{Body, Peer, RemoteAddress};
+use forwardcache::server::RemoteAddress;
+use forwardcache::{Body, Peer};
 use http::{Request, Response};
 
 /// The threads of the server. The peer shares them between origins and clients.

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forwardcache::{Body, Error, ErrorKind, HttpCache, ManualClock, Outcome, RoundTrip, RoundTripFn};
-use http::{Request, Response};
+use forwardcache::clock::ManualClock;
+use forwardcache::http::{Method, Response};
+use forwardcache::{
+    Body, Error, ErrorKind, HttpCache, Outcome, RequestBuilder, ResponseExt, RoundTrip, RoundTripFn,
+};
 
 /// The program under test: it reads a price, and knows nothing of clocks and caches.
 fn price(http: &impl RoundTrip) -> forwardcache::Result<(String, &'static str)> {
-    let request =
-        Request::get("http://shop.example/price").body(Body::empty()).expect("the request is valid");
-    let response = http.round_trip(request)?;
-    let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name);
-    Ok((response.into_body().into_text()?, outcome))
+    let response = RequestBuilder::new(http, Method::GET, "http://shop.example/price").send()?;
+    let outcome = response.info().outcome().map_or("unknown", Outcome::name);
+    Ok((response.text()?, outcome))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     clock.advance(Duration::from_secs(2));
     assert_eq!(price(&cache)?, ("2 euros".to_owned(), "miss"));
     clock.advance(Duration::from_secs(3600));
-    assert_eq!(price(&cache)?, ("2 euros".to_owned(), "stale-on-error"));
+    assert_eq!(price(&cache)?, ("2 euros".to_owned(), "stale-if-error"));
     assert_eq!(requests.load(Ordering::Relaxed), 3);
     println!("an hour has passed, and all assertions hold");
     Ok(())

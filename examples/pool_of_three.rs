@@ -9,7 +9,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, Peer, Server, ServerConfig};
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::{Body, Peer, ResponseExt};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (peer, _) in &pool {
         for path in ["a", "b", "c"] {
             let url = format!("http://{}/{path}", origin.local_addr());
-            let body = peer.get(&url)?.into_body().into_text()?;
+            let body = peer.get(&url).send()?.text()?;
             println!("{} answered /{path}: {body}", peer.self_url());
         }
     }

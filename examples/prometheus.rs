@@ -10,7 +10,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use forwardcache::{Body, Peer, RoundTripFn, Server, ServerConfig};
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::{Body, Peer, ResponseExt, RoundTripFn};
 use http::{Request, Response};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The program's work: it fetches, and counts its jobs.
     let jobs = Arc::new(AtomicU64::new(0));
     for _ in 0..3 {
-        peer.get("http://example.com/")?.into_body().into_bytes()?;
+        peer.get("http://example.com/").send()?.bytes()?;
         jobs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -38,13 +39,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let (head, body) = response.into_parts();
         let mut text = body.into_text().unwrap_or_default();
-        text.push_str("# TYPE program_jobs_total counter\n");
+        text.push_str("# HELP program_jobs_total Finished jobs.\n# TYPE program_jobs_total counter\n");
         text.push_str(&format!("program_jobs_total {}\n", jobs.load(Ordering::Relaxed)));
         Response::from_parts(head, Body::from(text))
     };
     let Some(address) = address else {
         let response = handler(Request::get("/metrics").body(Body::empty())?);
-        print!("{}", response.into_body().into_text()?);
+        print!("{}", response.text()?);
         return Ok(());
     };
     println!("metrics on http://{address}/metrics");

@@ -5,7 +5,9 @@
 //! curl -i http://127.0.0.1:8080/
 //! ```
 
-use forwardcache::{Body, HttpCache, Mode, RoundTrip, Rules, Server, ServerConfig};
+use forwardcache::policy::{Mode, Rules};
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::{Body, HttpCache, RoundTrip};
 use http::{Request, Response, StatusCode};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,8 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     // Its users do not trust each other, so the rules are those of a shared cache. The exception: responses
     // that the origin marks as cacheable are stored even if they set cookies.
-    let mut rules = Rules::new(Mode::Shared);
-    rules.store_set_cookie = true;
+    let rules = Rules::new(Mode::Shared).store_set_cookie(true);
     let cache = HttpCache::builder().rules(rules).build()?;
     let origin = origin.trim_end_matches('/').to_owned();
     let handler = move |request: Request<Body>| {

@@ -8,13 +8,14 @@
 //! * [`Client`] sends requests to a pool. [`agent()`] makes the cache available to programs that use ureq.
 //! * [`Peer`] is a member of the pool: it owns a share of the URLs and serves them, in any server through
 //!   [`Peer::handler`] or in the bundled server through [`Peer::serve`].
-//! * [`Membership`] keeps the list of peers up to date from a file, a DNS name or a registry.
+//! * [`Membership`](client::Membership) keeps the list of peers up to date from a file, a DNS name or a registry.
 //! * [`HttpCache`] is only the cache, in front of any [`RoundTrip`].
 //!
 //! ```no_run
-//! let client = forwardcache::Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
-//! let response = client.get("https://example.com/")?;
-//! println!("{}", response.into_body().into_text()?);
+//! use forwardcache::{Client, ResponseExt};
+//!
+//! let client = Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
+//! println!("{}", client.get("https://example.com/").send()?.text()?);
 //! # Ok::<(), forwardcache::Error>(())
 //! ```
 //!
@@ -24,7 +25,8 @@
 //!
 //! | feature | default | content |
 //! |---|---|---|
-//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores, the caching rules, [`Server`] |
+//! | `peer` | yes | [`Peer`], [`HttpCache`], the stores, the caching rules, [`Server`](server::Server) |
+//! | `json` | no | `json()` of [`RequestBuilder`] and [`ResponseExt`] |
 //! | `tiny_http` | no | a second server, based on the crate tiny_http |
 //! | `cli` | no | the command `forwardcache` |
 //!
@@ -45,84 +47,51 @@
     doc = "\n# Guide\n\nThe pages of [`guide`] explain pools, caching, security, operation and the architecture."
 )]
 // A build with only the client uses a part of the shared modules.
-#![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports))]
+#![cfg_attr(not(feature = "peer"), allow(dead_code, unused_imports, unreachable_pub))]
 
 mod base;
 #[cfg(feature = "peer")]
-mod cache;
-mod client;
+pub mod cache;
+pub mod client;
 #[cfg(test)]
 #[cfg(feature = "peer")]
 mod fuzzing;
 mod message;
-mod origin;
+pub mod metrics;
+pub mod origin;
 #[cfg(feature = "peer")]
-mod peer;
+pub mod peer;
 #[cfg(feature = "peer")]
-mod policy;
-mod pool;
+pub mod policy;
+pub mod pool;
 #[cfg(feature = "peer")]
 mod scheduler;
 #[cfg(feature = "peer")]
-mod server;
+pub mod server;
 #[cfg(feature = "peer")]
-mod store;
+pub mod store;
 
-pub use base::byte_size::{ByteSize, InvalidByteSize};
-pub use base::cancellation::{CancelHook, Cancellation};
-pub use base::clock::{Clock, ManualClock, Moment, SystemClock};
+pub use http;
+
+pub use base::cancellation::Cancellation;
+pub use base::clock;
 pub use base::error::{Error, ErrorKind, Result};
-pub use base::token::Tokens;
+#[cfg(feature = "peer")]
+pub use cache::HttpCache;
+pub use client::Client;
 pub use client::agent::{agent, agent_with_config};
-pub use client::membership::{Membership, MembershipWatcher, Polled};
-pub use client::{Client, ClientBuilder, ClientCounts, OnNoPeers, PeerHealth, PeerState};
 pub use message::body::Body;
 pub use message::cache_mode::CacheMode;
 pub use message::deadline::Deadline;
-pub use message::interim::OnInterim;
-pub use message::pieces::Pieces;
-pub use message::purge::{Purge, Purged};
-pub use message::round_trip::{Offline, RoundTrip, RoundTripFn};
-pub use message::stats::{Forward, Outcome};
-pub use message::url::{CanonicalUrl, InvalidUrl};
-pub use origin::access::{AddressClass, InvalidOriginRule, OriginPattern, OriginRules, Refused};
-pub use origin::{Origin, OriginBuilder};
-pub use pool::discovery::{Discovery, DnsDiscovery, FileDiscovery, FnDiscovery, MembershipChange};
-pub use pool::member::{InvalidMember, Member};
-pub use pool::peer_url::{InvalidPeerUrl, PeerUrl};
-pub use pool::purge::{PeerPurged, PoolPurged};
-pub use pool::ring::{HashFunction, Rendezvous, Ring, RingKind};
-
+pub use message::purge::Purge;
+pub use message::request_builder::RequestBuilder;
+pub use message::response_ext::ResponseExt;
+pub use message::response_info::ResponseInfo;
+pub use message::round_trip::{RoundTrip, RoundTripFn};
+pub use message::stats::Outcome;
+pub use origin::Origin;
 #[cfg(feature = "peer")]
-pub use base::ledger::Ledger;
-#[cfg(feature = "peer")]
-pub use cache::{
-    Background, ExplainedResponse, Explanation, HttpCache, HttpCacheBuilder, NotStoredFetch, Verdict,
-};
-#[cfg(feature = "peer")]
-pub use client::near_cache::NearCache;
-#[cfg(feature = "peer")]
-pub use message::stats::{Counts, Stats};
-#[cfg(feature = "peer")]
-pub use origin::throttle::{OriginLimits, Throttle};
-#[cfg(feature = "peer")]
-pub use peer::{Peer, PeerBuilder};
-#[cfg(feature = "peer")]
-pub use policy::{
-    BadLifetimeRule, Flag, Lifetime, LifetimeRule, LifetimeSource, Mode, Rule, Rules, UnknownFields,
-    Validity, Variant,
-};
-#[cfg(feature = "tiny_http")]
-pub use server::TinyHttpServer;
-#[cfg(feature = "peer")]
-pub use server::{Handler, RemoteAddress, Server, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
-#[cfg(feature = "disk")]
-pub use store::DiskStore;
-#[cfg(feature = "peer")]
-pub use store::{
-    BackedStore, ByteStore, ByteStoreKeys, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store,
-    StoreError, StoredResponse, Usage, Variants, default_capacity,
-};
+pub use peer::Peer;
 
 // Only documentation builds compile the guide.
 #[cfg(all(any(doc, doctest), feature = "peer"))]

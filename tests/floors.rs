@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The top-level modules, lowest first. A module imports only modules before it in this list.
-const HALLS: [&str; 12] = [
+const HALLS: [&str; 13] = [
     "base",
     "message",
     "policy",
     "pool",
+    "metrics",
     "scheduler",
     "store",
     "origin",

@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 
 use bytes::Bytes;
-use forwardcache::{Body, HttpCache, MemoryStore, Result, RoundTrip, RoundTripFn, Store, Usage};
+use forwardcache::store::{MemoryStore, Store, Usage};
+use forwardcache::{Body, HttpCache, Result, RoundTrip, RoundTripFn};
 use http::{Request, Response};
 
 /// The limit in bytes for a stored response of 1 KiB with ordinary header fields, everything included.
@@ -66,7 +67,8 @@ fn filled(count: u64, body: fn() -> Body) -> HttpCache {
         let request = Request::get(&url).body(Body::empty()).expect("the URL is well-formed");
         let response = cache.round_trip(request).expect("the origin answers");
         response.into_body().read_exact(&mut [0; 1024]).expect("the body is whole");
-        let stored = cache.store().at_once(&url).expect("a memory store answers without blocking");
+        let stored =
+            cache.store().variants_nonblocking(&url).expect("a memory store answers without blocking");
         assert!(stored[0].headers().len() >= 8 && stored[0].body().clone().len() == 1024);
     }
     cache

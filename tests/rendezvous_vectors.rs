@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU32;
 
-use forwardcache::Rendezvous;
+use forwardcache::pool::Rendezvous;
 use serde_json::Value;
 
 fn mix(value: u64) -> u64 {

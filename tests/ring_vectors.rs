@@ -7,7 +7,7 @@
 
 use std::num::NonZeroU32;
 
-use forwardcache::{HashFunction, Ring};
+use forwardcache::pool::{HashFunction, Ring};
 use serde_json::Value;
 
 fn vectors() -> Value {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
-use forwardcache::{HashFunction, Rendezvous, Ring};
+use forwardcache::pool::{HashFunction, Rendezvous, Ring};
 
 use crate::load::{BitSet, Load};
 use crate::zipf::{Random, Zipf};

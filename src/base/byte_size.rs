@@ -16,14 +16,14 @@ use std::str::FromStr;
 /// that needs no fraction, so the output parses to the same size.
 ///
 /// ```
-/// use forwardcache::ByteSize;
+/// use forwardcache::store::ByteSize;
 ///
 /// let size: ByteSize = "256MiB".parse()?;
 /// assert_eq!(size.bytes(), 256 * 1024 * 1024);
 /// assert_eq!(ByteSize::new(65_536).to_string(), "64KiB");
 /// assert_eq!("1.5G".parse::<ByteSize>().unwrap_err().to_string(),
 ///     "bad size \"1.5G\": expected a whole number and a unit, as in 256MiB");
-/// # Ok::<(), forwardcache::InvalidByteSize>(())
+/// # Ok::<(), forwardcache::store::InvalidByteSize>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(u64);

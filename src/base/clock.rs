@@ -114,7 +114,7 @@ impl Clock for SystemClock {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forwardcache::{Clock, ManualClock};
+/// use forwardcache::clock::{Clock, ManualClock};
 ///
 /// let clock = ManualClock::at_unix_seconds(1_000_000_000);
 /// let before = clock.now();

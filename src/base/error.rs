@@ -10,6 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::base::named::named;
 
 /// A result with this crate's [`Error`].
@@ -28,7 +30,7 @@ named! {
         /// The request cannot be sent: `CONNECT`, a body too large to buffer, an invalid header field.
         BadRequest = "bad-request",
         /// The pool has no peers, or all of them failed recently and are not asked for a while, and
-        /// [`OnNoPeers::Fail`](crate::OnNoPeers::Fail) is configured.
+        /// [`OnNoPeers::Fail`](crate::client::OnNoPeers::Fail) is configured.
         NoPeers = "no-peer-left",
         /// The host name cannot be resolved.
         Unresolved = "unresolved",
@@ -52,7 +54,7 @@ named! {
         Unauthorized = "unauthorized",
         /// The request leads back to its sender.
         Loop = "loop",
-        /// The access rules do not allow this origin: see [`OriginRules`](crate::OriginRules).
+        /// The access rules do not allow this origin: see [`OriginRules`](crate::origin::OriginRules).
         Forbidden = "forbidden",
         /// The address to listen on cannot be bound.
         Listen = "listen",
@@ -62,6 +64,9 @@ named! {
         /// The origin cannot be asked now: its limit is reached, or it requested a pause. See
         /// [`retry_after`](Error::retry_after).
         OriginBusy = "origin-busy",
+        /// The response has an error status (4xx or 5xx): see
+        /// [`ResponseExt::error_for_status`](crate::ResponseExt::error_for_status).
+        Status = "status",
         /// Any other I/O failure.
         Io = "io",
     }
@@ -107,6 +112,7 @@ struct Inner {
     is_unsent: bool,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
+    status: Option<StatusCode>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -125,6 +131,7 @@ impl Error {
                 is_unsent: false,
                 cause: None,
                 retry_after: None,
+                status: None,
                 source: None,
             }),
         }
@@ -191,6 +198,13 @@ impl Error {
         self
     }
 
+    /// Adds the status of the response.
+    #[must_use]
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.inner.status = Some(status);
+        self
+    }
+
     /// Returns a copy for another request that waited for the same result.
     pub(crate) fn shared(&self) -> Self {
         Self { inner: self.inner.clone() }
@@ -206,6 +220,23 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.inner.message
+    }
+
+    /// Returns the message followed by its causes, without URL and peer, for places that have one line. A cause that an
+    /// earlier part already shows is left out.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.inner.message.clone();
+        for cause in std::iter::successors(self.source(), |cause| (*cause).source()) {
+            let cause = cause.to_string();
+            // ureq adds this to the message of the system.
+            let cause = cause.strip_prefix("io: ").unwrap_or(&cause);
+            if !reason.contains(cause) {
+                reason.push_str(": ");
+                reason.push_str(cause);
+            }
+        }
+        reason
     }
 
     /// Returns the URL without its userinfo, query and fragment.
@@ -224,6 +255,47 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.retry_after
+    }
+
+    /// Returns the status of the response, if the error is about one ([`ErrorKind::Status`]).
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.inner.status
+    }
+
+    /// Returns whether a time limit caused the error.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.inner.kind == ErrorKind::Timeout
+    }
+
+    /// Returns whether the same request may succeed if it is sent again later: the pool, a peer, the network or the
+    /// origin failed temporarily. [`retry_after`](Self::retry_after) returns the time to wait, if known.
+    ///
+    /// The origin may have processed the failed request, so repeat only idempotent requests (RFC 9110 section 9.2.2).
+    ///
+    /// ```
+    /// use forwardcache::{Error, ErrorKind};
+    ///
+    /// assert!(Error::new(ErrorKind::Timeout, "no response in time").is_retryable());
+    /// assert!(!Error::new(ErrorKind::BadUrl, "not a URL").is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.inner.kind {
+            ErrorKind::NoPeers
+            | ErrorKind::Unresolved
+            | ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::IncompleteBody
+            | ErrorKind::Unavailable
+            | ErrorKind::OriginBusy => true,
+            // RFC 9110 sections 15.5.9 and 15.6, and RFC 6585 section 4.
+            ErrorKind::Status => {
+                self.inner.status.is_some_and(|status| matches!(status.as_u16(), 408 | 429 | 502..=504))
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether [`peer`](Self::peer) reported a failure behind it, most often of the origin. Otherwise the
@@ -248,9 +320,14 @@ pub(crate) fn redacted(url: &str) -> String {
     }
 }
 
+/// `{}` shows the message, the URL and the peer. `{:#}` also shows the causes, for places that have one line.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.inner.message)?;
+        if f.alternate() {
+            f.write_str(&self.reason())?;
+        } else {
+            f.write_str(&self.inner.message)?;
+        }
         if let Some(url) = &self.inner.url {
             write!(f, ": {url}")?;
         }
@@ -275,12 +352,14 @@ impl From<io::Error> for Error {
         match error.downcast::<Self>() {
             Ok(ours) => ours,
             Err(error) => {
-                let kind = match error.kind() {
-                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorKind::Timeout,
-                    io::ErrorKind::UnexpectedEof => ErrorKind::IncompleteBody,
-                    _ => ErrorKind::Io,
+                let (kind, message) = match error.kind() {
+                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                        (ErrorKind::Timeout, "reading or writing took too long")
+                    }
+                    io::ErrorKind::UnexpectedEof => (ErrorKind::IncompleteBody, "the data ended too early"),
+                    _ => (ErrorKind::Io, "cannot read or write"),
                 };
-                Self::new(kind, error.to_string()).with_source(error)
+                Self::new(kind, message).with_source(error)
             }
         }
     }
@@ -331,5 +410,43 @@ mod tests {
         let error = Error::from(io::Error::new(io::ErrorKind::TimedOut, "slow"));
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("slow"));
+    }
+
+    #[test]
+    fn causes_are_shown_once_and_only_on_request() {
+        let refused = io::Error::other("io: refused");
+        let cause = Error::new(ErrorKind::Unreachable, "cannot connect").with_source(refused);
+        let error = Error::new(ErrorKind::Timeout, "late").with_source(cause).with_url("http://a/");
+        assert_eq!(error.to_string(), "late: http://a/");
+        assert_eq!(format!("{error:#}"), "late: cannot connect: refused: http://a/");
+        let repeated = Error::new(ErrorKind::Io, "it is slow").with_source(io::Error::other("slow"));
+        assert_eq!(format!("{repeated:#}"), "it is slow");
+    }
+
+    #[test]
+    fn transient_failures_are_retryable() {
+        for kind in ErrorKind::ALL {
+            let error = Error::new(kind, "");
+            assert_eq!(error.is_timeout(), kind == ErrorKind::Timeout);
+            let is_permanent = matches!(
+                kind,
+                ErrorKind::BadUrl
+                    | ErrorKind::BadPeer
+                    | ErrorKind::BadOption
+                    | ErrorKind::BadRequest
+                    | ErrorKind::Tls
+                    | ErrorKind::Cancelled
+                    | ErrorKind::BadResponse
+                    | ErrorKind::DigestMismatch
+                    | ErrorKind::BodyTooLarge
+                    | ErrorKind::Unauthorized
+                    | ErrorKind::Loop
+                    | ErrorKind::Forbidden
+                    | ErrorKind::Listen
+                    | ErrorKind::Status
+                    | ErrorKind::Io
+            );
+            assert_ne!(error.is_retryable(), is_permanent, "{kind}");
+        }
     }
 }

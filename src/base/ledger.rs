@@ -16,7 +16,7 @@ use crate::base::named::named;
 named! {
     /// The purpose of a piece of memory.
     #[repr(usize)]
-    pub(crate) enum Use: pub(crate) ALL {
+    pub(crate) enum MemoryUse: pub(crate) ALL {
         /// Keys, heads and bookkeeping of stored responses, and stored bodies that [`Ledger::share`] did not allocate.
         Entries = "entries",
         /// Bodies, stored or in transit, until their last holder drops them.
@@ -48,12 +48,12 @@ const MAX_ATTEMPTS: usize = 3;
 /// A memory account in bytes. A store, a cache and a server share it, so all of them together stay within one limit.
 ///
 /// ```
-/// let ledger = forwardcache::Ledger::new(64 << 20);
+/// let ledger = forwardcache::store::Ledger::new(64 << 20);
 /// assert_eq!((ledger.limit(), ledger.total()), (64 << 20, 0));
 /// ```
 pub struct Ledger {
     limit: u64,
-    held: [AtomicU64; Use::ALL.len()],
+    held: [AtomicU64; MemoryUse::ALL.len()],
     /// The number of fetches that were refused because memory was short.
     refused_fetches: AtomicU64,
     store: RwLock<Option<Weak<dyn Evict>>>,
@@ -84,7 +84,7 @@ impl Ledger {
         self.limit
     }
 
-    pub(crate) fn held(&self, purpose: Use) -> u64 {
+    pub(crate) fn held(&self, purpose: MemoryUse) -> u64 {
         self.held[purpose as usize].load(Ordering::Relaxed)
     }
 
@@ -110,19 +110,19 @@ impl Ledger {
     }
 
     /// Reserves `bytes`. Returns `None` if they do not fit even after the store has evicted.
-    pub(crate) fn reserve(self: &Arc<Self>, purpose: Use, bytes: u64) -> Option<Hold> {
+    pub(crate) fn reserve(self: &Arc<Self>, purpose: MemoryUse, bytes: u64) -> Option<Hold> {
         let mut hold = Hold { ledger: Arc::clone(self), purpose, bytes: 0 };
         hold.try_grow(bytes).then_some(hold)
     }
 
     /// Records `bytes` even if they exceed the limit.
-    pub(crate) fn hold(self: &Arc<Self>, purpose: Use, bytes: u64) -> Hold {
+    pub(crate) fn hold(self: &Arc<Self>, purpose: MemoryUse, bytes: u64) -> Hold {
         self.add(purpose, bytes);
         Hold { ledger: Arc::clone(self), purpose, bytes }
     }
 
     /// Returns shared bytes that are counted until their last holder drops them, even if they exceed the limit.
-    pub(crate) fn share(self: &Arc<Self>, purpose: Use, bytes: Box<[u8]>) -> Bytes {
+    pub(crate) fn share(self: &Arc<Self>, purpose: MemoryUse, bytes: Box<[u8]>) -> Bytes {
         let hold = self.hold(purpose, bytes.len() as u64);
         Bytes::from_owner(Counted { bytes, _hold: hold })
     }
@@ -132,18 +132,22 @@ impl Ledger {
     /// # Errors
     ///
     /// Returns the unchanged bytes if they do not fit.
-    pub(crate) fn try_share(self: &Arc<Self>, purpose: Use, bytes: Box<[u8]>) -> Result<Bytes, Box<[u8]>> {
+    pub(crate) fn try_share(
+        self: &Arc<Self>,
+        purpose: MemoryUse,
+        bytes: Box<[u8]>,
+    ) -> Result<Bytes, Box<[u8]>> {
         match self.reserve(purpose, bytes.len() as u64) {
             Some(hold) => Ok(Bytes::from_owner(Counted { bytes, _hold: hold })),
             None => Err(bytes),
         }
     }
 
-    pub(crate) fn add(&self, purpose: Use, bytes: u64) {
+    pub(crate) fn add(&self, purpose: MemoryUse, bytes: u64) {
         self.held[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn subtract(&self, purpose: Use, bytes: u64) {
+    pub(crate) fn subtract(&self, purpose: MemoryUse, bytes: u64) {
         self.held[purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -181,7 +185,7 @@ impl AsRef<[u8]> for Counted {
 /// A record in the ledger. Dropping it releases the bytes.
 pub(crate) struct Hold {
     ledger: Arc<Ledger>,
-    purpose: Use,
+    purpose: MemoryUse,
     bytes: u64,
 }
 
@@ -198,7 +202,7 @@ impl Hold {
         self.ledger.add(self.purpose, bytes);
         if self.ledger.is_over() && !self.ledger.make_room(bytes) {
             self.ledger.subtract(self.purpose, bytes);
-            if self.purpose == Use::Fetches {
+            if self.purpose == MemoryUse::Fetches {
                 self.ledger.refused_fetches.fetch_add(1, Ordering::Relaxed);
             }
             return false;
@@ -228,7 +232,7 @@ impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         map.entry(&"limit", &self.limit);
-        for purpose in Use::ALL {
+        for purpose in MemoryUse::ALL {
             map.entry(&purpose.name(), &self.held(purpose));
         }
         map.finish()

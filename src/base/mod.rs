@@ -9,7 +9,7 @@
 //! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
 //! | `ledger` | `Ledger`: the memory account with one limit |
 //! | `named` | a macro for enums with a name for each variant |
-//! | `names` | a bounded, caching DNS resolver |
+//! | `resolver` | a bounded, caching DNS resolver |
 //! | `tls` | certificates and keys from PEM files |
 //! | `token` | [`Tokens`](token::Tokens): the shared secrets of a pool |
 //!
@@ -17,11 +17,11 @@
 
 pub(crate) mod byte_size;
 pub(crate) mod cancellation;
-pub(crate) mod clock;
+pub mod clock;
 pub(crate) mod error;
 #[cfg(feature = "peer")]
 pub(crate) mod ledger;
 pub(crate) mod named;
-pub(crate) mod names;
+pub(crate) mod resolver;
 pub(crate) mod tls;
 pub(crate) mod token;

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use parking_lot::RwLock;
 use subtle::ConstantTimeEq;
@@ -26,7 +28,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// Clones share the tokens: reloading one reloads all.
 ///
 /// ```
-/// use forwardcache::{Client, Tokens};
+/// use forwardcache::pool::Tokens;
+/// use forwardcache::Client;
 ///
 /// let tokens = Tokens::new(["correct-horse-battery"])?;
 /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).tokens(tokens.clone()).build()?;
@@ -48,6 +51,9 @@ struct Inner {
 const MAX_TOKENS: usize = 2;
 
 const SCHEME: &[u8] = b"bearer ";
+
+/// The scheme of programs that know only user names and passwords (RFC 7617).
+const BASIC: &[u8] = b"basic ";
 
 impl Tokens {
     /// Creates one or two tokens.
@@ -85,22 +91,40 @@ impl Tokens {
         Ok(())
     }
 
-    /// Returns whether a `Proxy-Authorization` value contains one of the tokens. The comparison takes constant time, so
-    /// its duration does not reveal how much of a token is correct.
+    /// Returns whether a `Proxy-Authorization` value contains one of the tokens: as a bearer token, or as the password of
+    /// any user in the scheme `Basic`. The comparison takes constant time, so its duration does not reveal how much of a
+    /// token is correct.
     pub(crate) fn accept(&self, shown: &[u8]) -> bool {
-        let is_bearer = shown.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let has_scheme =
+            |scheme: &[u8]| shown.get(..scheme.len()).is_some_and(|shown| shown.eq_ignore_ascii_case(scheme));
+        if has_scheme(BASIC) {
+            return basic_password(&shown[BASIC.len()..]).is_some_and(|password| self.contain(&password));
+        }
         let secret = shown.get(SCHEME.len()..).unwrap_or_default().trim_ascii();
+        has_scheme(SCHEME) & self.contain(secret)
+    }
+
+    fn contain(&self, secret: &[u8]) -> bool {
         let tokens = self.inner.tokens.read();
         let found = tokens.iter().fold(subtle::Choice::from(0), |found, token| {
             found | token.as_bytes()[SCHEME.len()..].ct_eq(secret)
         });
-        is_bearer & bool::from(found)
+        found.into()
     }
 
-    /// Returns the `Proxy-Authorization` value with the first token.
-    pub(crate) fn credential(&self) -> Option<HeaderValue> {
+    /// Returns the first token as the value of `Proxy-Authorization`, or of `Authorization` at the admin address, marked as
+    /// sensitive. `None` if a file without tokens was loaded.
+    #[must_use]
+    pub fn credential(&self) -> Option<HeaderValue> {
         self.inner.tokens.read().first().cloned()
     }
+}
+
+/// Returns the password of credentials in the scheme `Basic`: the text after the first colon.
+fn basic_password(credentials: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = STANDARD.decode(credentials.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(decoded.split_off(colon + 1))
 }
 
 fn read(path: &PathBuf) -> Result<Vec<HeaderValue>> {

@@ -11,7 +11,7 @@ use super::incoming::Incoming;
 use super::step::MAX_WAITS;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::{Body, Wake};
-use crate::message::nonblocking::{Job, Refused, Step, Turn, Waiting};
+use crate::message::nonblocking::{Job, Refused, RunMode, Step, Waiting};
 
 impl Inner {
     /// Answers a request on the caller's thread, which may block.
@@ -40,10 +40,10 @@ impl Inner {
     /// Runs a job on this thread. If this thread may leave before the job is done, another thread runs it.
     fn run<R>(self: &Arc<Self>, job: Job, waiting: &Waiting<R>, incoming: &Incoming) {
         if !waiting.is_soft {
-            return job.take(Turn::Caller);
+            return job.take(RunMode::Caller);
         }
         if let Err(job) = self.refreshes.spawn(job) {
-            job.take(Turn::Refused(Refused::QueueFull));
+            job.take(RunMode::Refused(Refused::QueueFull));
             // The next call of `maintain` fetches it.
             self.offer_refresh(incoming);
         }

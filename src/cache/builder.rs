@@ -13,8 +13,8 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::store::{MemoryStore, Store, Tier};
@@ -143,11 +143,11 @@ impl HttpCacheBuilder {
     /// response to a POST.
     ///
     /// A response is stored only if it is successful and either specifies its freshness lifetime or has a
-    /// [`LifetimeRule`](crate::LifetimeRule) that specifies one. The response answers the same POST while it is
+    /// [`LifetimeRule`](crate::policy::LifetimeRule) that specifies one. The response answers the same POST while it is
     /// fresh. The cache never repeats a POST, shares it between requests, or sends it in the background.
     ///
     /// The option has no effect unless [`Rules::unknown_fields`] is
-    /// [`UnknownFields::Forward`](crate::UnknownFields::Forward).
+    /// [`UnknownFields::Forward`](crate::policy::UnknownFields::Forward).
     ///
     /// ```
     /// use forwardcache::HttpCache;
@@ -165,7 +165,8 @@ impl HttpCacheBuilder {
     /// cheap, and must not block. Default: the key is the URL.
     ///
     /// ```
-    /// use forwardcache::{HttpCache, CanonicalUrl};
+    /// use forwardcache::origin::CanonicalUrl;
+    /// use forwardcache::HttpCache;
     ///
     /// // The query only tells where a visitor found the link.
     /// let without_query = |target: &CanonicalUrl| target.as_str().split('?').next().unwrap_or_default().to_owned();

@@ -32,9 +32,11 @@ use crate::message::header::hop_by_hop;
 use crate::message::interim::OnInterim;
 use crate::message::limited_body::limited;
 use crate::message::nonblocking::Spawn;
+use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::{Forward, Outcome, Stats};
+use crate::message::stats::{Forward, Outcome};
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 use crate::policy::{Rules, remove_unforwarded_fields};
 use crate::pool::protocol::{self, Hop};
 use crate::store::{Key, Store, Tier};
@@ -49,16 +51,15 @@ use crate::store::{Key, Store, Tier};
 /// from the store also has `Age` and `X-From-Cache: 1`.
 ///
 /// ```
-/// use forwardcache::{Body, HttpCache, Outcome, RoundTrip, RoundTripFn};
-/// use http::{Request, Response};
+/// use forwardcache::{Body, HttpCache, Outcome, ResponseExt, RoundTripFn};
+/// use http::Response;
 ///
 /// let origin = RoundTripFn(|_| {
 ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
 /// });
 /// let cache = HttpCache::builder().origin(origin).build()?;
-/// let fetch = || cache.round_trip(Request::get("http://example.com/").body(Body::empty()).unwrap());
-/// assert_eq!(fetch()?.into_body().into_text()?, "hello");
-/// assert_eq!(Outcome::of(fetch()?.headers()), Some(Outcome::Hit));
+/// assert_eq!(cache.get("http://example.com/").send()?.text()?, "hello");
+/// assert_eq!(cache.get("http://example.com/").send()?.info().outcome(), Some(Outcome::Hit));
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
@@ -220,6 +221,8 @@ impl HttpCache {
         &self.inner.pseudonym
     }
 }
+
+request_methods!(HttpCache);
 
 impl RoundTrip for HttpCache {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {

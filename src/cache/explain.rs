@@ -27,11 +27,13 @@ impl HttpCache {
     /// Reports how the cache would answer a request without a body at this moment, and why.
     ///
     /// The call sends nothing to the origin, stores and counts nothing, and waits for nothing. A lookup in a
-    /// [`MemoryStore`](crate::MemoryStore) does not count as a use of the response. Fetches that are under way, which
+    /// [`MemoryStore`](crate::store::MemoryStore) does not count as a use of the response. Fetches that are under way, which
     /// the request could share, are not considered.
     ///
     /// ```
-    /// use forwardcache::{Body, HttpCache, MemoryStore, Outcome, RoundTrip, RoundTripFn, Verdict};
+    /// use forwardcache::cache::Verdict;
+    /// use forwardcache::store::MemoryStore;
+    /// use forwardcache::{Body, HttpCache, Outcome, ResponseExt, RoundTripFn};
     /// use http::{Request, Response};
     ///
     /// let origin = RoundTripFn(|_| {
@@ -40,8 +42,7 @@ impl HttpCache {
     /// let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
     /// let explain = || cache.explain(&Request::get("http://example.com/").body(()).unwrap());
     /// assert!(matches!(explain()?.verdict, Verdict::Forward(_)));
-    /// let request = Request::get("http://example.com/").body(Body::empty()).unwrap();
-    /// cache.round_trip(request)?.into_body().into_text()?;
+    /// cache.get("http://example.com/").send()?.text()?;
     /// assert!(matches!(explain()?.verdict, Verdict::Serve { outcome: Outcome::Hit, .. }));
     /// assert_eq!(explain()?.rule.clause(), "RFC 9111 section 4.2");
     /// println!("{}", explain()?);

@@ -19,7 +19,7 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
 use crate::message::body::Body;
 use crate::message::digest::{Expected, announced, checked};
-use crate::message::nonblocking::Turn;
+use crate::message::nonblocking::RunMode;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
@@ -31,7 +31,7 @@ pub(super) struct Exchange {
     pub(super) fetch: Fetch,
     /// The kind of thread. A caller's deadline limits only a fetch that runs on the caller's own thread, because
     /// other requests may share any other fetch.
-    pub(super) turn: Turn,
+    pub(super) mode: RunMode,
     pub(super) cancellation: Cancellation,
 }
 
@@ -49,7 +49,7 @@ impl Inner {
         let without_store = Plan::without_store(plan.why);
         let plan = if plan.stored().all(is_valid) { plan } else { &without_store };
         let whole_plan = plan.unconditional();
-        let deadline = incoming.deadline.filter(|_| exchange.turn == Turn::Caller);
+        let deadline = incoming.deadline.filter(|_| exchange.mode == RunMode::Caller);
         let Outgoing { mut request, has_our_validators } =
             outgoing(incoming, plan, self.upstream(), deadline);
         request.extensions_mut().insert(exchange.cancellation.clone());
@@ -98,12 +98,12 @@ impl Inner {
             _ => received,
         };
         if received.status.is_server_error()
-            && let Some(stale) = self.stale_on_error(incoming, plan)
+            && let Some(stale) = self.stale_if_error(incoming, plan)
         {
             if let Some(leader) = leader {
                 leader.finish(FlightResult::ServerError(received.status));
             }
-            let status = CacheStatus::new(Outcome::StaleOnError(plan.why)).forward_status(received.status);
+            let status = CacheStatus::new(Outcome::StaleIfError(plan.why)).forward_status(received.status);
             return Ok(self.serve_with(&stale, incoming, status));
         }
         if incoming.is_head() {
@@ -179,7 +179,7 @@ impl Inner {
             self.stats.count_origin_request();
         }
         let response = answer.map_err(|error| {
-            debug!("{} {} {error}", Outcome::Failed(why), redacted(target.as_str()));
+            debug!("{} {} {error:#}", Outcome::Failed(why), redacted(target.as_str()));
             error
         })?;
         // RFC 9110 section 15.4.5: a 304 refers to a stored response, and this request named none.
@@ -237,10 +237,10 @@ impl Inner {
         plan: &Plan,
         error: Error,
     ) -> Result<Response<Body>> {
-        let stale = self.stale_on_error(incoming, plan).filter(|_| is_origin_failure(error.kind()));
+        let stale = self.stale_if_error(incoming, plan).filter(|_| is_origin_failure(error.kind()));
         match stale {
             Some(stale) => {
-                let status = CacheStatus::new(Outcome::StaleOnError(plan.why));
+                let status = CacheStatus::new(Outcome::StaleIfError(plan.why));
                 Ok(self.serve_with(&stale, incoming, status))
             }
             None => {
@@ -250,7 +250,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn stale_on_error(&self, incoming: &Incoming, plan: &Plan) -> Option<Arc<StoredResponse>> {
+    pub(super) fn stale_if_error(&self, incoming: &Incoming, plan: &Plan) -> Option<Arc<StoredResponse>> {
         let stored = plan.selected.as_ref()?;
         let (validity, now) = (stored.validity(), self.clock.moment());
         let may_serve = may_serve_on_error(stored.status(), validity, &incoming.directives, &self.rules, now);

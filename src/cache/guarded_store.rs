@@ -11,7 +11,7 @@ use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::cache::fill::{BeginSpill, ContinueSpill};
 use crate::message::purge::{Purge, Purged};
-use crate::message::stats::Stats;
+use crate::metrics::Stats;
 use crate::policy::{Rules, Validity};
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
 
@@ -48,6 +48,8 @@ struct Below {
     tier: Arc<dyn Tier>,
     /// A digest of the rules under which this cache stores: what was stored under others is not for it.
     rules: u64,
+    /// Applies the invalidations of other processes to what is in memory.
+    _listener: Arc<dyn Fn(&Purge) + Send + Sync>,
 }
 
 impl GuardedStore {
@@ -62,7 +64,13 @@ impl GuardedStore {
         // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
         let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
-        Self { tier: Some(Below { tier, rules }), ..self }
+        let above = self.clone();
+        let listener: Arc<dyn Fn(&Purge) + Send + Sync> = Arc::new(move |purge: &Purge| {
+            // The sequence ensures that the number is greater than those of all earlier fetches.
+            above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
+        });
+        tier.on_invalidation(Arc::downgrade(&listener));
+        Self { tier: Some(Below { tier, rules, _listener: listener }), ..self }
     }
 
     /// Returns the tier below the store in memory.
@@ -77,15 +85,21 @@ impl GuardedStore {
 
     /// Returns the responses of a key in all tiers. Bodies of lower tiers are not in memory. May block.
     pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
-        let Some(Below { tier, rules }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
+        let Some(Below { tier, rules, .. }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
             return in_memory;
         };
         let read = || self.answer("read", tier.find(key, *rules));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_above =
-            |stored: &StoredResponse| in_memory.iter().any(|one| one.variant() == stored.variant());
-        let others = below.iter().filter(|stored| !is_above(stored)).map(|stored| aged(stored, now));
-        in_memory.iter().cloned().chain(others).collect()
+        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
+            let same = others.iter().find(|other| other.variant() == stored.variant());
+            same.is_some_and(|other| {
+                other.sequence() > stored.sequence()
+                    || is_equal_newer && other.sequence() == stored.sequence()
+            })
+        };
+        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
+        let others = below.iter().filter(|stored| !is_newer_in(&in_memory, stored, true));
+        above.chain(others.map(|stored| aged(stored, now))).collect()
     }
 
     /// Loads the body of a response and keeps the response in memory from now on. Returns `None` if the body is too
@@ -132,7 +146,7 @@ impl GuardedStore {
         let key = fetch.key();
         let is_stored = self.insert_by(fetch, part, |part| match (&self.tier, place) {
             // A store that may block is not written to here.
-            (_, Place::Memory) if self.store.at_once(key.as_str()).is_none() => false,
+            (_, Place::Memory) if self.store.variants_nonblocking(key.as_str()).is_none() => false,
             (below, Place::Memory) => {
                 let is_in_memory = self.insert_in_memory(fetch, part);
                 below.as_ref().is_some_and(|below| below.tier.put(key, below.rules, part)) || is_in_memory
@@ -161,7 +175,7 @@ impl GuardedStore {
 
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
     pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let Some(Below { tier, rules }) = &self.tier else { return false };
+        let Some(Below { tier, rules, .. }) = &self.tier else { return false };
         let is_taken = Cell::new(false);
         let is_stored = self.insert_by(fetch, response, |response| {
             if is_taken.replace(true) {
@@ -198,8 +212,8 @@ impl GuardedStore {
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
-    pub(crate) fn at_once(&self, key: &str) -> Option<Variants> {
-        self.judged(|| Some(self.valid(key, self.store.at_once(key)?)))
+    pub(crate) fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
+        self.judged(|| Some(self.valid(key, self.store.variants_nonblocking(key)?)))
     }
 
     /// Repeats a read until no tombstone was retired between the read and its judgement.

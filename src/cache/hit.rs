@@ -32,7 +32,7 @@ impl HttpCache {
         if inner.keys.are_chosen() || url.contains(' ') || inner.keys.are_selecting(request) {
             return None;
         }
-        let variants = inner.store.at_once(url)?;
+        let variants = inner.store.variants_nonblocking(url)?;
         let mut selected = None;
         for stored in variants.iter() {
             if stored.variant().matches_plainly(request)? {

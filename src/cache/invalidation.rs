@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::engine::{HttpCache, Inner};
 use super::tombstones::{Sequence, invalidated_groups};
 use crate::base::cancellation::Cancellation;
-use crate::message::nonblocking::{Job, Lane, Turn};
+use crate::message::nonblocking::{Job, Lane, RunMode};
 use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
 use crate::policy::invalidated;
@@ -61,8 +61,8 @@ impl Inner {
         let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
         let purge = self.keys.to_purge(&purge).into_owned();
         let store = self.store.clone();
-        let job = Job::new(Lane::Own, Cancellation::new(), move |turn| {
-            if turn == Turn::Pool {
+        let job = Job::new(Lane::Own, Cancellation::new(), move |mode| {
+            if mode == RunMode::Worker {
                 store.sweep(&purge, tombstone);
             }
         });

@@ -54,7 +54,7 @@ impl Keys {
 
     /// Whether unknown request fields select responses.
     pub(crate) fn select_by_unknown(&self) -> bool {
-        self.rules.unknown_fields == UnknownFields::Select
+        self.rules.unknown_fields == UnknownFields::Vary
     }
 
     /// Whether a plain request has an unknown field that selects responses.

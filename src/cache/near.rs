@@ -41,7 +41,7 @@ impl NearRules {
             // A response is stale at exactly its lifetime.
             left.saturating_sub(Duration::from_nanos(1))
         } else {
-            left.saturating_add(validity.stale_if_error.unwrap_or(rules.stale_on_error))
+            left.saturating_add(validity.stale_if_error.unwrap_or(rules.stale_if_error))
         });
         validity.must_revalidate = false;
     }

@@ -13,7 +13,7 @@ use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::cache::fill::{Arrived, Fill, Keeping};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, checked, expected_representation_digests};
@@ -155,7 +155,7 @@ fn joined(
     let joined = parts
         .filter(|_| have_same_strong_tag(&fields, &new_fields))
         .and_then(|(one, other)| {
-            let share = |bytes| ledger.share(Use::Bodies, bytes);
+            let share = |bytes| ledger.share(MemoryUse::Bodies, bytes);
             combined((one, &stored.body()), (other, &new.body()), share)
         })
         .filter(|(part, _)| part.length() <= limit)

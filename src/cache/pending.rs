@@ -107,9 +107,9 @@ impl Pending {
                     return match found {
                         Content::Full(result) => Step::Serve(result),
                         Content::Lost | Content::Empty | Content::Early(..) => {
-                            match self.inner.stale_on_error(&self.incoming, &self.plan) {
+                            match self.inner.stale_if_error(&self.incoming, &self.plan) {
                                 Some(stale) => {
-                                    let status = CacheStatus::new(Outcome::StaleOnError(self.plan.why));
+                                    let status = CacheStatus::new(Outcome::StaleIfError(self.plan.why));
                                     Step::Serve(Ok(self.inner.serve_with(&stale, &self.incoming, status)))
                                 }
                                 None => Step::Lost,
@@ -144,7 +144,7 @@ impl Pending {
     /// Returns the soft deadline, if a stale response could answer the request then.
     fn soft_deadline(&self) -> Option<Instant> {
         let soft = self.incoming.deadline?.soft()?;
-        self.inner.stale_on_error(&self.incoming, &self.plan).map(|_| soft)
+        self.inner.stale_if_error(&self.incoming, &self.plan).map(|_| soft)
     }
 
     fn hard_deadline(&self) -> Option<Instant> {
@@ -213,7 +213,7 @@ impl Pending {
             FlightResult::Failure(head, bytes) => {
                 let is_for_this_request = incoming.is_answered_by(&head.variant)
                     && head.variant.matches(&incoming.headers, &inner.digest);
-                if let Some(stale) = inner.stale_on_error(incoming, plan) {
+                if let Some(stale) = inner.stale_if_error(incoming, plan) {
                     return Step::Serve(Ok(self.stale(&stale, head.status)));
                 }
                 if is_for_this_request {
@@ -222,7 +222,7 @@ impl Pending {
                     self.decide_again()
                 }
             }
-            FlightResult::ServerError(code) => match inner.stale_on_error(incoming, plan) {
+            FlightResult::ServerError(code) => match inner.stale_if_error(incoming, plan) {
                 Some(stale) => Step::Serve(Ok(self.stale(&stale, code))),
                 None => self.decide_again(),
             },
@@ -242,7 +242,7 @@ impl Pending {
     }
 
     fn stale(&self, stale: &crate::store::StoredResponse, code: http::StatusCode) -> Response<Body> {
-        let status = CacheStatus::new(Outcome::StaleOnError(self.plan.why)).forward_status(code);
+        let status = CacheStatus::new(Outcome::StaleIfError(self.plan.why)).forward_status(code);
         self.inner.serve_with(stale, &self.incoming, status)
     }
 

@@ -23,15 +23,15 @@ impl HttpCache {
     /// purge then count as not stored for the lifetime of this cache.
     ///
     /// ```
-    /// use forwardcache::{Body, HttpCache, MemoryStore, Purge, RoundTrip, RoundTripFn};
-    /// use http::{Request, Response};
+    /// use forwardcache::store::MemoryStore;
+    /// use forwardcache::{Body, HttpCache, Purge, ResponseExt, RoundTripFn};
+    /// use http::Response;
     ///
     /// let origin = RoundTripFn(|_| {
     ///     Ok(Response::builder().header("cache-control", "max-age=60").body(Body::from("hello")).unwrap())
     /// });
     /// let cache = HttpCache::builder().origin(origin).store(MemoryStore::new(1 << 20)).build()?;
-    /// let request = Request::get("http://example.com/a").body(Body::empty()).unwrap();
-    /// cache.round_trip(request)?.into_body().into_text()?;
+    /// cache.get("http://example.com/a").send()?.text()?;
     /// assert_eq!(cache.purge(&Purge::prefix("http://example.com/")?).responses, 1);
     /// # Ok::<(), forwardcache::Error>(())
     /// ```

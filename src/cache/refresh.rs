@@ -21,7 +21,7 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::redacted;
 use crate::cache::singleflight::Role;
 use crate::message::body::{Body, Wake};
-use crate::message::nonblocking::{Job, Lane, Turn};
+use crate::message::nonblocking::{Job, Lane, RunMode};
 use crate::message::stats::{Forward, Outcome};
 use crate::store::Key;
 
@@ -58,8 +58,8 @@ impl Inner {
         let claim = Claim { cache: Arc::downgrade(self), key: incoming.key.clone() };
         let (lane, cancellation) = (Lane::Refresh(incoming.target.origin()), Cancellation::new());
         let (weak, token) = (Arc::downgrade(self), cancellation.clone());
-        let job = Job::new(lane, cancellation, move |turn| {
-            if turn == Turn::Pool
+        let job = Job::new(lane, cancellation, move |mode| {
+            if mode == RunMode::Worker
                 && let Some(cache) = weak.upgrade()
                 && !cache.refreshes.is_closed()
             {
@@ -102,13 +102,13 @@ impl Inner {
             let cancellation = leader.cancellation().clone();
             let flight = cancellation.clone();
             let hook = token.on_cancel(move || flight.cancel());
-            let exchange = Exchange { fetch, turn: Turn::Pool, cancellation };
+            let exchange = Exchange { fetch, mode: RunMode::Worker, cancellation };
             let read = self
                 .fetched(&incoming, &Plan::without_store(Forward::Stale), Some(leader), exchange)
                 .and_then(|response| {
                     let outcome = Outcome::of(response.headers());
                     let is_failure = response.status().is_server_error()
-                        || matches!(outcome, Some(Outcome::StaleOnError(_)));
+                        || matches!(outcome, Some(Outcome::StaleIfError(_)));
                     // A body that is being stored is read to its end; any other body is dropped.
                     if let Ok((stream, length)) = response.into_body().into_poll_body() {
                         io::copy(&mut Body::from_boxed_poll_body(stream, length), &mut io::sink())?;
@@ -118,7 +118,7 @@ impl Inner {
             drop((waiter, hook));
             if let Err(error) = &read {
                 let url = redacted(incoming.target.as_str());
-                debug!("refresh failed: {url} {}", error.message());
+                debug!("refresh failed: {url} {}", error.reason());
             }
             let has_failed = !matches!(read, Ok(false));
             self.refreshes.note_result(&incoming.key, has_failed, self.clock.now());

@@ -12,7 +12,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::incoming::Incoming;
-use crate::message::nonblocking::{Job, Spawn, Turn};
+use crate::message::nonblocking::{Job, RunMode, Spawn};
 use crate::store::Key;
 
 /// Which threads refresh stale responses.
@@ -161,7 +161,7 @@ impl Spawn for Threads {
         let running = Running(Arc::clone(&self.running));
         let work = move || {
             let _running = running;
-            job.take(Turn::Pool);
+            job.take(RunMode::Worker);
         };
         // If no thread starts, the job is dropped, and a request that waits for it looks up again.
         if let Err(error) = thread::Builder::new().name("fetch".to_owned()).spawn(work) {

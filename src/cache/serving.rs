@@ -38,7 +38,7 @@ impl Inner {
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
         let status = if stored.is_from_disk() || stored.remote().is_some() {
-            self.stats.count_disk_answer();
+            self.stats.count_disk_hit();
             if status.outcome() == Outcome::Hit { status.detail("disk") } else { status }
         } else {
             status

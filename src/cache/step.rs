@@ -32,7 +32,7 @@ use crate::cache::singleflight::{Role, Waiter};
 use crate::message::body::{Body, Wake};
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
-use crate::message::nonblocking::{Job, Lane, Made, Refused, Slot, Step, Turn, Wakes};
+use crate::message::nonblocking::{Job, Lane, Made, Refused, RunMode, Slot, Step, Wakes};
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
@@ -93,9 +93,9 @@ impl Inner {
         // The store may block: a job does the lookup, and the decision follows.
         let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
         let found =
-            Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |turn| match turn {
-                Turn::Refused(refused) => Err(refused).into(),
-                Turn::Pool | Turn::Caller => Ok(inner.find(&key)).into(),
+            Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |mode| match mode {
+                RunMode::Refused(refused) => Err(refused).into(),
+                RunMode::Worker | RunMode::Caller => Ok(inner.find(&key)).into(),
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
@@ -182,23 +182,23 @@ impl Inner {
         let job = {
             let (inner, incoming, plan) = (Arc::clone(self), Arc::clone(&incoming), Arc::clone(&plan));
             let token = cancellation.clone();
-            Job::new(lane, cancellation.clone(), move |turn| {
-                if let Turn::Refused(refused) = turn {
+            Job::new(lane, cancellation.clone(), move |mode| {
+                if let RunMode::Refused(refused) = mode {
                     if let Some(leader) = leader {
                         // The refusal concerns this request's client only: one of the followers leads the next fetch.
                         leader.finish_and_release(FlightResult::GivenUp);
                     }
                     return promise.keep(inner.refused(&incoming, &plan, refused).into());
                 }
-                let exchange = Exchange { fetch, turn, cancellation: token.clone() };
+                let exchange = Exchange { fetch, mode, cancellation: token.clone() };
                 let response = inner.fetched(&incoming, &plan, leader, exchange).map(|mut response| {
-                    if turn == Turn::Caller {
+                    if mode == RunMode::Caller {
                         // A blocking caller may leave before the end of the body; the token cancels the transfer.
                         response.extensions_mut().insert(token.clone());
                     }
                     response
                 });
-                promise.keep(prepare_for(response, &incoming.method, turn, &inner.ledger, &token));
+                promise.keep(prepare_for(response, &incoming.method, mode, &inner.ledger, &token));
             })
         };
         let pending =
@@ -230,8 +230,8 @@ impl Inner {
         let cancellation = Cancellation::new();
         let (inner, token, incoming) = (Arc::clone(self), cancellation.clone(), Incoming::clone(incoming));
         let lane = Lane::Origin(incoming.target.origin());
-        Step::fetch(lane, cancellation, wake, move |turn| {
-            if let Turn::Refused(refused) = turn {
+        Step::fetch(lane, cancellation, wake, move |mode| {
+            if let RunMode::Refused(refused) = mode {
                 return inner.refused(&incoming, &Plan::without_store(Forward::Bypass), refused).into();
             }
             let method = incoming.method.clone();
@@ -242,7 +242,7 @@ impl Inner {
                 Some(token.clone()),
                 None,
             );
-            prepare_for(response, &method, turn, &inner.ledger, &token)
+            prepare_for(response, &method, mode, &inner.ledger, &token)
         })
     }
 
@@ -266,7 +266,7 @@ impl Inner {
 
     /// Answers with a stale response because the deadline has passed, unless an invalidation covers it.
     pub(super) fn stale_by_deadline(&self, incoming: &Incoming, plan: &Plan) -> Option<Response<Body>> {
-        let stale = self.stale_on_error(incoming, plan)?;
+        let stale = self.stale_if_error(incoming, plan)?;
         Some(self.serve_with(&stale, incoming, CacheStatus::new(Outcome::StaleOnDeadline(plan.why))))
     }
 
@@ -302,7 +302,7 @@ impl Inner {
     /// Like [`find`](Self::find), but returns `None` if the store would block.
     pub(super) fn find_nonblocking(&self, key: &Key) -> Option<Found> {
         let latest = self.store.tombstones().latest();
-        Some(Found { variants: self.store.at_once(key.as_str())?, latest })
+        Some(Found { variants: self.store.variants_nonblocking(key.as_str())?, latest })
     }
 
     /// Looks up a request. May block as long as the store does.
@@ -320,12 +320,12 @@ impl Inner {
 fn prepare_for(
     response: Result<Response<Body>>,
     method: &Method,
-    turn: Turn,
+    mode: RunMode,
     ledger: &Arc<Ledger>,
     cancellation: &Cancellation,
 ) -> Made<Result<Response<Body>>> {
     match response {
-        Ok(response) if turn == Turn::Pool => prepared(response, method, ledger, cancellation),
+        Ok(response) if mode == RunMode::Worker => prepared(response, method, ledger, cancellation),
         response => response.into(),
     }
 }

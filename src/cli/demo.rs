@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use forwardcache::{Body, Client, Error, ManualClock, Outcome, Peer, Server, ServerConfig, ServerHandle};
+use forwardcache::clock::ManualClock;
+use forwardcache::server::{Server, ServerConfig, ServerHandle};
+use forwardcache::{Body, Client, Error, Outcome, Peer};
 use http::{Request, Response};
 use parking_lot::Mutex;
 
@@ -154,7 +156,7 @@ fn fetch(
 ) -> Result<Row, Failure> {
     let owner = peer.client().owner(url)?.map_or_else(String::new, |owner| owner.authority().to_owned());
     let start = Instant::now();
-    let response = peer.get(url)?;
+    let response = peer.get(url).send()?;
     let outcome = Outcome::of(response.headers()).map_or("unknown", Outcome::name).to_owned();
     let length = response.into_body().into_bytes()?.len();
     let time = start.elapsed();

@@ -1,6 +1,5 @@
 //! Failures of the command: one line on standard error, and the exit code.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -67,16 +66,7 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut message = error.to_string();
-        // The last cause has the message of the operating system.
-        let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-        if let Some(cause) = causes.last().map(ToString::to_string) {
-            // ureq prefixes the system's message with this, which would defeat the check for repetition below.
-            let cause = cause.strip_prefix("io: ").unwrap_or(&cause);
-            if !message.contains(cause) {
-                message = format!("{message}: {cause}");
-            }
-        }
+        let message = format!("{error:#}");
         match error.kind() {
             ErrorKind::BadUrl | ErrorKind::BadPeer | ErrorKind::BadOption => Self::Usage(message),
             _ => Self::Failed(message),

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use forwardcache::{
-    Body, Client, Deadline, Error, HttpCache, MemoryStore, OnNoPeers, Origin, Outcome, RoundTrip,
-};
+use forwardcache::client::OnNoPeers;
+use forwardcache::store::MemoryStore;
+use forwardcache::{Body, Client, Deadline, Error, HttpCache, Origin, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use super::arguments::Get;
@@ -61,7 +61,7 @@ fn fetch(arguments: &Get, request: Request<Body>, transport: &impl RoundTrip) ->
 /// Builds a cache in this process, so that the caching rules apply without a pool too.
 fn local_cache(arguments: &Get) -> Result<HttpCache, Error> {
     let mut origin = Origin::builder();
-    if let Some(path) = &arguments.request.access.ca_file {
+    if let Some(path) = &arguments.request.access.cacert {
         origin = origin.root_certificates_file(path);
     }
     HttpCache::builder().origin(origin.build()?).store(MemoryStore::default()).build()
@@ -69,7 +69,8 @@ fn local_cache(arguments: &Get) -> Result<HttpCache, Error> {
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = forwardcache::CanonicalUrl::parse(&arguments.url).map_err(Error::from)?.uri();
+    *request.uri_mut() =
+        forwardcache::origin::CanonicalUrl::parse(&arguments.url).map_err(Error::from)?.uri();
     *request.headers_mut() = fields::parse_all(&arguments.request.fields)?;
     if let Some(limit) = arguments.max_time {
         request.extensions_mut().insert(Deadline::within(limit));

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use forwardcache::{
-    Client, DiskStore, Error, NearCache, Origin, OriginBuilder, OriginLimits, Peer, PeerBuilder, Rules,
-    Tokens,
-};
+use forwardcache::client::NearCache;
+use forwardcache::origin::{OriginBuilder, OriginLimits};
+use forwardcache::peer::PeerBuilder;
+use forwardcache::policy::Rules;
+use forwardcache::pool::Tokens;
+use forwardcache::store::DiskStore;
+use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::optional::with;
@@ -36,9 +39,9 @@ pub(super) fn build(
         .near_cache(NearCache::new().memory(0));
     let cache = &arguments.cache;
     let builder =
-        with(builder, cache.max_body, |builder, size| builder.caching(|cache| cache.max_body(size.bytes())));
+        with(builder, cache.max_body, |builder, size| builder.cache(|cache| cache.max_body(size.bytes())));
     let builder = with(builder, cache.cache_post, |builder, size| {
-        builder.caching(|cache| cache.cache_post(size.bytes()))
+        builder.cache(|cache| cache.cache_post(size.bytes()))
     });
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
@@ -46,13 +49,13 @@ pub(super) fn build(
     let builder = with(builder, disk, PeerBuilder::disk);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
-    let builder = with(builder, arguments.ca_file.as_ref(), PeerBuilder::root_certificates_file);
+    let builder = with(builder, arguments.cacert.as_ref(), PeerBuilder::root_certificates_file);
     let identity = arguments.tls_cert.as_ref().zip(arguments.tls_key.as_ref());
     let builder = with(builder, identity, |builder, (certificates, key)| {
         builder.client_certificate_files(certificates, key)
     });
     let peer = builder.build()?;
-    peer.caching().set_offline(cache.offline);
+    peer.cache().set_offline(cache.offline);
     Ok(peer)
 }
 
@@ -70,8 +73,8 @@ fn network(arguments: &OriginArguments) -> OriginBuilder {
     let origin = with(origin, arguments.origin_stream_timeout, OriginBuilder::stream_timeout);
     let origin = with(origin, arguments.origin_max_time, OriginBuilder::whole_timeout);
     let origin =
-        with(origin, arguments.max_origin_head, |origin, size| origin.max_head(server::length(size)));
-    let origin = with(origin, arguments.max_origin_fields, |origin, count| origin.max_fields(count.into()));
+        with(origin, arguments.origin_max_head, |origin, size| origin.max_head(server::length(size)));
+    let origin = with(origin, arguments.origin_max_fields, |origin, count| origin.max_fields(count.into()));
     with(origin, arguments.user_agent.as_deref(), OriginBuilder::user_agent)
 }
 
@@ -87,28 +90,28 @@ fn origin_limits(arguments: &Serve) -> OriginLimits {
 }
 
 fn rules(arguments: &Serve) -> Rules {
-    let mut rules = Rules::new(match arguments.mode {
-        Mode::Private => forwardcache::Mode::Private,
-        Mode::Shared => forwardcache::Mode::Shared,
-    });
-    rules.store_set_cookie = arguments.store_set_cookie;
-    rules.unknown_fields = match arguments.unknown_fields {
-        UnknownFields::Forward => forwardcache::UnknownFields::Forward,
-        UnknownFields::Select => forwardcache::UnknownFields::Select,
-        UnknownFields::Drop => forwardcache::UnknownFields::Drop,
+    let mode = match arguments.mode {
+        Mode::Private => forwardcache::policy::Mode::Private,
+        Mode::Shared => forwardcache::policy::Mode::Shared,
     };
-    rules.known_fields.clone_from(&arguments.known_fields);
+    let unknown_fields = match arguments.unknown_fields {
+        UnknownFields::Forward => forwardcache::policy::UnknownFields::Forward,
+        UnknownFields::Vary => forwardcache::policy::UnknownFields::Vary,
+        UnknownFields::Drop => forwardcache::policy::UnknownFields::Drop,
+    };
     let cache = &arguments.cache;
-    rules.lifetimes.clone_from(&cache.lifetimes);
-    let seconds =
-        |value: Option<u32>, default| value.map_or(default, |seconds| Duration::from_secs(seconds.into()));
-    rules.stale_on_error = seconds(cache.stale_on_error, rules.stale_on_error);
-    rules.stale_while_revalidate = seconds(cache.stale_while_revalidate, rules.stale_while_revalidate);
-    rules.grace = seconds(cache.grace, rules.grace);
-    rules.heuristic_cap = seconds(cache.heuristic_cap, rules.heuristic_cap);
-    rules.jitter = cache.jitter.unwrap_or(rules.jitter);
-    rules.early_refresh = cache.early_refresh.unwrap_or(rules.early_refresh);
-    rules.fill_on_conditional = cache.fill_on_conditional;
-    rules.fill_on_range = !cache.no_fill_on_range;
-    rules
+    let rules = Rules::new(mode)
+        .store_set_cookie(arguments.store_set_cookie)
+        .unknown_fields(unknown_fields)
+        .known_fields(arguments.known_fields.iter().cloned())
+        .lifetimes(cache.lifetimes.iter().cloned())
+        .fill_on_conditional(cache.fill_on_conditional)
+        .fill_on_range(!cache.no_fill_on_range);
+    let seconds = |value: Option<u32>| value.map(|seconds| Duration::from_secs(seconds.into()));
+    let rules = with(rules, seconds(cache.stale_if_error), Rules::stale_if_error);
+    let rules = with(rules, seconds(cache.stale_while_revalidate), Rules::stale_while_revalidate);
+    let rules = with(rules, seconds(cache.grace), Rules::grace);
+    let rules = with(rules, seconds(cache.max_heuristic_lifetime), Rules::max_heuristic_lifetime);
+    let rules = with(rules, cache.jitter, Rules::jitter);
+    with(rules, cache.early_refresh, Rules::early_refresh)
 }

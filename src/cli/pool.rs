@@ -2,10 +2,9 @@
 
 use std::time::SystemTime;
 
-use forwardcache::{
-    Client, ClientBuilder, Discovery, DnsDiscovery, Error, FileDiscovery, Member, Membership, OnNoPeers,
-    RingKind,
-};
+use forwardcache::client::{ClientBuilder, Membership, OnNoPeers};
+use forwardcache::pool::{Discovery, DnsDiscovery, FileDiscovery, Member, RingKind};
+use forwardcache::{Client, Error};
 
 use super::arguments::{PeerList, PoolAccess, RingName, RingOptions};
 use super::optional::with;
@@ -64,8 +63,8 @@ pub(crate) fn client(
         .path(&pool.path)
         .accept_unmarked(pool.go_peers)
         .on_no_peers(on_no_peers);
-    let client = with(client, access.ca_file.as_ref(), ClientBuilder::root_certificates_file);
-    let identity = access.cert_file.as_ref().zip(access.key_file.as_ref());
+    let client = with(client, access.cacert.as_ref(), ClientBuilder::root_certificates_file);
+    let identity = access.cert.as_ref().zip(access.key.as_ref());
     let client = with(client, identity, |client, (certificates, key)| {
         client.client_certificate_files(certificates, key)
     });

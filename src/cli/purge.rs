@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use forwardcache::{Client, Error, OnNoPeers, PeerUrl, Purge, Purged};
+use forwardcache::client::OnNoPeers;
+use forwardcache::pool::{PeerUrl, Purged};
+use forwardcache::{Client, Error, Purge};
 
 use super::arguments;
 use super::failure::{Failure, print};
@@ -46,7 +48,7 @@ pub(crate) fn run(arguments: &arguments::Purge) -> Result<ExitCode, Failure> {
         }
     }
     for (peer, error) in &failed {
-        eprintln!("forwardcache: {peer} may still serve purged responses: {}", error.message());
+        eprintln!("forwardcache: {peer} may still serve purged responses: {}", error.reason());
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

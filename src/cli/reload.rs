@@ -1,6 +1,9 @@
 //! What SIGHUP reads again: certificates, tokens, the list of peers, the configuration file.
 
-use forwardcache::{MembershipWatcher, Peer, Result, ServerTls, Tokens};
+use forwardcache::client::MembershipWatcher;
+use forwardcache::pool::Tokens;
+use forwardcache::server::ServerTls;
+use forwardcache::{Peer, Result};
 
 use super::arguments::{Command, Serve};
 use super::config::Sources;
@@ -31,7 +34,7 @@ impl Reload {
         ];
         for (subject, result) in results.into_iter().flatten() {
             if let Err(error) = result {
-                log::error!("cannot reload the {subject}: {error}; the previous ones stay in use");
+                log::error!("cannot reload the {subject}: {error:#}; the previous ones stay in use");
             } else {
                 log::info!("reloaded the {subject}");
             }
@@ -67,7 +70,7 @@ impl Reload {
 fn apply(peer: &Peer, arguments: &Serve, option: &str) -> Result<bool> {
     match option {
         "origins" => peer.set_origins(arguments.origins.clone().unwrap_or_default()),
-        "offline" => peer.caching().set_offline(arguments.cache.offline),
+        "offline" => peer.cache().set_offline(arguments.cache.offline),
         "peer" if !arguments.peer_list.peers.is_empty() => {
             peer.set_members(pool::members(&arguments.peer_list.peers)?)?;
         }

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
-use forwardcache::{Client, HashFunction, Member, Rendezvous, Ring};
+use forwardcache::Client;
+use forwardcache::pool::{HashFunction, Member, Rendezvous, Ring};
 
 use super::arguments::{Ring as Arguments, RingName};
 use super::failure::{Failure, print};

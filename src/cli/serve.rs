@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{
-    DiskStore, Error, ErrorKind, Member, Membership, Peer, ServerConfig, ServerHandle, ServerTls,
-    ShutdownHandle, Tokens,
-};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use forwardcache::client::Membership;
+use forwardcache::peer::AccessLogFile;
+use forwardcache::pool::{Member, Tokens};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+use forwardcache::store::DiskStore;
+use forwardcache::{Error, ErrorKind, Peer};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Mode, PeerList, RingName, Serve};
@@ -24,7 +26,7 @@ use super::{open_files, peer_options, server, tokens};
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
 
-/// How long the shutdown waits for pending writes to the disk.
+/// How long the shutdown waits for pending writes to the disk and to the access log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failure> {
@@ -43,7 +45,8 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let tokens = tokens::load(arguments.token_file.as_deref())?;
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     let (server_kind, workers) = (arguments.server.kind, arguments.server.workers);
-    let config = server::config(&arguments.server, tls.clone())?;
+    let access_log = server::access_log(&arguments.server)?;
+    let config = server::config(&arguments.server, tls.clone(), access_log.clone())?;
     if !address.ip().is_loopback() {
         check_access_is_explicit(arguments, tokens.is_some(), address)?;
     }
@@ -58,14 +61,14 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     }
     let (scheme, ring) = (peer_options::scheme(arguments), arguments.pool.ring.ring);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
-    let drain = Duration::from_secs(arguments.drain.into());
-    let has_certificates = arguments.ca_file.is_some() || arguments.tls_cert.is_some();
+    let drain = Duration::from_secs(arguments.drain_time.into());
+    let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
     let peer =
         peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let server = server::serve(&peer, listener, server_kind, workers, config)?;
     let admin = match admin {
@@ -87,11 +90,13 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let admin_thread = admin.map(|admin| shut_down_together(admin, shutdown.clone()));
     let (signal_shutdown, leaving_peer) = (shutdown.clone(), peer.clone());
     let mut reload = Reload { peer, has_certificates, tls, tokens, operator_tokens, watcher, sources };
+    let log_to_reopen = access_log.clone();
     thread::spawn(move || {
         let mut is_shutting_down = false;
         for signal in signals.forever() {
             match signal {
                 SIGHUP => reload.run(),
+                SIGUSR1 => reopen(log_to_reopen.as_ref()),
                 // A second signal skips the drain time.
                 _ if is_shutting_down => std::process::exit(1),
                 _ => {
@@ -111,6 +116,9 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
         log::warn!("some responses that were stored in the last second are not on disk");
     }
+    if access_log.is_some_and(|log| !log.flush(FLUSH_TIMEOUT)) {
+        log::warn!("some lines of the access log are not written");
+    }
     let admin_has_failed = admin_shutdown.is_some_and(|admin| {
         let has_failed = admin.has_failed();
         admin.shutdown();
@@ -121,6 +129,13 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         return Err(Failure::failed("the server stopped because one of its threads failed: see the log"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the access log again.
+fn reopen(log: Option<&AccessLogFile>) {
+    if let Some(Err(error)) = log.map(AccessLogFile::reopen) {
+        log::error!("{error}; the log continues in the previous file");
+    }
 }
 
 /// Checks the options as [`run`] does, but opens no socket and no store.
@@ -141,7 +156,7 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     let tls = tls(arguments)?;
     let tokens = tokens::load(arguments.token_file.as_deref())?;
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
-    server::config(&arguments.server, tls)?;
+    server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
     if !address.ip().is_loopback() {
         check_access_is_explicit(arguments, tokens.is_some(), address)?;
     }

@@ -3,9 +3,12 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use forwardcache::{ByteSize, Error, ErrorKind, Peer, ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::peer::{AccessLogFile, AccessLogFormat};
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::store::ByteSize;
+use forwardcache::{Error, ErrorKind, Peer};
 
-use super::arguments::{ServerArguments, ServerKind};
+use super::arguments::{LogFormat, ServerArguments, ServerKind};
 use super::optional::with;
 
 /// The default number of threads that may wait for origins.
@@ -39,8 +42,13 @@ pub(super) fn serve(
 /// # Errors
 ///
 /// [`ErrorKind::BadOption`] if a flag does not apply to tiny_http.
-pub(super) fn config(arguments: &ServerArguments, tls: Option<ServerTls>) -> Result<ServerConfig, Error> {
+pub(super) fn config(
+    arguments: &ServerArguments,
+    tls: Option<ServerTls>,
+    access_log: Option<AccessLogFile>,
+) -> Result<ServerConfig, Error> {
     let has_event_options = tls.is_some()
+        || arguments.access_log.is_some()
         || arguments.io_threads.is_some()
         || arguments.max_connections.is_some()
         || arguments.max_connections_per_address.is_some()
@@ -52,7 +60,7 @@ pub(super) fn config(arguments: &ServerArguments, tls: Option<ServerTls>) -> Res
         || arguments.max_queue_wait.is_some()
         || arguments.min_transfer_rate.is_some();
     if arguments.kind == ServerKind::TinyHttp && has_event_options {
-        let text = "--front tiny_http does not support TLS, and of the flags for threads and limits it supports \
+        let text = "--server tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
                     only --workers, --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }
@@ -75,7 +83,20 @@ pub(super) fn config(arguments: &ServerArguments, tls: Option<ServerTls>) -> Res
     let config = with(config, arguments.stall_timeout, |config, time| config.write_timeout(seconds(time)));
     let config =
         with(config, arguments.min_transfer_rate, |config, size| config.min_transfer_rate(size.bytes()));
+    let config = with(config, access_log, ServerConfig::access_log);
     Ok(with(config, tls, ServerConfig::tls))
+}
+
+/// Opens the access log, if there is one.
+pub(super) fn access_log(arguments: &ServerArguments) -> Result<Option<AccessLogFile>, Error> {
+    let Some(path) = &arguments.access_log else { return Ok(None) };
+    let format = match arguments.access_log_format {
+        LogFormat::Text => AccessLogFormat::Text,
+        LogFormat::Json => AccessLogFormat::Json,
+    };
+    let is_stdout = path.as_os_str() == "-";
+    let log = if is_stdout { AccessLogFile::stdout(format) } else { AccessLogFile::open(path, format) };
+    log.map(Some)
 }
 
 fn count(number: u32) -> usize {

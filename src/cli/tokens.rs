@@ -3,7 +3,8 @@
 use std::env;
 use std::path::Path;
 
-use forwardcache::{Error, ErrorKind, Tokens};
+use forwardcache::pool::Tokens;
+use forwardcache::{Error, ErrorKind};
 
 /// The environment variable for a token. Unlike a command line, other users cannot read it.
 const VARIABLE: &str = "FORWARDCACHE_TOKEN";
@@ -16,7 +17,7 @@ pub(super) fn load(file: Option<&Path>) -> Result<Option<Tokens>, Error> {
     match env::var(VARIABLE) {
         Ok(token) => Tokens::new([token])
             .map(Some)
-            .map_err(|error| Error::new(ErrorKind::BadOption, format!("{VARIABLE}: {}", error.message()))),
+            .map_err(|error| Error::new(ErrorKind::BadOption, format!("{VARIABLE}: {}", error.reason()))),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => {
             Err(Error::new(ErrorKind::BadOption, format!("{VARIABLE} is not valid UTF-8")))

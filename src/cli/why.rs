@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use forwardcache::{CanonicalUrl, Client, Error, OnNoPeers};
+use forwardcache::client::OnNoPeers;
+use forwardcache::origin::CanonicalUrl;
+use forwardcache::{Client, Error};
 use http::Request;
 
 use super::arguments::Why;

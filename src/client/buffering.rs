@@ -31,7 +31,7 @@ const PIECE_SIZE: usize = 8 << 10;
 
 /// Returns the response with its body in memory, or with a body whose beginning has been read. Use this only
 /// for a body that the peer has completely: a single read blocks as long as the body does.
-pub(super) fn buffer(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
+pub(super) fn buffer(response: Response<Body>, max_wait: Duration) -> Result<Response<Body>> {
     let (parts, mut body) = response.into_parts();
     let (length, begun) = (body.length(), Instant::now());
     let mut bytes = Vec::with_capacity(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
@@ -51,7 +51,7 @@ pub(super) fn buffer(response: Response<Body>, patience: Duration) -> Result<Res
         if waited >= RATE_CHECK_AFTER && (bytes.len() as f64) < MIN_RATE * waited.as_secs_f64() {
             return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly"));
         }
-        if waited >= patience {
+        if waited >= max_wait {
             let body = Body::from_reader(Cursor::new(bytes).chain(body), length);
             return Ok(Response::from_parts(parts, body));
         }
@@ -59,12 +59,12 @@ pub(super) fn buffer(response: Response<Body>, patience: Duration) -> Result<Res
 }
 
 /// Like [`buffer`], for a body that may arrive slowly: a helper thread reads it, and the caller waits for at
-/// most `patience`. If no helper is free, the response is returned as it is.
+/// most `max_wait`. If no helper is free, the response is returned as it is.
 pub(super) fn buffer_on_helper(
     response: Response<Body>,
     helpers: &Helpers,
     cancellation: &Cancellation,
-    patience: Duration,
+    max_wait: Duration,
 ) -> Result<Response<Body>> {
     let (parts, body) = response.into_parts();
     let length = body.length();
@@ -85,7 +85,7 @@ pub(super) fn buffer_on_helper(
         return Ok(Response::from_parts(parts, body));
     }
     let mut state = pipe.state.lock();
-    pipe.changed.wait_while_for(&mut state, |state| state.end.is_none(), patience);
+    pipe.changed.wait_while_for(&mut state, |state| state.end.is_none(), max_wait);
     let body = match state.end.take() {
         Some(Ok(())) => Body::from(Bytes::from(std::mem::take(&mut state.bytes))),
         Some(Err(error)) => return Err(error.into()),

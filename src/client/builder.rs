@@ -66,7 +66,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     options: Options,
-    handover: Duration,
+    warm_up: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
 }
@@ -102,7 +102,7 @@ impl Default for ClientBuilder {
             clock: Arc::new(SystemClock),
             jitter: None,
             options: Options::default(),
-            handover: Duration::ZERO,
+            warm_up: Duration::ZERO,
             #[cfg(feature = "peer")]
             near: NearOptions::default(),
         }
@@ -128,7 +128,8 @@ impl ClientBuilder {
     /// and duplicates do not matter. All members of a pool must agree on the weights.
     ///
     /// ```
-    /// use forwardcache::{Client, Member};
+    /// use forwardcache::pool::Member;
+    /// use forwardcache::Client;
     ///
     /// let large = Member::parse("http://10.0.0.1:3000 weight=3")?;
     /// let small = Member::parse("http://10.0.0.2:3000")?;
@@ -164,7 +165,8 @@ impl ClientBuilder {
     /// agree.
     ///
     /// ```
-    /// use forwardcache::{Client, RingKind};
+    /// use forwardcache::pool::RingKind;
+    /// use forwardcache::Client;
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     /// let client = Client::builder().pool(pool).ring(RingKind::Rendezvous).build()?;
@@ -227,8 +229,8 @@ impl ClientBuilder {
         self
     }
 
-    pub(crate) fn handover(mut self, time: Duration) -> Self {
-        self.handover = time;
+    pub(crate) fn warm_up(mut self, time: Duration) -> Self {
+        self.warm_up = time;
         self
     }
 
@@ -326,7 +328,7 @@ impl ClientBuilder {
                 (Arc::new(to_peers), direct.map(|direct| Arc::new(direct) as _))
             }
         };
-        let pool = Pool::new(self.peers?, ring, self.handover)?;
+        let pool = Pool::new(self.peers?, ring, self.warm_up)?;
         #[cfg(feature = "peer")]
         let clock = Arc::clone(&self.clock);
         let client = Client::new(Inner {

@@ -16,7 +16,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::near_cache::NearHttpCache;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
-use crate::message::round_trip::{self, RoundTrip};
+use crate::message::request_builder::request_methods;
+use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::origin::Origin;
 use crate::pool::member::Member;
@@ -37,19 +38,18 @@ use crate::pool::purge;
 ///
 /// **Retries.** A request that may be repeated goes to the next owner if a peer fails at it; any other request
 /// does only if nothing of it was sent. All owners together may take as long as one
-/// [`response_timeout`](crate::ClientBuilder::response_timeout) plus one connection. If a body breaks off, the
+/// [`response_timeout`](crate::client::ClientBuilder::response_timeout) plus one connection. If a body breaks off, the
 /// client continues it from the next owner, provided that a strong validator proves that the bytes are the
 /// same. If no peer is left, the client asks the origin directly, unless
-/// [`on_no_peers`](crate::ClientBuilder::on_no_peers) specifies otherwise.
+/// [`on_no_peers`](crate::client::ClientBuilder::on_no_peers) specifies otherwise.
 ///
 /// A client blocks. Threads can share it; a clone is cheap and uses the same pool and state.
 ///
 /// ```no_run
-/// use forwardcache::Client;
+/// use forwardcache::{Client, ResponseExt};
 ///
 /// let client = Client::builder().pool(["http://10.0.0.1:3000", "http://10.0.0.2:3000"]).build()?;
-/// let response = client.get("https://example.com/data.json")?;
-/// println!("{}", response.into_body().into_text()?);
+/// println!("{}", client.get("https://example.com/data.json").send()?.text()?);
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 ///
@@ -74,41 +74,6 @@ impl Client {
         }
     }
 
-    /// Fetches a URL through the pool. Every HTTP status is returned as a response.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::BadUrl`] if `url` is not an absolute `http` or `https` URL, and every error of
-    /// [`round_trip`](Self::round_trip).
-    pub fn get(&self, url: &str) -> Result<Response<Body>> {
-        round_trip::send(self, Method::GET, url)
-    }
-
-    /// Like [`get`](Self::get), for the response head only.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`get`](Self::get).
-    pub fn head(&self, url: &str) -> Result<Response<Body>> {
-        round_trip::send(self, Method::HEAD, url)
-    }
-
-    /// Sends any request through the pool.
-    ///
-    /// ```no_run
-    /// # let client = forwardcache::Client::builder().build()?;
-    /// let request = http::Request::post("https://example.com/items").body("a new item").unwrap();
-    /// let response = client.request(request)?;
-    /// # Ok::<(), forwardcache::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Same as [`get`](Self::get).
-    pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
-        self.round_trip(request.map(Into::into))
-    }
-
     /// Asks the owner of a URL, or the next owner while that one is down, what would happen to this GET now,
     /// and why. Nothing is fetched or changed. Returns several lines of text for people.
     ///
@@ -123,7 +88,7 @@ impl Client {
     ///
     /// [`ErrorKind::BadRequest`] if the method is not GET, [`ErrorKind::NoPeers`] if no peer is left,
     /// [`ErrorKind::BadResponse`] if the peer does not support explanations, and otherwise as
-    /// [`get`](Self::get).
+    /// [`RequestBuilder::send`](crate::RequestBuilder::send).
     pub fn explain(&self, request: &Request<()>) -> Result<String> {
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if *request.method() != Method::GET {
@@ -150,10 +115,10 @@ impl Client {
         Ok(String::from_utf8_lossy(&text).replace(is_bad, "?"))
     }
 
-    /// Reads the files of [root certificates](crate::ClientBuilder::root_certificates_file) and of the [client
-    /// certificate](crate::ClientBuilder::client_certificate_files) again. New requests use them on new
+    /// Reads the files of [root certificates](crate::client::ClientBuilder::root_certificates_file) and of the [client
+    /// certificate](crate::client::ClientBuilder::client_certificate_files) again. New requests use them on new
     /// connections; requests in progress keep the old ones. A custom
-    /// [transport](crate::ClientBuilder::transport) manages its own certificates.
+    /// [transport](crate::client::ClientBuilder::transport) manages its own certificates.
     ///
     /// # Errors
     ///
@@ -202,7 +167,7 @@ impl Client {
     /// peers still answer, but a URL that such a peer does not own may be fetched once more than necessary
     /// until the lists agree.
     #[must_use]
-    pub fn disagreements(&self) -> u64 {
+    pub fn ring_mismatches(&self) -> u64 {
         self.inner.ring_mismatches.count()
     }
 
@@ -218,7 +183,8 @@ impl Client {
     /// Returns the health of each peer of the pool.
     ///
     /// ```
-    /// use forwardcache::{Client, PeerState};
+    /// use forwardcache::client::PeerState;
+    /// use forwardcache::Client;
     ///
     /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).build()?;
     /// let health = client.health();
@@ -241,6 +207,8 @@ impl Client {
         self.inner.paths.of(Endpoint::Proxy)
     }
 }
+
+request_methods!(Client);
 
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {

@@ -22,12 +22,13 @@ use crate::base::cancellation::Cancellation;
 use crate::base::error::{Cause, Error, ErrorKind, Result, redacted};
 use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
+use crate::message::response_info::ResponseInfo;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
-    self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, IsLeaving, Within,
+    self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, HeadTimeout, IsLeaving,
 };
 
 /// The next owner is tried after this time without a connection.
@@ -83,6 +84,7 @@ impl Inner {
         let mut candidates = Candidates::new(self.pool.owners(&replayable.target), fallback);
         // Owners without a connection so far: tried again if no other owner responds.
         let mut unconnected = VecDeque::new();
+        let mut asked = 0;
         loop {
             let next = self
                 .next_candidate(&mut candidates, replayable)
@@ -91,8 +93,10 @@ impl Inner {
             let (Some((candidate, connect)), Some(head)) = (next, attempts.next(begun.elapsed())) else {
                 break;
             };
+            asked += 1;
             let error = match self.ask_peer(&candidate, replayable, endpoint, head, connect) {
-                Ok(answer) => {
+                Ok(mut answer) => {
+                    ResponseInfo::of_mut(&mut answer.response).set_peer(candidate.peer.url.as_str(), asked);
                     // Another peer has the complete body, so the broken bodies were the fault of their peers.
                     for (Candidate { peer, epoch }, error) in broken {
                         self.peers.record_error(&peer, self.broken_body_evidence(replayable), epoch, &error);
@@ -117,7 +121,11 @@ impl Inner {
             self.counters.failovers.count();
             first_error.get_or_insert(error);
         }
-        self.send_to_fallback(replayable, attempts.may_fetch_directly(), first_error, fallback)
+        let mut answer =
+            self.send_to_fallback(replayable, attempts.may_fetch_directly(), first_error, fallback)?;
+        let is_direct = matches!(fallback, Fallback::Configured);
+        ResponseInfo::of_mut(&mut answer.response).set_fallback(is_direct, asked);
+        Ok(answer)
     }
 
     /// Returns the evidence that a broken body of this request is against its peer.
@@ -181,7 +189,7 @@ impl Inner {
         let answer = self.send_to_peer(&peer.url, replayable, endpoint, |request| {
             let extensions = request.extensions_mut();
             extensions.insert(exchange.cancellation.clone());
-            extensions.insert(Within(limit));
+            extensions.insert(HeadTimeout(limit));
             extensions.insert(ConnectTimeout(connect));
             extensions.insert(HeadReadTimeout(HEAD_READ_TIMEOUT));
         });

@@ -10,7 +10,7 @@ use super::fan_out::fan_out;
 use crate::message::body::Body;
 use crate::message::url::query_escape;
 use crate::pool::peer_url::PeerUrl;
-use crate::pool::protocol::{self, Endpoint, Within};
+use crate::pool::protocol::{self, Endpoint, HeadTimeout};
 
 /// Time limit for each peer to acknowledge the notice.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Client {
             self.inner.paths.of(Endpoint::Leaving),
             &format!("{}={}", protocol::QUERY, query_escape(own.as_str())),
         );
-        request.extensions_mut().insert(Within(NOTICE_TIMEOUT));
+        request.extensions_mut().insert(HeadTimeout(NOTICE_TIMEOUT));
         self.inner.add_operator_token(&mut request);
         self.inner.transport.round_trip(request).is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
     }

@@ -20,7 +20,7 @@ use super::peers::{PeerEntry, ProbeClaim};
 use crate::base::cancellation::{CancelHook, Cancellation};
 use crate::base::error::{Error, ErrorKind};
 use crate::message::body::Body;
-use crate::pool::protocol::{self, ConnectTimeout, Within};
+use crate::pool::protocol::{self, ConnectTimeout, HeadTimeout};
 
 /// Time limit of a health probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -187,7 +187,7 @@ impl Inner {
         self.counters.probes.count();
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = peer.url.url_below(protocol::HEALTH_PATH)?;
-        request.extensions_mut().insert(Within(limit));
+        request.extensions_mut().insert(HeadTimeout(limit));
         request.extensions_mut().insert(ConnectTimeout(limit));
         let answer = self.transport.round_trip(request).ok();
         debug!("peer {} is {}up", peer.url, if answer.is_some() { "" } else { "not " });

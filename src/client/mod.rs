@@ -1,51 +1,55 @@
-//! The client of a pool. It sends each request to the peer that owns its URL, or to the next owner if that fails.
+//! The pool as a client uses it: options of a [`Client`], the health of peers, [`Membership`] and [`NearCache`].
 //!
-//! [`Client`] is the entry. A request takes this way through the files:
-//!
-//! ```text
-//! client      near_cache has a fresh copy? ── yes ──▶ response
-//!    │ no
-//!    ▼
-//! dispatch    candidates: which owner is next? ── none left ──▶ fallback (inner): the origin,
-//!    │                           ▲                              the peer's own cache, or an error
-//!    ▼                           │
-//! liveness    registers the exchange, and probes a late peer
-//!    ▼                           │
-//! transport   sends the request, and reads the response head
-//!    ▼                           │ failure: observation classifies it,
-//! buffering   reads a short body │ peers records it, dispatch goes on
-//!    ▼                           │
-//! resume      returns the body; if it breaks off, another peer continues it
-//! ```
-//!
-//! Files in reading order:
-//!
-//! | file | what it holds |
-//! |---|---|
-//! | `client` | [`Client`]: the public methods |
-//! | `builder` `options` `on_no_peers` | [`ClientBuilder`] and the options that it sets |
-//! | `inner` | the state that clones share, and the fallbacks |
-//! | `members` `pool` | the members with their ring, and how they are replaced |
-//! | `replayable_request` | a request that may be sent more than once |
-//! | `candidates` | the owners that may be asked, in order of preference |
-//! | `dispatch` `answer` | tries owner after owner until one responds |
-//! | `observation` | classifies failures, and decides what follows; pure |
-//! | `budget` | limits retries after busy peers |
-//! | `circuit_breaker` | the health of one peer as a state machine over a given time; pure |
-//! | `peers` | the circuit breakers of all peers, with their locks |
-//! | `exchange` `liveness` | requests in progress; probes peers that are late or return |
-//! | `helpers` | a bounded pool of threads for probes and short bodies |
-//! | `buffering` | reads a short body before its response is returned |
-//! | `announced_digest` | verifies bodies against announced digests |
-//! | `resume` | continues a broken body from another peer |
-//! | `counts` | the counters |
-//! | `fan_out` | sends to several peers concurrently |
-//! | `purging` `leaving` | purges of all peers, and leave notices to them |
-//! | `previous_owners` `ring_mismatches` | owners before the last changes, and peers with another list |
-//! | `peer_support` | functions for the `Peer` that this client belongs to |
-//! | `near_cache/` | local copies of popular URLs |
-//! | `membership/` | keeps the pool equal to a list |
-//! | `agent/` | a ureq agent on top of any [`RoundTrip`](crate::RoundTrip) |
+//! [`Client::builder`] is the entry. [`agent`](crate::agent()) makes a client usable through ureq.
+
+// The client of a pool. It sends each request to the peer that owns its URL, or to the next owner if that fails.
+//
+// [`Client`] is the entry. A request takes this way through the files:
+//
+// ```text
+// client      near_cache has a fresh copy? ── yes ──▶ response
+//    │ no
+//    ▼
+// dispatch    candidates: which owner is next? ── none left ──▶ fallback (inner): the origin,
+//    │                           ▲                              the peer's own cache, or an error
+//    ▼                           │
+// liveness    registers the exchange, and probes a late peer
+//    ▼                           │
+// transport   sends the request, and reads the response head
+//    ▼                           │ failure: observation classifies it,
+// buffering   reads a short body │ peers records it, dispatch goes on
+//    ▼                           │
+// resume      returns the body; if it breaks off, another peer continues it
+// ```
+//
+// Files in reading order:
+//
+// | file | what it holds |
+// |---|---|
+// | `client` | [`Client`]: the public methods |
+// | `builder` `options` `on_no_peers` | [`ClientBuilder`] and the options that it sets |
+// | `inner` | the state that clones share, and the fallbacks |
+// | `members` `pool` | the members with their ring, and how they are replaced |
+// | `replayable_request` | a request that may be sent more than once |
+// | `candidates` | the owners that may be asked, in order of preference |
+// | `dispatch` `answer` | tries owner after owner until one responds |
+// | `observation` | classifies failures, and decides what follows; pure |
+// | `budget` | limits retries after busy peers |
+// | `circuit_breaker` | the health of one peer as a state machine over a given time; pure |
+// | `peers` | the circuit breakers of all peers, with their locks |
+// | `exchange` `liveness` | requests in progress; probes peers that are late or return |
+// | `helpers` | a bounded pool of threads for probes and short bodies |
+// | `buffering` | reads a short body before its response is returned |
+// | `announced_digest` | verifies bodies against announced digests |
+// | `resume` | continues a broken body from another peer |
+// | `counts` | the counters |
+// | `fan_out` | sends to several peers concurrently |
+// | `purging` `leaving` | purges of all peers, and leave notices to them |
+// | `previous_owners` `ring_mismatches` | owners before the last changes, and peers with another list |
+// | `peer_support` | functions for the `Peer` that this client belongs to |
+// | `near_cache/` | local copies of popular URLs |
+// | `membership/` | keeps the pool equal to a list |
+// | `agent/` | a ureq agent on top of any [`RoundTrip`](crate::RoundTrip) |
 
 pub(crate) mod agent;
 mod announced_digest;
@@ -88,5 +92,8 @@ pub use circuit_breaker::PeerState;
 pub use client::Client;
 pub use counts::ClientCounts;
 pub(crate) use members::{distinct, parse};
+pub use membership::{Membership, MembershipWatcher, Polled};
+#[cfg(feature = "peer")]
+pub use near_cache::NearCache;
 pub use on_no_peers::OnNoPeers;
 pub use peers::PeerHealth;

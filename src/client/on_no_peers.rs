@@ -2,6 +2,7 @@
 
 /// Selects how a client handles a request when no peer is left: the pool is empty, or every peer has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnNoPeers {
     /// Fetches the URL from its origin without a cache, so that a program keeps working while its cache is
     /// down. Origin rules of the peers do not apply. The client never fetches directly when a peer is busy,

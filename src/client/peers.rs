@@ -117,7 +117,7 @@ impl Peers {
             before != breaker.state()
         });
         if is_news {
-            log::warn!("peer {} failed and is skipped for a while: {}", peer.url, error.message());
+            log::warn!("peer {} failed and is skipped for a while: {}", peer.url, error.reason());
         }
     }
 
@@ -141,7 +141,7 @@ impl Peers {
             log::warn!(
                 "peer {} cannot be used, check its configuration and this program's: {}",
                 peer.url,
-                error.message()
+                error.reason()
             );
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Pool {
     members: RwLock<Arc<Members>>,
     previous_owners: PreviousOwners,
     /// How long previous owners are remembered after a change.
-    handover: Duration,
+    warm_up: Duration,
     ring: RingChoice,
 }
 
@@ -28,14 +28,14 @@ pub(crate) struct Pool {
 pub(crate) type Owners<'a> = Box<dyn Iterator<Item = PeerUrl> + 'a>;
 
 impl Pool {
-    /// Creates a pool that remembers previous owners for `handover` after each change.
-    pub(crate) fn new(members: Vec<Member>, ring: RingChoice, handover: Duration) -> Result<Self> {
+    /// Creates a pool that remembers previous owners for `warm_up` after each change.
+    pub(crate) fn new(members: Vec<Member>, ring: RingChoice, warm_up: Duration) -> Result<Self> {
         let members = distinct(members)?;
         let digest = digest(&ring, &members);
         Ok(Self {
             members: RwLock::new(Arc::new(Members::new(members, digest, &ring))),
             previous_owners: PreviousOwners::default(),
-            handover,
+            warm_up,
             ring,
         })
     }
@@ -50,7 +50,7 @@ impl Pool {
         }
         let members = Arc::new(Members::new(members, digest, &self.ring));
         let former = std::mem::replace(&mut *self.members.write(), members);
-        self.previous_owners.remember(former, self.handover, Instant::now());
+        self.previous_owners.remember(former, self.warm_up, Instant::now());
         Ok(())
     }
 

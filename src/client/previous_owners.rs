@@ -94,10 +94,10 @@ impl State {
 }
 
 impl PreviousOwners {
-    /// Remembers these members for the time `handover`.
-    pub(super) fn remember(&self, members: Arc<Members>, handover: Duration, now: Instant) {
+    /// Remembers these members for the time `warm_up`.
+    pub(super) fn remember(&self, members: Arc<Members>, warm_up: Duration, now: Instant) {
         let mut state = self.state.lock();
-        let before = state.remember(members, now.checked_add(handover), now);
+        let before = state.remember(members, now.checked_add(warm_up), now);
         self.is_any.store(!state.changes.is_empty(), Ordering::Relaxed);
         drop(state);
         drop(before);

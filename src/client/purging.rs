@@ -28,7 +28,7 @@ impl Client {
     /// for each peer.
     ///
     /// The client asks up to 16 peers at the same time; all must answer within the
-    /// [`purge_timeout`](crate::ClientBuilder::purge_timeout). Then a second round clears the near caches of
+    /// [`purge_timeout`](crate::client::ClientBuilder::purge_timeout). Then a second round clears the near caches of
     /// the peers that succeeded. A peer that could not be reached may still hold and serve matching responses:
     /// see [`PoolPurged::failed`]. A purge can be repeated.
     ///

@@ -235,7 +235,7 @@ impl Continuation {
             if before.is_some_and(|before| skip(&mut body, before)) {
                 inner.counters.resumed_bodies.count();
                 let url = redacted(replayable.target.as_str());
-                debug!("{url} continues from another peer at byte {offset} after: {error}");
+                debug!("{url} continues from another peer at byte {offset} after: {error:#}");
                 return Some((body, from));
             }
             // This peer has another body or broke off too; the next one may not.

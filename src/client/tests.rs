@@ -15,7 +15,6 @@ use super::*;
 use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
-use crate::message::deadline::Deadline;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
 use crate::pool::protocol;
 
@@ -111,11 +110,11 @@ fn pool_of(peers: &[&str], with: impl FnOnce(ClientBuilder) -> ClientBuilder) ->
 
 impl Pool {
     fn get(&self) -> String {
-        self.client.get(URL).unwrap().into_body().into_text().unwrap()
+        self.client.get(URL).send().unwrap().into_body().into_text().unwrap()
     }
 
     fn send(&self, method: Method, body: impl Into<Body>) -> Result<Response<Body>> {
-        self.client.request(Request::builder().method(method).uri(URL).body(body.into()).unwrap())
+        self.client.request(method, URL).body(body).send()
     }
 
     /// Records a failure of this owner.
@@ -128,9 +127,7 @@ impl Pool {
 
     /// Sends a request with this much time left.
     fn get_within(&self, limit: Duration) -> Result<String> {
-        let mut request = Request::get(URL).body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Deadline::within(limit));
-        self.client.request(request)?.into_body().into_text()
+        self.client.get(URL).timeout(limit).send()?.into_body().into_text()
     }
 
     fn state(&self, owner: usize) -> PeerState {
@@ -183,7 +180,7 @@ fn errors_of_the_request_are_final() {
     for kind in [ErrorKind::BadRequest, ErrorKind::BadUrl, ErrorKind::Forbidden, ErrorKind::Loop] {
         let pool = pool();
         pool.scripted.fails(&pool.owners[0], kind);
-        assert_eq!(pool.client.get(URL).unwrap_err().kind(), kind);
+        assert_eq!(pool.client.get(URL).send().unwrap_err().kind(), kind);
         assert_eq!((pool.scripted.asked().len(), pool.state(0)), (1, PeerState::Up), "{kind}");
     }
 }
@@ -201,7 +198,7 @@ fn failed_origin_is_tried_by_two_peers_only() {
     for owner in &pool.owners {
         pool.scripted.script(owner, |_| told(ErrorKind::Timeout));
     }
-    let error = pool.client.get(URL).unwrap_err();
+    let error = pool.client.get(URL).send().unwrap_err();
     assert!(error.kind() == ErrorKind::Timeout && error.is_reported_by_peer());
     assert_eq!(pool.scripted.asked(), pool.owners[..2]);
     assert_eq!((pool.state(0), pool.state(1)), (PeerState::Up, PeerState::Up));
@@ -212,7 +209,7 @@ fn origin_failure_reported_by_the_only_peer_is_final() {
     let pool = pool();
     pool.client.set_pool(["http://one"]).unwrap();
     pool.scripted.script("one", |_| told(ErrorKind::Unreachable));
-    assert!(pool.client.get(URL).unwrap_err().is_reported_by_peer());
+    assert!(pool.client.get(URL).send().unwrap_err().is_reported_by_peer());
     assert_eq!(pool.scripted.asked(), ["one"]);
 }
 
@@ -225,7 +222,7 @@ fn origin_response_is_final_whatever_its_status() {
             protocol::mark_peer(response.headers_mut());
             Ok(response)
         });
-        let response = pool.client.get(URL).unwrap();
+        let response = pool.client.get(URL).send().unwrap();
         assert!(response.status() == status && response.headers().is_empty());
         assert_eq!((pool.scripted.asked().len(), pool.state(0)), (1, PeerState::Up));
     }
@@ -269,7 +266,7 @@ fn request_body_that_was_read_is_not_sent_again() {
         inner.round_trip(request)
     });
     let client = Client::builder().pool(["http://one", "http://two"]).transport(transport).build().unwrap();
-    assert_eq!(client.request(request).unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(client.round_trip(request).unwrap_err().kind(), ErrorKind::Unreachable);
     assert!(was_read.load(Ordering::SeqCst));
     assert_eq!(pool.scripted.asked().len(), 1);
 }
@@ -291,9 +288,9 @@ fn without_peers_the_origin_is_asked_or_the_request_fails() {
         for owner in &pool.owners {
             pool.scripted.fails(owner, ErrorKind::Unreachable);
         }
-        let first = pool.client.get(URL);
+        let first = pool.client.get(URL).send();
         assert_eq!(pool.scripted.asked()[..3], pool.owners);
-        let second = pool.client.get(URL);
+        let second = pool.client.get(URL).send();
         let asked = pool.scripted.asked();
         if choice == OnNoPeers::FetchDirectly {
             assert_eq!(first.unwrap().into_body().into_text().unwrap(), "origin");
@@ -379,7 +376,7 @@ fn body_without_the_same_strong_validator_is_not_continued() {
         let pool = pool();
         pool.scripted.script(&pool.owners[0], move |_| Ok(broken("0123", &[("etag", first)])));
         pool.scripted.script(&pool.owners[1], move |request| Ok(rest(request, second)));
-        let mut body = pool.client.get(URL).unwrap().into_body();
+        let mut body = pool.client.get(URL).send().unwrap().into_body();
         let mut bytes = Vec::new();
         let error = Error::from(body.read_to_end(&mut bytes).unwrap_err());
         assert_eq!((bytes.as_slice(), error.kind()), (&b"0123"[..], ErrorKind::IncompleteBody));
@@ -426,12 +423,12 @@ fn busy_peer_is_not_marked_and_one_other_is_asked() {
     assert_eq!(pool.state(0), PeerState::Up);
     pool.scripted.script(&pool.owners[1], busy);
     pool.scripted.asked();
-    let error = pool.client.get(URL).unwrap_err();
+    let error = pool.client.get(URL).send().unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(7))));
     assert_eq!(pool.scripted.asked(), pool.owners[..2]);
     // The budget is spent: one in ten requests is retried.
     pool.scripted.answers(&pool.owners[1]);
-    let went_on = (0..40).filter(|_| pool.client.get(URL).is_ok()).count();
+    let went_on = (0..40).filter(|_| pool.client.get(URL).send().is_ok()).count();
     assert_eq!(went_on, 12);
     assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
 }
@@ -444,7 +441,7 @@ fn unmarked_server_error_is_followed_by_the_next_peer() {
     assert_eq!((pool.get(), pool.state(0)), (pool.owners[1].clone(), PeerState::Up));
     let pool = pool_with(|builder| builder.accept_unmarked(true));
     pool.scripted.script(&pool.owners[0], unmarked);
-    assert_eq!(pool.client.get(URL).unwrap().status(), 502);
+    assert_eq!(pool.client.get(URL).send().unwrap().status(), 502);
 }
 
 #[test]
@@ -458,7 +455,7 @@ fn misconfigured_peer_is_followed_by_the_next_but_never_bypassed() {
             pool.scripted.script(owner, move |_| told(kind));
         }
         pool.scripted.asked();
-        assert_eq!(pool.client.get(URL).unwrap_err().kind(), kind);
+        assert_eq!(pool.client.get(URL).send().unwrap_err().kind(), kind);
         assert_eq!(pool.scripted.asked(), pool.owners);
         assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
     }
@@ -476,7 +473,7 @@ fn untrusted_peers_are_neither_marked_nor_bypassed() {
         pool.scripted.script(owner, untrusted);
     }
     pool.scripted.asked();
-    let error = pool.client.get(URL).unwrap_err();
+    let error = pool.client.get(URL).send().unwrap_err();
     assert_eq!((error.kind(), error.message()), (ErrorKind::Tls, "UnknownIssuer"));
     assert_eq!(pool.scripted.asked(), pool.owners);
     assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
@@ -491,7 +488,7 @@ fn response_over_the_limits_is_not_the_peers_fault() {
         });
     }
     for _ in 0..5 {
-        assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::BadResponse);
+        assert_eq!(pool.client.get(URL).send().unwrap_err().kind(), ErrorKind::BadResponse);
         assert_eq!(pool.scripted.asked(), pool.owners[..1]);
     }
     assert_eq!(pool.state(0), PeerState::Up);
@@ -602,7 +599,7 @@ fn failed_peer_is_probed_in_the_background_and_returns() {
 fn peer_due_for_a_probe_is_asked_if_no_other_is_left() {
     let pool = pool_of(&["http://one"], |builder| builder.on_no_peers(OnNoPeers::Fail));
     pool.has_failed(0);
-    assert_eq!(pool.client.get(URL).unwrap_err().kind(), ErrorKind::NoPeers);
+    assert_eq!(pool.client.get(URL).send().unwrap_err().kind(), ErrorKind::NoPeers);
     pool.clock.advance(Duration::from_secs(1));
     assert_eq!(pool.get(), "one");
     let pool = pool_of(&["http://one"], |builder| builder);
@@ -640,7 +637,7 @@ fn repeated_broken_bodies_mark_a_peer_if_others_have_them() {
     let mut broken = 0;
     for url in owned {
         broken += usize::from(pool.state(0) == PeerState::Up);
-        pool.client.get(url).unwrap();
+        pool.client.get(url).send().unwrap();
     }
     assert_eq!((broken, pool.state(0)), (3, PeerState::Down));
     // A body that breaks at every peer is the origin's fault.
@@ -649,7 +646,7 @@ fn repeated_broken_bodies_mark_a_peer_if_others_have_them() {
         pool.scripted.script(owner, |_| Err(Error::new(ErrorKind::IncompleteBody, "cut")));
     }
     for url in &urls {
-        assert_eq!(pool.client.get(url).unwrap_err().kind(), ErrorKind::IncompleteBody);
+        assert_eq!(pool.client.get(url).send().unwrap_err().kind(), ErrorKind::IncompleteBody);
     }
     assert!(pool.client.health().iter().all(|peer| peer.state == PeerState::Up));
 }

@@ -11,7 +11,7 @@ use super::mutate::Random;
 use crate::base::ledger::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
-use crate::server::{Handler, Responder, Scratch, Server, ServerConfig, ServerHandle, handled};
+use crate::server::{Handler, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled};
 use crate::store::StoredResponse;
 
 /// Time after which a missing response counts as a hang.
@@ -52,7 +52,7 @@ impl Handler for Echo {
 }
 
 impl Responder for Echo {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 

@@ -103,7 +103,7 @@ fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
         LifetimeSource::SMaxage | LifetimeSource::MaxAge => Duration::from_secs(MAX_DELTA_SECONDS),
         // HTTP dates have years of four digits.
         LifetimeSource::Expires => Duration::from_secs(10_000 * 366 * 86_400),
-        LifetimeSource::Heuristic => rules.heuristic_cap,
+        LifetimeSource::Heuristic => rules.max_heuristic_lifetime,
         LifetimeSource::Rule | LifetimeSource::None => Duration::ZERO,
     };
     assert!(validity.lifetime <= most, "{validity:?}");

@@ -286,7 +286,11 @@ impl Body {
     ///
     /// Fails as [`into_bytes`](Self::into_bytes) does, and with [`ErrorKind::BadResponse`] if the body is not UTF-8.
     pub fn into_text(self) -> Result<String> {
-        String::from_utf8(self.into_bytes()?.into())
+        self.into_text_limited(u64::MAX)
+    }
+
+    pub(crate) fn into_text_limited(self, limit: u64) -> Result<String> {
+        String::from_utf8(self.into_bytes_limited(limit)?.into())
             .map_err(|error| Error::new(ErrorKind::BadResponse, "the body is not UTF-8").with_source(error))
     }
 }

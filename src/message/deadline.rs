@@ -11,7 +11,7 @@ use http::Extensions;
 /// includes the body.
 ///
 /// At the soft deadline the request gets a stale response, if one is stored and may be served for a failing origin by
-/// RFC 9111 section 4.2.4 and the operator's [rules](crate::Rules). The fetch continues for later requests.
+/// RFC 9111 section 4.2.4 and the operator's [rules](crate::policy::Rules). The fetch continues for later requests.
 ///
 /// ```
 /// use std::time::Duration;

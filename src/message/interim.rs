@@ -16,7 +16,8 @@ type Callback = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 /// HTTP/1.1 clients.
 ///
 /// ```
-/// use forwardcache::{Body, OnInterim};
+/// use forwardcache::origin::OnInterim;
+/// use forwardcache::Body;
 /// use http::Request;
 ///
 /// let mut request = Request::get("https://example.com/").body(Body::empty())?;

@@ -10,7 +10,9 @@
 //! | `stored_bytes` | bodies that are in a file, read in blocks or written while they arrive |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
 //! | `deadline`, `cache_mode`, `interim` | options of a request: a deadline, use of the cache, interim responses |
-//! | `stats` | [`Outcome`](stats::Outcome), `Cache-Status` (RFC 9211), counters |
+//! | `stats` | [`Outcome`](stats::Outcome) and `Cache-Status` (RFC 9211) |
+//! | `request_builder` | [`RequestBuilder`](request_builder::RequestBuilder): builds a request and sends it |
+//! | `response_ext`, `response_info` | reads bodies of responses; where a response comes from |
 //! | `purge` | [`Purge`](purge::Purge): selects the responses to remove |
 //! | `nonblocking` | the steps of a request on a thread that must not block |
 //!
@@ -27,6 +29,9 @@ pub(crate) mod limited_body;
 pub(crate) mod nonblocking;
 pub(crate) mod pieces;
 pub(crate) mod purge;
+pub(crate) mod request_builder;
+pub(crate) mod response_ext;
+pub(crate) mod response_info;
 pub(crate) mod round_trip;
 pub(crate) mod stats;
 #[cfg(feature = "peer")]

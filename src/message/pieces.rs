@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use forwardcache::Pieces;
+/// use forwardcache::store::Pieces;
 ///
 /// let pieces: Pieces = [Bytes::from("hello "), Bytes::from("world")].into_iter().collect();
 /// assert_eq!(pieces.len(), 11);

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
-use crate::message::url::CanonicalUrl;
 
 /// Sends a request and returns its response: an origin over the network, a cache in front of another `RoundTrip`, a
 /// client of a pool, a closure in a test.
@@ -43,14 +42,6 @@ impl<T: RoundTrip + ?Sized> RoundTrip for &T {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         (**self).round_trip(request)
     }
-}
-
-/// Sends a request without header fields and body.
-pub(crate) fn send(to: &impl RoundTrip, method: Method, url: &str) -> Result<Response<Body>> {
-    let mut request = Request::new(Body::empty());
-    *request.method_mut() = method;
-    *request.uri_mut() = CanonicalUrl::parse(url)?.uri();
-    to.round_trip(request)
 }
 
 /// A [`RoundTrip`] that calls a closure.

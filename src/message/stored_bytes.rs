@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 
 /// The most that is read at a time for a reader that never waits, in bytes.
@@ -127,7 +127,7 @@ impl ReadAhead {
                     Ok(bytes) => {
                         at += bytes.len() as u64;
                         left = left.saturating_sub(bytes.len());
-                        pieces.push_back(ledger.share(Use::Windows, bytes));
+                        pieces.push_back(ledger.share(MemoryUse::Windows, bytes));
                     }
                     // What came before it is right.
                     Err(_) if !pieces.is_empty() => break,

@@ -167,7 +167,8 @@ impl OriginBuilder {
     /// [`Origin::set_rules`] replaces the rules later.
     ///
     /// ```
-    /// use forwardcache::{ErrorKind, Origin, OriginRules, RoundTrip};
+    /// use forwardcache::origin::OriginRules;
+    /// use forwardcache::{ErrorKind, Origin, RoundTrip};
     ///
     /// let origin = Origin::builder().rules(OriginRules::public()).build()?;
     /// let request = http::Request::get("http://127.0.0.1/").body(forwardcache::Body::empty()).unwrap();

@@ -10,7 +10,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use super::head_transport::HeadConnector;
 use super::resolver::OriginResolver;
 use super::socket::SocketConnector;
-use crate::base::names::Names;
+use crate::base::resolver::Resolver;
 use crate::origin::access::{Asked, OriginRules};
 
 /// The largest number of pools. ureq scans the idle connections of a pool under its lock.
@@ -45,14 +45,19 @@ impl IdleLimits {
 pub(super) struct Connections {
     pub(super) rules: OriginRules,
     pub(super) config: Config,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     shards: Box<[OnceLock<Agent>]>,
 }
 
 impl Connections {
-    pub(super) fn new(config: Config, idle: IdleLimits, names: &Arc<Names>, rules: OriginRules) -> Self {
+    pub(super) fn new(
+        config: Config,
+        idle: IdleLimits,
+        resolver: &Arc<Resolver>,
+        rules: OriginRules,
+    ) -> Self {
         let shards = (0..idle.shards()).map(|_| OnceLock::new()).collect();
-        Self { rules, config, names: Arc::clone(names), shards }
+        Self { rules, config, resolver: Arc::clone(resolver), shards }
     }
 
     /// Returns the agent that keeps the connections to this origin.
@@ -63,7 +68,7 @@ impl Connections {
         let at = hasher.finish() as usize % self.shards.len();
         self.shards[at].get_or_init(|| {
             let connector = SocketConnector.chain(RustlsConnector::default()).chain(HeadConnector);
-            let resolver = OriginResolver { names: Arc::clone(&self.names), rules: self.rules.clone() };
+            let resolver = OriginResolver { resolver: Arc::clone(&self.resolver), rules: self.rules.clone() };
             Agent::with_parts(self.config.clone(), connector, resolver)
         })
     }

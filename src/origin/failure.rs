@@ -187,12 +187,8 @@ fn is_end_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Builds a one-line message with the cause, for callers that do not print the chain of sources.
+/// Builds an error with the cause, unless the message already says all of it.
 fn explained(kind: ErrorKind, text: &str, failure: ureq::Error) -> Error {
-    let message = match &failure {
-        ureq::Error::Timeout(_) => text.to_owned(),
-        ureq::Error::Io(error) => format!("{text}: {error}"),
-        other => format!("{text}: {other}"),
-    };
-    Error::new(kind, message).with_source(failure)
+    let error = Error::new(kind, text);
+    if matches!(failure, ureq::Error::Timeout(_)) { error } else { error.with_source(failure) }
 }

@@ -1,32 +1,36 @@
-//! The network: [`Origin`] sends requests to origins over ureq, as a [`RoundTrip`](crate::RoundTrip).
+//! The network behind a cache: options of an [`Origin`], the origins that may be asked, and the load on each of them.
 //!
-//! ureq connects, speaks TLS and keeps connections. This hall adds what a shared cache needs: rules for
-//! allowed origins, time limits that can be cancelled, and a strict reader of response heads and framing.
-//!
-//! Files in reading order:
-//!
-//! | file | content |
-//! |---|---|
-//! | `transport` | [`Origin`], the entry: sends a request, retries it at most once, and returns the response |
-//! | `builder` | [`OriginBuilder`]: the public options |
-//! | `options` | the checked options, and the configuration for ureq |
-//! | `roots` | the trusted root certificates |
-//! | `request` | the header fields and body of a request as they are sent |
-//! | `exchange` | the state of one request and its response: time limits, cancellation, current socket |
-//! | `socket` | TCP connections with time limits, tied to an exchange |
-//! | `resolver` | resolves a host name to the allowed socket addresses |
-//! | `connections` | pools of idle connections, sharded by origin |
-//! | `head_transport` | reads response heads below ureq and gives ureq a head that contains only the framing |
-//! | `head` | parses the head of a response within limits |
-//! | `head_lines` | normalises the lines of a head before a strict parser reads them |
-//! | `framing` | where the body of a response ends |
-//! | `chunks` | normalises the chunked coding for ureq |
-//! | `truncation` | distinguishes a reset connection from a closed one |
-//! | `response` | builds the response and its body stream |
-//! | `failure` | converts ureq's errors to [`Error`](crate::Error) |
-//!
-//! Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
-//! load on each origin.
+//! [`Origin::builder`] is the entry.
+
+// The network: [`Origin`] sends requests to origins over ureq, as a [`RoundTrip`](crate::RoundTrip).
+//
+// ureq connects, speaks TLS and keeps connections. This hall adds what a shared cache needs: rules for
+// allowed origins, time limits that can be cancelled, and a strict reader of response heads and framing.
+//
+// Files in reading order:
+//
+// | file | content |
+// |---|---|
+// | `transport` | [`Origin`], the entry: sends a request, retries it at most once, and returns the response |
+// | `builder` | [`OriginBuilder`]: the public options |
+// | `options` | the checked options, and the configuration for ureq |
+// | `roots` | the trusted root certificates |
+// | `request` | the header fields and body of a request as they are sent |
+// | `exchange` | the state of one request and its response: time limits, cancellation, current socket |
+// | `socket` | TCP connections with time limits, tied to an exchange |
+// | `resolver` | resolves a host name to the allowed socket addresses |
+// | `connections` | pools of idle connections, sharded by origin |
+// | `head_transport` | reads response heads below ureq and gives ureq a head that contains only the framing |
+// | `head` | parses the head of a response within limits |
+// | `head_lines` | normalises the lines of a head before a strict parser reads them |
+// | `framing` | where the body of a response ends |
+// | `chunks` | normalises the chunked coding for ureq |
+// | `truncation` | distinguishes a reset connection from a closed one |
+// | `response` | builds the response and its body stream |
+// | `failure` | converts ureq's errors to [`Error`](crate::Error) |
+//
+// Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
+// load on each origin.
 
 pub(crate) mod access;
 mod builder;
@@ -55,5 +59,12 @@ pub(crate) mod throttle;
 mod transport;
 mod truncation;
 
+pub use crate::base::cancellation::CancelHook;
+pub use crate::message::interim::OnInterim;
+pub use crate::message::round_trip::Offline;
+pub use crate::message::url::{CanonicalUrl, InvalidUrl};
+pub use access::{AddressClass, InvalidOriginRule, OriginPattern, OriginRules, Refused};
 pub use builder::OriginBuilder;
+#[cfg(feature = "peer")]
+pub use throttle::{OriginLimits, Throttle};
 pub use transport::Origin;

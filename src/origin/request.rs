@@ -144,8 +144,7 @@ impl Read for RequestBody {
 fn unreadable(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(error) => Error::new(ErrorKind::Io, format!("cannot read the body of the request: {error}"))
-            .with_source(error),
+        Err(error) => Error::new(ErrorKind::Io, "cannot read the body of the request").with_source(error),
     }
 }
 

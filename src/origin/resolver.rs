@@ -6,28 +6,28 @@ use std::time::Instant;
 
 use http::Uri;
 use ureq::config::Config;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::exchange::Exchange;
 use crate::base::error::{Error, ErrorKind};
-use crate::base::names::{LookupError, Names};
+use crate::base::resolver::{LookupError, Resolver};
 use crate::origin::access::{Asked, OriginRules};
 
 /// The largest number of addresses that ureq's list holds; ureq panics on one more.
 const MAX_ADDRESSES: usize = 16;
 
-/// Resolves literal addresses itself and looks up names through [`Names`].
+/// Resolves literal addresses itself and looks up names through [`Resolver`].
 ///
 /// ureq connects to exactly the addresses returned here and does not look up the name again. The checked
 /// address is therefore the one that is connected to.
 #[derive(Debug)]
 pub(super) struct OriginResolver {
-    pub(super) names: Arc<Names>,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) rules: OriginRules,
 }
 
-impl Resolver for OriginResolver {
+impl resolver::Resolver for OriginResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -54,7 +54,7 @@ impl Resolver for OriginResolver {
         match refused {
             _ if !addresses.is_empty() => Ok(addresses),
             Some(refused) => Err(ureq::Error::Other(Box::new(Error::from(refused)))),
-            None => Err(unresolved("the host name has no address".to_owned(), ureq::Error::HostNotFound)),
+            None => Err(unresolved("the host name has no address", ureq::Error::HostNotFound)),
         }
     }
 }
@@ -69,17 +69,15 @@ impl OriginResolver {
             .into_iter()
             .chain(exchange.and_then(|exchange| exchange.next_deadline(now)))
             .min();
-        self.names.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
+        self.resolver.addresses(&name.to_ascii_lowercase(), deadline).map_err(|why| match why {
             LookupError::Timeout => ureq::Error::Timeout(timeout.reason),
             // Name the error here: later it would look like any other I/O error.
-            LookupError::Failed(error) => {
-                unresolved(format!("cannot resolve the host name: {error}"), ureq::Error::Io(error))
-            }
+            LookupError::Failed(error) => unresolved("cannot resolve the host name", ureq::Error::Io(error)),
         })
     }
 }
 
-fn unresolved(message: String, failure: ureq::Error) -> ureq::Error {
+fn unresolved(message: &str, failure: ureq::Error) -> ureq::Error {
     ureq::Error::Other(Box::new(Error::new(ErrorKind::Unresolved, message).with_source(failure)))
 }
 

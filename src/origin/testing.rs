@@ -11,7 +11,7 @@ use http::{Request, Response};
 
 use super::Origin;
 use crate::base::error::Result;
-use crate::base::names::Lookup;
+use crate::base::resolver::Lookup;
 use crate::message::body::Body;
 use crate::message::round_trip::RoundTrip;
 

@@ -16,13 +16,14 @@ use super::{failure, request, response};
 use crate::base::cancellation::Cancellation;
 use crate::base::clock::SystemClock;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::names::{Names, SystemLookup};
+use crate::base::resolver::{Resolver, SystemLookup};
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
+use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::origin::access::{Asked, OriginRules};
-use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, Within};
+use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, HeadTimeout};
 
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
 ///
@@ -63,7 +64,7 @@ pub struct Origin {
 
 struct Inner {
     options: Options,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     /// Serialises reloads, so that the certificates read last are the ones that stay.
     reloading: Mutex<()>,
     current: RwLock<Arc<Connections>>,
@@ -77,15 +78,15 @@ impl Origin {
     }
 
     pub(super) fn with_options(options: Options) -> Self {
-        let names = Names::new(SystemLookup, Arc::new(SystemClock), options.name_lifetime());
-        Self::with_names(options, names)
+        let resolver = Resolver::new(SystemLookup, Arc::new(SystemClock), options.name_lifetime());
+        Self::with_resolver(options, resolver)
     }
 
-    pub(super) fn with_names(options: Options, names: Arc<Names>) -> Self {
+    pub(super) fn with_resolver(options: Options, resolver: Arc<Resolver>) -> Self {
         let config = options.config(options.tls.clone());
-        let connections = Connections::new(config, options.idle, &names, options.rules.clone());
+        let connections = Connections::new(config, options.idle, &resolver, options.rules.clone());
         let current = RwLock::new(Arc::new(connections));
-        Self { inner: Arc::new(Inner { options, names, reloading: Mutex::new(()), current }) }
+        Self { inner: Arc::new(Inner { options, resolver, reloading: Mutex::new(()), current }) }
     }
 
     /// Replaces the rules for this origin and all its clones.
@@ -94,7 +95,8 @@ impl Origin {
     /// Running requests finish under the old rules.
     ///
     /// ```
-    /// use forwardcache::{Origin, OriginRules};
+    /// use forwardcache::origin::OriginRules;
+    /// use forwardcache::Origin;
     ///
     /// let origin = Origin::new();
     /// origin.set_rules(OriginRules::public());
@@ -142,7 +144,7 @@ impl Inner {
     fn replace(&self, choose: impl FnOnce(&Connections) -> (Config, OriginRules)) {
         let mut current = self.current.write();
         let (config, rules) = choose(&current);
-        let next = Arc::new(Connections::new(config, self.options.idle, &self.names, rules));
+        let next = Arc::new(Connections::new(config, self.options.idle, &self.resolver, rules));
         let before = std::mem::replace(&mut *current, next);
         drop(current);
         // Drop after the unlock: this may close connections, and other threads may wait for the lock.
@@ -155,7 +157,7 @@ impl Inner {
         let deadline = Deadline::of(extensions);
         let hard = deadline.and_then(|deadline| deadline.hard());
         let is_for_head = deadline.is_some_and(|deadline| deadline.is_for_head());
-        let within = extensions.get::<Within>().and_then(|Within(limit)| begun.checked_add(*limit));
+        let within = extensions.get::<HeadTimeout>().and_then(|HeadTimeout(limit)| begun.checked_add(*limit));
         let has_content = !request.body().is_empty();
         let head = self.options.timeouts.response;
         let own = if has_content { None } else { begun.checked_add(head) };
@@ -222,6 +224,8 @@ fn max_silence(timeouts: &Timeouts, headers: &HeaderMap) -> Duration {
     if is_stream { timeouts.stream } else { timeouts.read }
 }
 
+request_methods!(Origin);
+
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let terms = self.inner.terms(&request, Instant::now());
@@ -264,7 +268,7 @@ impl RoundTrip for Origin {
             let error = failure::before_response(failure, &url);
             // The host may have moved to another address.
             if let (ErrorKind::Unreachable, Some(host)) = (error.kind(), url.host()) {
-                self.inner.names.forget(&host.to_ascii_lowercase());
+                self.inner.resolver.forget(&host.to_ascii_lowercase());
             }
             error
         })?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::base::names::{Lookup, Names};
+use crate::base::resolver::{Lookup, Resolver};
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 
@@ -24,7 +24,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The addresses of the members. A thread that is started on demand resolves their names, one name at a time.
 #[derive(Debug)]
 pub(super) struct MemberAddresses {
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     resolved: Mutex<Resolved>,
 }
 
@@ -49,7 +49,7 @@ impl Drop for ResolvePermit {
 
 impl MemberAddresses {
     pub(super) fn new(lookup: impl Lookup + 'static) -> Arc<Self> {
-        Arc::new(Self { names: Names::uncached(lookup), resolved: Mutex::default() })
+        Arc::new(Self { resolver: Resolver::uncached(lookup), resolved: Mutex::default() })
     }
 
     /// Returns whether a member of the pool with this digest has the address. Never blocks: a name has no addresses until
@@ -100,7 +100,7 @@ impl MemberAddresses {
             if start.elapsed() >= TOTAL_TIMEOUT {
                 break;
             }
-            if let Ok(found) = self.names.addresses(&host, Instant::now().checked_add(LOOKUP_TIMEOUT)) {
+            if let Ok(found) = self.resolver.addresses(&host, Instant::now().checked_add(LOOKUP_TIMEOUT)) {
                 let found = found.iter().map(IpAddr::to_canonical).collect();
                 self.resolved.lock().by_host.insert(host, found);
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 
 use super::threads::PeerThreads;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -11,9 +11,10 @@ use crate::cache::{Explanation, HttpCache};
 use crate::client::Client;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
+use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 use crate::origin::Origin;
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::Throttle;
@@ -32,13 +33,12 @@ use crate::pool::purge::{self, PoolPurged};
 /// peer is always answered from its own cache, because the sender selects the owner.
 ///
 /// ```no_run
-/// use forwardcache::Peer;
+/// use forwardcache::{Peer, ResponseExt};
 ///
 /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
 /// let peer = Peer::builder("http://10.0.0.1:3000").pool(pool).build()?;
 /// let server = peer.serve("10.0.0.1:3000")?;
-/// let response = peer.get("https://example.com/data.json")?;
-/// println!("{}", response.into_body().into_text()?);
+/// println!("{}", peer.get("https://example.com/data.json").send()?.text()?);
 /// server.join();
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
@@ -85,33 +85,6 @@ impl Peer {
         &self.inner.self_url
     }
 
-    /// Sends a GET request for a URL: to the peer's own cache, or to the peer that owns the URL. A response with any status
-    /// is `Ok`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::BadUrl`] if the URL is not an absolute `http` or `https` URL, [`ErrorKind::Forbidden`] if the
-    /// [rules of the owner](crate::PeerBuilder::origins) forbid it, and the errors of the fetch.
-    pub fn get(&self, url: &str) -> Result<Response<Body>> {
-        self.request_url(Method::GET, url)
-    }
-
-    /// Like [`get`](Self::get), with a HEAD request.
-    ///
-    /// # Errors
-    ///
-    /// Like [`get`](Self::get).
-    pub fn head(&self, url: &str) -> Result<Response<Body>> {
-        self.request_url(Method::HEAD, url)
-    }
-
-    fn request_url(&self, method: Method, url: &str) -> Result<Response<Body>> {
-        let target = CanonicalUrl::parse(url)?;
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = method;
-        self.send_to(target, request)
-    }
-
     /// Sends a request to the target instead of to its own URI.
     fn send_to(&self, target: CanonicalUrl, mut request: Request<Body>) -> Result<Response<Body>> {
         if protocol::is_purge(request.method()) {
@@ -139,21 +112,14 @@ impl Peer {
         self.origins().may_ask(target).map_err(|refused| Error::from(refused).with_url(target))
     }
 
-    /// Sends any request.
-    ///
-    /// # Errors
-    ///
-    /// Like [`get`](Self::get).
-    pub fn request(&self, request: Request<impl Into<Body>>) -> Result<Response<Body>> {
-        self.round_trip(request.map(Into::into))
-    }
-
     /// Explains what a GET request for this URL would result in at this peer, and why. [`HttpCache::explain`] of
-    /// [`caching`](Self::caching) does the same for a request with header fields, and [`Client::explain`] for a URL that
+    /// [`cache`](Self::cache) does the same for a request with header fields, and [`Client::explain`] for a URL that
     /// another peer owns.
     ///
     /// ```
-    /// use forwardcache::{Forward, Peer, Verdict};
+    /// use forwardcache::cache::Verdict;
+    /// use forwardcache::metrics::Forward;
+    /// use forwardcache::Peer;
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// let explanation = peer.explain("http://example.com/")?;
@@ -163,7 +129,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// Like [`HttpCache::explain`], and [`ErrorKind::Forbidden`] if the [rules](crate::PeerBuilder::origins) forbid the
+    /// Like [`HttpCache::explain`], and [`ErrorKind::Forbidden`] if the [rules](crate::peer::PeerBuilder::origins) forbid the
     /// URL.
     pub fn explain(&self, url: &str) -> Result<Explanation> {
         let mut request = Request::new(());
@@ -174,7 +140,7 @@ impl Peer {
     }
 
     /// Removes responses from the whole pool: from this peer's own cache in this process, and from the other peers like
-    /// [`Client::purge`]. [`HttpCache::purge`] of [`caching`](Self::caching) purges only this peer.
+    /// [`Client::purge`]. [`HttpCache::purge`] of [`cache`](Self::cache) purges only this peer.
     ///
     /// ```
     /// use forwardcache::{Peer, Purge};
@@ -204,17 +170,18 @@ impl Peer {
         self.inner.proxy.access().origins()
     }
 
-    /// Replaces the rules for origins ([`PeerBuilder::origins`](crate::PeerBuilder::origins)) for all later requests. It
+    /// Replaces the rules for origins ([`PeerBuilder::origins`](crate::peer::PeerBuilder::origins)) for all later requests. It
     /// removes all stored responses, because they were fetched under the previous rules, and does not reuse existing
-    /// connections. If the program supplied [its own origin](crate::PeerBuilder::origin), the peer checks only URLs, and
+    /// connections. If the program supplied [its own origin](crate::peer::PeerBuilder::origin), the peer checks only URLs, and
     /// that origin has to check addresses.
     ///
     /// ```
-    /// use forwardcache::{ErrorKind, OriginRules, Peer};
+    /// use forwardcache::origin::OriginRules;
+    /// use forwardcache::{ErrorKind, Peer};
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// peer.set_origins(OriginRules::public());
-    /// assert_eq!(peer.get("http://127.0.0.1/").unwrap_err().kind(), ErrorKind::Forbidden);
+    /// assert_eq!(peer.get("http://127.0.0.1/").send().unwrap_err().kind(), ErrorKind::Forbidden);
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn set_origins(&self, rules: OriginRules) {
@@ -228,10 +195,10 @@ impl Peer {
         self.inner.client.clear_near_cache();
     }
 
-    /// Reads the files of [root certificates](crate::PeerBuilder::root_certificates_file) and of the
-    /// [client certificate](crate::PeerBuilder::client_certificate_files) again, for requests to origins and to other
+    /// Reads the files of [root certificates](crate::peer::PeerBuilder::root_certificates_file) and of the
+    /// [client certificate](crate::peer::PeerBuilder::client_certificate_files) again, for requests to origins and to other
     /// peers. Later requests use the new certificates on new connections; requests in flight are not affected. The
-    /// certificate of a server has its own [`reload`](crate::ServerTls::reload), as have [`Tokens`](crate::Tokens).
+    /// certificate of a server has its own [`reload`](crate::server::ServerTls::reload), as have [`Tokens`](crate::pool::Tokens).
     ///
     /// ```
     /// use forwardcache::Peer;
@@ -281,10 +248,12 @@ impl Peer {
 
     /// Returns this peer's own cache, which serves the URLs that it owns.
     #[must_use]
-    pub fn caching(&self) -> &HttpCache {
+    pub fn cache(&self) -> &HttpCache {
         &self.inner.cache
     }
 }
+
+request_methods!(Peer);
 
 impl RoundTrip for Peer {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {

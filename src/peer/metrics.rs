@@ -3,83 +3,134 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
-use crate::message::stats::{Counts, Named, Outcome, ServerStats};
+use crate::message::stats::Outcome;
+use crate::metrics::{Counts, Named, ServerStats};
 use crate::scheduler::Numbers;
+use crate::store::Usage;
 
-/// The name of a metric, its help text, and its values with their labels. A name that ends with `_total` is a counter, any
-/// other name a gauge. Label values are names of this crate or URLs of peers, so clients cannot create new ones.
-type Family = (&'static str, &'static str, Vec<(String, u64)>);
+/// The prefix of all names.
+const PREFIX: &str = "forwardcache_";
+
+/// The name of a metric without its prefix, its help text, and its values with their labels. A name that ends with `_total`
+/// is a counter, any other name a gauge. Label values are names of this crate or URLs of peers, so clients cannot create
+/// new ones.
+type Family = (&'static str, &'static str, Vec<(String, String)>);
 
 impl Peer {
     /// Returns all metrics. Never blocks.
     pub(super) fn metrics(&self) -> String {
-        let families =
-            [self.cache_metrics(), self.pool_metrics(), self.thread_metrics(), self.connection_metrics()];
+        let build = one_labelled("version", env!("CARGO_PKG_VERSION"), 1);
+        let build = vec![("build_info", "The version of this program; the value is always 1.", build)];
+        let families = [
+            build,
+            self.cache_metrics(),
+            self.tier_metrics(),
+            self.pool_metrics(),
+            self.thread_metrics(),
+            self.connection_metrics(),
+        ];
         let mut text = String::with_capacity(8 << 10);
         for (name, help, samples) in families.into_iter().flatten() {
-            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP forwardcache_{name} {help}\n# TYPE forwardcache_{name} {kind}");
+            write_head(&mut text, name, help, if name.ends_with("_total") { "counter" } else { "gauge" });
             for (labels, value) in samples {
-                let _ = writeln!(text, "forwardcache_{name}{labels} {value}");
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{PREFIX}{name}{labels} {value}");
             }
         }
+        self.write_durations(&mut text);
         text
     }
 
-    /// Returns metrics of the caches and the store.
+    /// Appends the histograms of how long requests took.
+    fn write_durations(&self, text: &mut String) {
+        let name = "request_duration_seconds";
+        let help = "Time from the complete head of a request to the last byte of its response, by outcome.";
+        let mut sums = ServerStats::default().durations();
+        for stats in self.servers().stats() {
+            sums.iter_mut().zip(stats.durations()).for_each(|(sum, more)| sum.add(&more));
+        }
+        write_head(text, name, help, "histogram");
+        for counts in sums {
+            let (outcome, mut count) = (counts.outcome, 0);
+            for (bound, total) in counts.cumulative() {
+                count = total;
+                let _ =
+                    writeln!(text, "{PREFIX}{name}_bucket{{outcome=\"{outcome}\",le=\"{bound}\"}} {total}");
+            }
+            for (suffix, value) in [("sum", counts.seconds().to_string()), ("count", count.to_string())] {
+                let _ = writeln!(text, "{PREFIX}{name}_{suffix}{{outcome=\"{outcome}\"}} {value}");
+            }
+        }
+    }
+
+    /// Returns metrics of the cache and the requests to it.
     fn cache_metrics(&self) -> Vec<Family> {
-        let (counts, usage) = (self.stats().counts(), self.caching().store().usage());
+        let counts = self.stats().counts();
+        let mismatches = vec![
+            labelled("message", "request", counts.ring_mismatches),
+            labelled("message", "response", self.client().ring_mismatches()),
+        ];
         let mut families = vec![("requests_total", "Requests by outcome.", outcomes(&counts))];
-        if let Some((stats, usage)) = self.client().near_stats().zip(self.client().near_usage()) {
+        if let Some(stats) = self.client().near_stats() {
             let help = "Requests to the near cache by outcome.";
-            families.extend([
-                ("near_requests_total", help, outcomes(&stats.counts())),
-                one("near_bytes", "Bytes in use by the near cache.", usage.bytes),
-                one("near_capacity_bytes", "Memory limit of the near cache.", usage.capacity),
-            ]);
+            families.push(("near_cache_requests_total", help, outcomes(&stats.counts())));
         }
         families.extend([
             one("origin_requests_total", "Requests sent to origins.", counts.origin_requests),
             one("refreshes_total", "Background refreshes of stored responses.", counts.refreshes),
-            one("stored_total", "Responses stored.", counts.stored),
+            one("stored_responses_total", "Responses that were stored.", counts.stored),
             one("store_errors_total", "Failures of the store.", counts.store_errors),
             one("digest_mismatches_total", "Bodies whose digest did not match.", counts.digest_mismatches),
-            one(
-                "disagreements_total",
-                "Requests of clients that know a different pool.",
-                counts.disagreements,
+            (
+                "ring_mismatches_total",
+                "Messages of members that know a different pool: requests of clients and responses of peers.",
+                mismatches,
             ),
             one("purges_total", "Purges.", counts.purges),
-            one("purged_total", "Responses removed by purges.", counts.purged),
+            one("purged_responses_total", "Responses removed by purges.", counts.purged),
             one(
-                "origin_waits_total",
+                "origin_throttle_waits_total",
                 "Requests that waited for a permit of their origin.",
-                counts.origin_waits,
+                counts.throttle_waits,
             ),
             one(
-                "origin_refusals_total",
+                "origin_throttle_rejections_total",
                 "Requests not sent because of a limit or a pause of their origin.",
-                counts.origin_refusals,
+                counts.throttle_rejections,
             ),
             one("unauthorized_requests_total", "Requests without a valid token (407).", counts.unauthorized),
-            one("evictions_total", "Keys evicted to free memory.", usage.evictions),
-            one("store_keys", "Stored keys.", usage.keys),
-            one("store_bytes", "Bytes in use by the store.", usage.bytes),
-            one("store_capacity_bytes", "Memory limit of the store.", usage.capacity),
         ]);
-        if let Some(usage) = self.caching().tier().map(|tier| tier.usage()) {
+        families
+    }
+
+    /// Returns metrics of the store's tiers: memory, the near cache and the disk.
+    fn tier_metrics(&self) -> Vec<Family> {
+        let disk = self.cache().tier().map(|tier| tier.usage());
+        let mut tiers = vec![("memory", self.cache().store().usage())];
+        tiers.extend(self.client().near_usage().map(|usage| ("near", usage)));
+        tiers.extend(disk.as_ref().map(|disk| {
+            let (keys, bytes, capacity, evictions) = (disk.keys, disk.bytes, disk.capacity, disk.evictions);
+            ("disk", Usage { keys, bytes, capacity, evictions })
+        }));
+        let by_tier = |of: fn(&Usage) -> u64| {
+            tiers.iter().map(|(tier, usage)| labelled("tier", tier, of(usage))).collect()
+        };
+        let mut families = vec![
+            ("cache_keys", "Stored keys.", by_tier(|usage| usage.keys)),
+            ("cache_bytes", "Bytes in use by stored responses.", by_tier(|usage| usage.bytes)),
+            ("cache_capacity_bytes", "Size limit of stored responses.", by_tier(|usage| usage.capacity)),
+            ("cache_evictions_total", "Keys evicted to free space.", by_tier(|usage| usage.evictions)),
+        ];
+        if let Some(disk) = disk {
+            let hits = self.stats().counts().disk_hits;
+            let of_disk = |value| one_labelled("tier", "disk", value);
             families.extend([
-                one("disk_answers_total", "Responses served from disk.", counts.disk_answers),
-                one("disk_keys", "Keys on disk.", usage.keys),
-                one("disk_bytes", "Bytes in use on disk.", usage.bytes),
-                one("disk_capacity_bytes", "Size limit of the store on disk.", usage.capacity),
-                one("disk_evictions_total", "Keys evicted from disk to free space.", usage.evictions),
-                one("disk_skipped_total", "Responses not written to disk.", usage.skipped),
-                one("disk_corrupt_total", "Entries on disk whose content was corrupt.", usage.corrupt),
+                ("tier_hits_total", "Responses served from a tier below memory.", of_disk(hits)),
+                ("tier_writes_skipped_total", "Responses not written to a tier.", of_disk(disk.skipped)),
+                ("tier_corrupt_entries_total", "Entries of a tier that were corrupt.", of_disk(disk.corrupt)),
             ]);
         }
         families
@@ -88,20 +139,15 @@ impl Peer {
     /// Returns metrics of the client and the other peers.
     fn pool_metrics(&self) -> Vec<Family> {
         let counts = self.client().counts();
-        let peers = u64::try_from(self.client().pool_state().size()).unwrap_or(u64::MAX);
+        let peers = self.client().pool_state().size();
         let up = self
             .other_peers()
             .into_iter()
             .map(|health| labelled("peer", health.url.as_str(), u64::from(health.state == PeerState::Up)));
         vec![
             one("failovers_total", "Requests retried at another peer.", counts.failovers),
-            one("probes_total", "Health probes sent to peers.", counts.probes),
+            one("health_probes_total", "Health probes sent to peers.", counts.probes),
             one("resumed_bodies_total", "Bodies resumed from another peer.", counts.resumed_bodies),
-            one(
-                "asked_disagreements_total",
-                "Responses of peers that know a different pool.",
-                self.client().disagreements(),
-            ),
             one("pool_peers", "Peers of the pool, including this one.", peers),
             ("peer_up", "1 if a peer receives requests for URLs that it owns, otherwise 0.", up.collect()),
         ]
@@ -111,34 +157,44 @@ impl Peer {
     fn thread_metrics(&self) -> Vec<Family> {
         let numbers: Vec<Numbers> =
             self.servers().schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
-        let sum = |of: fn(&Numbers) -> usize| numbers.iter().map(|numbers| of(numbers) as u64).sum::<u64>();
-        let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest.as_millis()).max().unwrap_or(0);
-        let oldest = u64::try_from(oldest).unwrap_or(u64::MAX);
-        let states = vec![
-            labelled("state", "running", sum(|numbers| numbers.fetches.running)),
+        let sum = |of: fn(&Numbers) -> usize| numbers.iter().map(of).sum::<usize>();
+        let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest).max().unwrap_or_default();
+        let workers = vec![
+            labelled(
+                "state",
+                "fetching",
+                sum(|numbers| numbers.fetches.running.saturating_sub(numbers.fetches.streams)),
+            ),
+            labelled("state", "streaming", sum(|numbers| numbers.fetches.streams)),
             labelled("state", "idle", sum(|numbers| numbers.fetches.idle)),
-            labelled("state", "streams", sum(|numbers| numbers.fetches.streams)),
-            labelled("state", "most", sum(|numbers| numbers.threads)),
         ];
-        let refused = Refused::ALL.into_iter().map(|reason| {
-            let count = numbers.iter().map(|numbers| numbers.fetches.refused[reason as usize]).sum();
+        let control = vec![
+            labelled("state", "running", sum(|numbers| numbers.control.0)),
+            labelled("state", "queued", sum(|numbers| numbers.control.1)),
+        ];
+        let rejected = Refused::ALL.into_iter().map(|reason| {
+            let count: u64 = numbers.iter().map(|numbers| numbers.fetches.refused[reason as usize]).sum();
             labelled("reason", reason.name(), count)
         });
         let mut families = vec![
-            ("fetch_threads", "Worker threads by state; running includes streams.", states),
-            one("fetch_queue", "Fetches that wait for a worker.", sum(|numbers| numbers.fetches.queued)),
-            one("fetch_queue_oldest_milliseconds", "Waiting time of the oldest queued fetch.", oldest),
-            one("control_running", "Purges and explanations in progress.", sum(|numbers| numbers.control.0)),
+            ("worker_threads", "Worker threads by state.", workers),
+            one("worker_threads_limit", "Maximum number of worker threads.", sum(|numbers| numbers.threads)),
             one(
-                "control_queue",
-                "Purges and explanations that wait for a thread.",
-                sum(|numbers| numbers.control.1),
+                "fetch_queue_length",
+                "Fetches that wait for a worker.",
+                sum(|numbers| numbers.fetches.queued),
             ),
-            ("fetch_refusals_total", "Fetches refused by the worker queue.", refused.collect()),
+            one(
+                "fetch_queue_oldest_seconds",
+                "Waiting time of the oldest queued fetch.",
+                oldest.as_secs_f64(),
+            ),
+            ("fetches_rejected_total", "Fetches rejected by the worker queue.", rejected.collect()),
+            ("control_jobs", "Purges and explanations, running or waiting for a thread.", control),
         ];
-        if let Some(ledger) = self.caching().store().ledger() {
-            let held = Use::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
-            families.push(("held_bytes", "Memory in use, as the memory ledger counts it.", held.collect()));
+        if let Some(ledger) = self.cache().store().ledger() {
+            let held = MemoryUse::ALL.into_iter().map(|kind| labelled("use", kind.name(), ledger.held(kind)));
+            families.push(("memory_bytes", "Memory in use, as the memory ledger counts it.", held.collect()));
         }
         families
     }
@@ -156,20 +212,20 @@ impl Peer {
             counts.into_iter().map(|(name, count)| labelled(label, name, count)).collect()
         };
         vec![
-            one("open_connections", "Open connections.", sum(ServerStats::open)),
-            one("accepted_connections_total", "Accepted connections.", sum(ServerStats::accepted)),
+            one("connections_open", "Open connections.", sum(ServerStats::open)),
+            one("connections_accepted_total", "Accepted connections.", sum(ServerStats::accepted)),
             (
-                "connection_refusals_total",
-                "Refused connections.",
+                "connections_rejected_total",
+                "Rejected connections.",
                 by("reason", ServerStats::connection_refusals),
             ),
             (
-                "request_refusals_total",
-                "Requests refused because of their head, before they reached the cache.",
+                "requests_rejected_total",
+                "Requests rejected because of their head or content, before they reached the cache.",
                 by("reason", ServerStats::request_refusals),
             ),
             one(
-                "cut_off_connections_total",
+                "slow_connections_closed_total",
                 "Connections of slow clients closed to free memory.",
                 sum(ServerStats::cut_off),
             ),
@@ -178,15 +234,25 @@ impl Peer {
     }
 }
 
-fn one(name: &'static str, help: &'static str, value: u64) -> Family {
-    (name, help, vec![(String::new(), value)])
+/// Writes the lines that precede the samples of a metric.
+fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
 }
 
-fn labelled(label: &str, name: &str, value: u64) -> (String, u64) {
-    (format!("{{{label}=\"{name}\"}}"), value)
+fn one(name: &'static str, help: &'static str, value: impl ToString) -> Family {
+    (name, help, vec![(String::new(), value.to_string())])
 }
 
-fn outcomes(counts: &Counts) -> Vec<(String, u64)> {
+fn labelled(label: &str, name: &str, value: impl ToString) -> (String, String) {
+    (format!("{{{label}=\"{name}\"}}"), value.to_string())
+}
+
+fn one_labelled(label: &str, name: &str, value: u64) -> Vec<(String, String)> {
+    vec![labelled(label, name, value)]
+}
+
+fn outcomes(counts: &Counts) -> Vec<(String, String)> {
     let outcomes = counts.iter().take(Outcome::NAMES.len());
     outcomes.map(|(name, count)| labelled("outcome", name, count)).collect()
 }

@@ -10,12 +10,12 @@ use crate::base::error::Result;
 use crate::base::ledger::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::peer::endpoint::Next;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::server::{
-    Handler, RemoteAddress, Responder, Scratch, Server, ServerConfig, ServerHandle, handled,
+    Handler, RemoteAddress, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled,
 };
 use crate::store::StoredResponse;
 
@@ -66,7 +66,7 @@ impl Peer {
             let remote = remote.map(|remote| remote.0.ip());
             let remote =
                 remote.filter(|remote| !peer.inner.proxy.is_from_peer(request.headers(), *remote, false));
-            let client = || remote.map(sharing::Client::of);
+            let client = || remote.map(sharing::ClientAddress::of);
             peer.inner.proxy.handle_with_shares(request, Some(&shares), client)
         }
     }
@@ -137,7 +137,12 @@ impl Handler for PeerResponder {
 }
 
 impl Responder for PeerResponder {
-    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(
+        &self,
+        request: &PlainRequest<'_>,
+        _sender: &Sender,
+        scratch: &mut Scratch,
+    ) -> Option<Arc<StoredResponse>> {
         self.0.inner.proxy.hit(request, &mut scratch.url, &mut scratch.lines)
     }
 

@@ -67,9 +67,10 @@ fn lifetime(
         return (lifetime, LifetimeSource::Expires);
     }
     match date::of(headers, &LAST_MODIFIED) {
-        Some(last_modified) if heuristic::is_allowed(status, directives) => {
-            (heuristic::lifetime(generated, last_modified, rules.heuristic_cap), LifetimeSource::Heuristic)
-        }
+        Some(last_modified) if heuristic::is_allowed(status, directives) => (
+            heuristic::lifetime(generated, last_modified, rules.max_heuristic_lifetime),
+            LifetimeSource::Heuristic,
+        ),
         _ => (Duration::ZERO, LifetimeSource::None),
     }
 }

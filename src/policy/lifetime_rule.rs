@@ -27,17 +27,16 @@ pub enum Lifetime {
 ///
 /// ```
 /// use std::time::Duration;
-/// use forwardcache::{Lifetime, LifetimeRule, Rules};
+/// use forwardcache::policy::{Lifetime, LifetimeRule, Rules};
 ///
-/// let mut rules = Rules::default();
-/// rules.lifetimes = vec![
+/// let rules = Rules::default().lifetimes([
 ///     // At least an hour for the pictures of a host without useful lifetimes.
 ///     LifetimeRule::new(Lifetime::AtLeast(Duration::from_secs(3600))).host("*.example.com").path("/images/*"),
 ///     // Remember 404 for ten seconds, for all hosts.
 ///     LifetimeRule::new(Lifetime::Exactly(Duration::from_secs(10))).status(404),
 ///     // Keep no response fresh for longer than a day.
 ///     LifetimeRule::new(Lifetime::AtMost(Duration::from_secs(86_400))),
-/// ];
+/// ]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifetimeRule {

@@ -22,14 +22,14 @@ use super::lifetime_rule::{Lifetime, LifetimeRule, host_and_port};
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::{Lifetime, LifetimeRule};
+/// use forwardcache::policy::{Lifetime, LifetimeRule};
 ///
 /// let rule: LifetimeRule = "host=api.example.com path=/v1/ status=200 at-least=1h".parse()?;
 /// let same = LifetimeRule::new(Lifetime::AtLeast(Duration::from_secs(3600)));
 /// assert_eq!(rule, same.host("api.example.com").path("/v1/").status(200));
 /// let error = "host=api.example.com".parse::<LifetimeRule>().unwrap_err();
 /// assert_eq!(error.to_string(), "the lifetime is missing: add exactly=, at-least= or at-most=, as in at-least=1h");
-/// # Ok::<(), forwardcache::BadLifetimeRule>(())
+/// # Ok::<(), forwardcache::policy::BadLifetimeRule>(())
 /// ```
 impl FromStr for LifetimeRule {
     type Err = BadLifetimeRule;

@@ -1,32 +1,36 @@
-//! RFC 9111 as pure functions of header fields and a given time. No function in this hall reads a clock, a socket or a
-//! store.
+//! The caching rules of RFC 9111, and what an operator may change about them.
 //!
-//! Entries: [`may_store`] decides whether a response is stored, [`validity()`] computes what later decisions need, and
-//! [`reuse()`] decides whether a stored response answers a request. Reading order:
-//!
-//! | file | the question that it answers |
-//! |---|---|
-//! | `rules` | Is the cache private or shared, and what does the operator choose where the RFC leaves a choice? |
-//! | `unknown_fields` | How are request fields treated that are not standardised? |
-//! | `request_fields` | Which request fields are forwarded to the origin, and which of them select the response? |
-//! | `targeted` | Which response field holds the directives for this cache? |
-//! | `storing` | May this response be stored? |
-//! | `freshness` | How old was the response on arrival, and for how long is it fresh? |
-//! | `lifetime_rule` | Which lifetime has the operator set? |
-//! | `lifetime_text` | How is a lifetime rule parsed from text? |
-//! | `operator` | How do the operator's rules change the lifetime of a response? |
-//! | `heuristic` | For how long is a response fresh if the origin does not specify a lifetime? |
-//! | `validity` | Which times and flags are kept with a stored response? |
-//! | `reuse` | May a stored response answer this request now? |
-//! | `rule` | Which rule decided that, and in which RFC section is it specified? |
-//! | `variant` | Which of several stored responses for a URL answers this request? |
-//! | `offered` | Which entity tags of other variants may a request offer to the origin? |
-//! | `validation` | Which validators are sent to the origin, and what does a 304 change? |
-//! | `condition` | What do the client's own conditions or its range mean for a stored response? |
-//! | `partial` | Which ranges does a stored part answer, and when may two parts be combined? |
-//! | `invalidation` | Which URLs does an unsafe request invalidate? |
-//!
-//! `differential` (tests only) compares these decisions with those of the crate `http-cache-semantics`.
+//! [`Rules`] is the entry.
+
+// RFC 9111 as pure functions of header fields and a given time. No function in this hall reads a clock, a socket or a
+// store.
+//
+// Entries: [`may_store`] decides whether a response is stored, [`validity()`] computes what later decisions need, and
+// [`reuse()`] decides whether a stored response answers a request. Reading order:
+//
+// | file | the question that it answers |
+// |---|---|
+// | `rules` | Is the cache private or shared, and what does the operator choose where the RFC leaves a choice? |
+// | `unknown_fields` | How are request fields treated that are not standardised? |
+// | `request_fields` | Which request fields are forwarded to the origin, and which of them select the response? |
+// | `targeted` | Which response field holds the directives for this cache? |
+// | `storing` | May this response be stored? |
+// | `freshness` | How old was the response on arrival, and for how long is it fresh? |
+// | `lifetime_rule` | Which lifetime has the operator set? |
+// | `lifetime_text` | How is a lifetime rule parsed from text? |
+// | `operator` | How do the operator's rules change the lifetime of a response? |
+// | `heuristic` | For how long is a response fresh if the origin does not specify a lifetime? |
+// | `validity` | Which times and flags are kept with a stored response? |
+// | `reuse` | May a stored response answer this request now? |
+// | `rule` | Which rule decided that, and in which RFC section is it specified? |
+// | `variant` | Which of several stored responses for a URL answers this request? |
+// | `offered` | Which entity tags of other variants may a request offer to the origin? |
+// | `validation` | Which validators are sent to the origin, and what does a 304 change? |
+// | `condition` | What do the client's own conditions or its range mean for a stored response? |
+// | `partial` | Which ranges does a stored part answer, and when may two parts be combined? |
+// | `invalidation` | Which URLs does an unsafe request invalidate? |
+//
+// `differential` (tests only) compares these decisions with those of the crate `http-cache-semantics`.
 
 mod condition;
 #[cfg(test)]

@@ -119,7 +119,7 @@ pub(crate) fn selecting<'a>(
     headers: &'a HeaderMap,
     rules: &'a Rules,
 ) -> impl Iterator<Item = &'a HeaderName> {
-    let selects = rules.unknown_fields == UnknownFields::Select;
+    let selects = rules.unknown_fields == UnknownFields::Vary;
     headers.keys().filter(move |name| selects && !is_known(name, rules))
 }
 

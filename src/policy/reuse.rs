@@ -110,7 +110,7 @@ pub(crate) fn may_serve_on_error(
         return validity.staleness(now) <= limit;
     }
     accepts_staleness(validity, request, now)
-        && validity.staleness(now) <= validity.stale_if_error.unwrap_or(rules.stale_on_error)
+        && validity.staleness(now) <= validity.stale_if_error.unwrap_or(rules.stale_if_error)
 }
 
 /// Returns whether a stored response may be served because the cache is offline (RFC 9111 section 4.2.4).

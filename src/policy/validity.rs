@@ -6,6 +6,7 @@ use crate::base::clock::Moment;
 
 /// The source of a freshness lifetime (RFC 9111 section 4.2.1), in the order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LifetimeSource {
     /// `s-maxage`, in shared mode.
     SMaxage,
@@ -15,7 +16,7 @@ pub enum LifetimeSource {
     Expires,
     /// A heuristic: a part of the time since `Last-Modified` (section 4.2.2).
     Heuristic,
-    /// A rule of the operator ([`LifetimeRule`](crate::LifetimeRule)).
+    /// A rule of the operator ([`LifetimeRule`](crate::policy::LifetimeRule)).
     Rule,
     /// No source: the response was stale on arrival, and is stored for its validator.
     None,
@@ -26,6 +27,7 @@ pub enum LifetimeSource {
 /// Ages and lifetimes are whole seconds in HTTP. The fraction of `response_time` is kept, so that an age is rounded
 /// only once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Validity {
     /// When the response was received (`response_time` of RFC 9111 section 4.2.3).
     pub response_time: Moment,
@@ -46,6 +48,24 @@ pub struct Validity {
     pub must_revalidate: bool,
     /// `immutable` (RFC 8246): while the response is fresh, a client's reload is not forwarded.
     pub immutable: bool,
+}
+
+impl Validity {
+    /// Returns the validity of a response that was received at this time, is stale, and has no flags.
+    #[must_use]
+    pub const fn new(response_time: Moment) -> Self {
+        Self {
+            response_time,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            lifetime_source: LifetimeSource::None,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: None,
+            no_cache: false,
+            must_revalidate: false,
+            immutable: false,
+        }
+    }
 }
 
 impl Validity {

@@ -15,7 +15,7 @@ use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
 /// The text form is the base URL, followed by a space and `weight=N` if the weight is not 1:
 ///
 /// ```
-/// use forwardcache::Member;
+/// use forwardcache::pool::Member;
 ///
 /// let member = Member::parse("http://10.0.1.1:3000/ weight=3")?;
 /// assert_eq!(member.url().as_str(), "http://10.0.1.1:3000");
@@ -25,7 +25,7 @@ use crate::pool::peer_url::{InvalidPeerUrl, PeerUrl};
 /// let member = Member::parse("http://10.0.1.2:3000")?;
 /// assert_eq!(member.weight().get(), 1);
 /// assert_eq!(member.to_string(), "http://10.0.1.2:3000");
-/// # Ok::<(), forwardcache::InvalidMember>(())
+/// # Ok::<(), forwardcache::pool::InvalidMember>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
@@ -153,7 +153,7 @@ impl From<InvalidMember> for Error {
     fn from(bad: InvalidMember) -> Self {
         match bad {
             InvalidMember::Url(bad) => bad.into(),
-            other => Self::new(ErrorKind::BadPeer, other.to_string()).with_source(other),
+            other => Self::new(ErrorKind::BadPeer, other.to_string()),
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::message::url::{CanonicalUrl, InvalidUrl, push_normalized, query_escap
 /// gets the same result if its list uses the canonical text: lower case, no final slash, and no default port.
 ///
 /// ```
-/// use forwardcache::{PeerUrl, CanonicalUrl};
+/// use forwardcache::origin::CanonicalUrl;
+/// use forwardcache::pool::PeerUrl;
 ///
 /// let peer = PeerUrl::parse("http://10.0.1.1:3000/")?;
 /// assert_eq!(peer.as_str(), "http://10.0.1.1:3000");
@@ -166,7 +167,7 @@ impl std::error::Error for InvalidPeerUrl {}
 
 impl From<InvalidPeerUrl> for Error {
     fn from(bad: InvalidPeerUrl) -> Self {
-        Self::new(ErrorKind::BadPeer, bad.to_string()).with_source(bad)
+        Self::new(ErrorKind::BadPeer, bad.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::client::Client;
+use super::client::ClientAddress;
 use super::fair_share::{Claim, FairShare, Grant, Purpose};
 use crate::message::url::CanonicalUrl;
 
@@ -28,7 +28,7 @@ impl Shares {
 
     /// Returns a permit to wait for the origin, or `None` if too many threads wait for this origin or client. Never
     /// blocks.
-    pub(crate) fn try_enter(&self, origin: CanonicalUrl, client: Option<Client>) -> Option<Share> {
+    pub(crate) fn try_enter(&self, origin: CanonicalUrl, client: Option<ClientAddress>) -> Option<Share> {
         let claim = Claim { purpose: Purpose::Fetch { origin, cap: None }, client };
         let grant = self.share.lock().start(&claim, Instant::now())?;
         Some(Share { of: self.clone(), grant })

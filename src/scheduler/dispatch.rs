@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::ClientAddress;
 use super::fair_share::Purpose;
 use super::limits::max_threads;
 use super::pool::{Load, Pool, PoolOptions};
@@ -74,7 +74,7 @@ impl Scheduler {
 
     /// Runs the job on a thread of the pool when its turn comes, or refuses it on the present thread. The job learns
     /// which. Never blocks. `client` is `None` for a peer of the pool and for the cache itself.
-    pub(crate) fn submit(&self, job: Job, client: Option<Client>) {
+    pub(crate) fn submit(&self, job: Job, client: Option<ClientAddress>) {
         let (pool, purpose) = match &job.lane {
             Lane::Origin(origin) => {
                 (&self.fetches, Purpose::Fetch { origin: origin.clone(), cap: (self.cap)(origin) })

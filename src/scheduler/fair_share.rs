@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::ClientAddress;
 use crate::message::url::CanonicalUrl;
 
 /// A job that runs for longer counts as a stream, which does not limit other jobs of its origin.
@@ -53,7 +53,7 @@ impl Purpose {
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) purpose: Purpose,
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientAddress>,
 }
 
 /// A granted claim. [`FairShare::finish`] gives the thread back.
@@ -71,7 +71,7 @@ pub(super) struct FairShare {
     running: usize,
     streams: usize,
     origins: HashMap<CanonicalUrl, OriginUsage>,
-    clients: HashMap<Client, ClientUsage>,
+    clients: HashMap<ClientAddress, ClientUsage>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,7 +146,7 @@ impl FairShare {
     }
 
     /// Returns whether this is a client without a running job.
-    pub(super) fn is_idle(&self, client: Option<Client>) -> bool {
+    pub(super) fn is_idle(&self, client: Option<ClientAddress>) -> bool {
         client.is_some_and(|client| self.client_usage(client).running == 0)
     }
 
@@ -154,7 +154,7 @@ impl FairShare {
         self.origins.get(origin).copied().unwrap_or_default()
     }
 
-    fn client_usage(&self, client: Client) -> ClientUsage {
+    fn client_usage(&self, client: ClientAddress) -> ClientUsage {
         self.clients.get(&client).copied().unwrap_or_default()
     }
 

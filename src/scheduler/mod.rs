@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `client` | [`Client`]: the client on whose behalf a job runs |
+//! | `client` | [`ClientAddress`]: the client on whose behalf a job runs |
 //! | `fair_share` | [`FairShare`](fair_share::FairShare): how many threads an origin and a client may occupy; pure |
 //! | `queue` | [`Queue`](queue::Queue): the jobs that wait for a thread, and which is next; pure |
 //! | `ramp` | [`Ramp`](ramp::Ramp): how many jobs may start on additional threads at a time; pure |
@@ -34,7 +34,7 @@ mod servers;
 mod tests;
 
 pub(crate) use blocking::{Share, Shares};
-pub(crate) use client::Client;
+pub(crate) use client::ClientAddress;
 pub(crate) use dispatch::{Numbers, Scheduler};
 pub(crate) use limits::max_open_files;
 pub(crate) use pool::PoolOptions;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use super::client::Client;
+use super::client::ClientAddress;
 use super::fair_share::{Claim, FairShare, Grant, Purpose};
 use crate::message::url::CanonicalUrl;
 
@@ -43,7 +43,7 @@ struct RoundRobin<J> {
     origins: HashMap<CanonicalUrl, usize>,
 }
 
-type QueueKey = (Option<CanonicalUrl>, Option<Client>);
+type QueueKey = (Option<CanonicalUrl>, Option<ClientAddress>);
 
 impl<J> Queue<J> {
     /// Creates a queue with this capacity: half of it for one origin, a quarter for one origin and client.

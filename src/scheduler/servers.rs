@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::dispatch::Scheduler;
-use crate::message::stats::ServerStats;
+use crate::metrics::ServerStats;
 
 /// The servers of one peer: their schedulers and statistics. All clones are the same list.
 #[derive(Clone, Debug, Default)]

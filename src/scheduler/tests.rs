@@ -3,10 +3,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::{Client, PoolOptions, Scheduler};
+use super::{ClientAddress, PoolOptions, Scheduler};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
-use crate::message::nonblocking::{Job, Lane, Refused, Turn};
+use crate::message::nonblocking::{Job, Lane, Refused, RunMode};
 use crate::message::url::CanonicalUrl;
 
 /// The time limit for each step of a test.
@@ -24,14 +24,14 @@ fn origin(name: &str) -> Lane {
     Lane::Origin(CanonicalUrl::parse(&format!("http://{name}/")).unwrap())
 }
 
-fn client(number: u8) -> Option<Client> {
-    Some(Client::of([127, 0, 0, number].into()))
+fn client(number: u8) -> Option<ClientAddress> {
+    Some(ClientAddress::of([127, 0, 0, number].into()))
 }
 
 /// Creates jobs that report how they were called. Long jobs occupy a thread until `release`.
 struct Jobs {
-    reporter: Sender<(u32, Turn)>,
-    reports: Receiver<(u32, Turn)>,
+    reporter: Sender<(u32, RunMode)>,
+    reports: Receiver<(u32, RunMode)>,
     hold: Option<Sender<()>>,
     held: Receiver<()>,
 }
@@ -45,16 +45,16 @@ impl Jobs {
     /// Creates a job that ends at once.
     fn quick(&self, number: u32, lane: Lane) -> Job {
         let reporter = self.reporter.clone();
-        Job::new(lane, Cancellation::new(), move |turn| reporter.send((number, turn)).unwrap())
+        Job::new(lane, Cancellation::new(), move |mode| reporter.send((number, mode)).unwrap())
     }
 
     /// Creates a job that runs until it is released or cancelled.
     fn long(&self, number: u32, lane: Lane) -> Job {
         let (reporter, held, cancellation) = (self.reporter.clone(), self.held.clone(), Cancellation::new());
         let token = cancellation.clone();
-        Job::new(lane, cancellation, move |turn| {
-            reporter.send((number, turn)).unwrap();
-            if turn != Turn::Pool {
+        Job::new(lane, cancellation, move |mode| {
+            reporter.send((number, mode)).unwrap();
+            if mode != RunMode::Worker {
                 return;
             }
             let (cancel, cancelled) = unbounded::<()>();
@@ -68,7 +68,7 @@ impl Jobs {
         })
     }
 
-    fn next(&self) -> (u32, Turn) {
+    fn next(&self) -> (u32, RunMode) {
         self.reports.recv_timeout(TIMEOUT).expect("a job was called")
     }
 
@@ -85,14 +85,14 @@ fn threads_start_on_demand_and_end_when_idle() {
         pool.submit(jobs.long(number, origin("a")), client(1));
     }
     for _ in 0..20 {
-        assert_eq!(jobs.next().1, Turn::Pool);
+        assert_eq!(jobs.next().1, RunMode::Worker);
     }
     assert_eq!(pool.numbers().fetches.running, 20);
     jobs.release();
     let until = Instant::now() + TIMEOUT;
     assert_eq!(pool.pools().map(|pool| pool.wait_for_threads(until)).sum::<usize>(), 0);
     pool.submit(jobs.quick(99, origin("a")), client(1));
-    assert_eq!(jobs.next(), (99, Turn::Pool));
+    assert_eq!(jobs.next(), (99, RunMode::Worker));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_panic_ends_a_job_but_not_its_thread() {
     let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(Job::new(origin("a"), Cancellation::new(), |_| panic!("this job panics on purpose")), None);
     pool.submit(jobs.quick(1, origin("a")), None);
-    assert_eq!(jobs.next(), (1, Turn::Pool));
+    assert_eq!(jobs.next(), (1, RunMode::Worker));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_client_with_unresponsive_origins_leaves_threads_for_others() {
     }
     let quick = |number, name: &str, by| {
         pool.submit(jobs.quick(number, origin(name)), client(by));
-        while jobs.next() != (number, Turn::Pool) {}
+        while jobs.next() != (number, RunMode::Worker) {}
     };
     quick(2001, "another", 2);
     quick(2002, "silent-3", 2);
@@ -125,9 +125,9 @@ fn resumed_transfers_of_one_client_leave_threads_for_others() {
         pool.submit(jobs.long(number, transfer(&format!("silent-{}", number % 20))), client(1));
     }
     pool.submit(jobs.quick(2001, transfer("another")), client(2));
-    while jobs.next() != (2001, Turn::Pool) {}
+    while jobs.next() != (2001, RunMode::Worker) {}
     pool.submit(jobs.quick(2002, transfer("silent-3")), client(2));
-    while jobs.next() != (2002, Turn::Pool) {}
+    while jobs.next() != (2002, RunMode::Worker) {}
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn one_client_cannot_block_an_origin_for_others() {
     let numbers = pool.numbers().fetches;
     assert_eq!((numbers.running, numbers.queued), (32, 16), "a quarter of the queue is for this client");
     pool.submit(jobs.quick(2001, origin("x")), client(2));
-    while jobs.next() != (2001, Turn::Pool) {}
+    while jobs.next() != (2001, RunMode::Worker) {}
 }
 
 #[test]
@@ -148,14 +148,14 @@ fn a_queued_job_starts_when_another_ends_or_becomes_a_stream() {
     let stream = jobs.long(0, origin("a"));
     let cancellation = stream.cancellation.clone();
     pool.submit(stream, None);
-    assert_eq!(jobs.next(), (0, Turn::Pool));
+    assert_eq!(jobs.next(), (0, RunMode::Worker));
     pool.submit(jobs.long(1, origin("a")), None);
     pool.submit(jobs.quick(2, origin("a")), None);
     assert!(jobs.reports.is_empty());
     pool.is_stream(&cancellation);
-    assert_eq!(jobs.next(), (1, Turn::Pool));
+    assert_eq!(jobs.next(), (1, RunMode::Worker));
     jobs.release();
-    assert_eq!(jobs.next(), (2, Turn::Pool));
+    assert_eq!(jobs.next(), (2, RunMode::Worker));
 }
 
 #[test]
@@ -166,29 +166,33 @@ fn purges_and_explanations_do_not_wait_for_origins_or_other_peers() {
         pool.submit(jobs.long(100 + number, origin("silent")), None);
     }
     pool.submit(jobs.quick(1000, Lane::Own), None);
-    while jobs.next() != (1000, Turn::Pool) {}
+    while jobs.next() != (1000, RunMode::Worker) {}
 }
 
 #[test]
 fn a_full_queue_drops_abandoned_jobs_before_it_refuses_new_ones() {
     let (pool, mut jobs) = (scheduler(&PoolOptions { queue: 2, ..threads(2) }), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), client(1));
-    assert_eq!(jobs.next(), (0, Turn::Pool));
+    assert_eq!(jobs.next(), (0, RunMode::Worker));
     let left = jobs.quick(1, origin("a"));
     let cancellation = left.cancellation.clone();
     pool.submit(left, client(1));
     pool.submit(jobs.quick(2, origin("a")), client(1));
-    assert_eq!(jobs.next(), (2, Turn::Refused(Refused::QueueFull)), "one origin may fill half of the queue");
+    assert_eq!(
+        jobs.next(),
+        (2, RunMode::Refused(Refused::QueueFull)),
+        "one origin may fill half of the queue"
+    );
     cancellation.cancel();
     pool.submit(jobs.quick(7, origin("a")), client(1));
-    assert_eq!(jobs.next(), (7, Turn::Refused(Refused::QueueFull)), "the queue is searched once a tick");
+    assert_eq!(jobs.next(), (7, RunMode::Refused(Refused::QueueFull)), "the queue is searched once a tick");
     pool.tick(Instant::now());
     pool.submit(jobs.quick(3, origin("a")), client(1));
     pool.submit(jobs.long(4, origin("b")), client(2));
-    assert_eq!(jobs.next(), (4, Turn::Pool));
+    assert_eq!(jobs.next(), (4, RunMode::Worker));
     pool.submit(jobs.quick(5, origin("c")), client(3));
     pool.submit(jobs.quick(6, origin("d")), client(3));
-    assert_eq!(jobs.next(), (6, Turn::Refused(Refused::QueueFull)));
+    assert_eq!(jobs.next(), (6, RunMode::Refused(Refused::QueueFull)));
     assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 3);
     jobs.release();
     let mut rest = [jobs.next().0, jobs.next().0];
@@ -200,14 +204,14 @@ fn a_full_queue_drops_abandoned_jobs_before_it_refuses_new_ones() {
 fn a_job_that_waits_for_too_long_is_refused() {
     let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
-    assert_eq!(jobs.next(), (0, Turn::Pool));
+    assert_eq!(jobs.next(), (0, RunMode::Worker));
     pool.submit(jobs.quick(1, origin("a")), None);
     let (now, numbers) = (Instant::now(), pool.numbers());
     assert_eq!((numbers.fetches.queued, numbers.fetches.longest[0].1), (1, 1));
     pool.tick(now);
     assert!(jobs.reports.is_empty());
     pool.tick(now + Duration::from_secs(10));
-    assert_eq!(jobs.next(), (1, Turn::Refused(Refused::QueuedTooLong)));
+    assert_eq!(jobs.next(), (1, RunMode::Refused(Refused::QueuedTooLong)));
 }
 
 #[test]
@@ -215,14 +219,14 @@ fn a_fetch_that_takes_a_minute_no_longer_limits_its_origin() {
     let (pool, jobs) = (scheduler(&threads(4)), Jobs::new());
     for number in 0..2_u8 {
         pool.submit(jobs.long(number.into(), origin("a")), client(number));
-        assert_eq!(jobs.next().1, Turn::Pool);
+        assert_eq!(jobs.next().1, RunMode::Worker);
     }
     pool.submit(jobs.quick(9, origin("a")), None);
     pool.tick(Instant::now() + Duration::from_secs(61));
     // Job 9 may also have waited for too long by then, so a new job follows.
     assert_eq!(jobs.next().0, 9);
     pool.submit(jobs.quick(10, origin("a")), None);
-    assert_eq!(jobs.next(), (10, Turn::Pool));
+    assert_eq!(jobs.next(), (10, RunMode::Worker));
     assert_eq!(pool.numbers().fetches.streams, 2);
 }
 
@@ -258,13 +262,13 @@ fn a_fetch_is_refused_if_there_is_no_memory_for_its_buffers() {
     let ledger = Ledger::new(40 << 10);
     let pool = Scheduler::new(&threads(4), &ledger, Box::new(|_| None));
     let secure = Lane::Origin(CanonicalUrl::parse("https://a/").unwrap());
-    for (number, lane, turn) in [
-        (1, secure, Turn::Refused(Refused::NoMemory)),
-        (2, origin("a"), Turn::Pool),
-        (3, Lane::Own, Turn::Pool),
+    for (number, lane, mode) in [
+        (1, secure, RunMode::Refused(Refused::NoMemory)),
+        (2, origin("a"), RunMode::Worker),
+        (3, Lane::Own, RunMode::Worker),
     ] {
         pool.submit(jobs.quick(number, lane), None);
-        assert_eq!(jobs.next(), (number, turn));
+        assert_eq!(jobs.next(), (number, mode));
     }
 }
 
@@ -283,19 +287,19 @@ fn the_operators_cap_limits_fetches() {
 fn shutdown_refuses_refreshes_first_and_then_all_jobs() {
     let (pool, jobs) = (scheduler(&threads(1)), Jobs::new());
     pool.submit(jobs.long(0, origin("a")), None);
-    assert_eq!(jobs.next(), (0, Turn::Pool));
+    assert_eq!(jobs.next(), (0, RunMode::Worker));
     let refresh = || Lane::Refresh(CanonicalUrl::parse("http://a/").unwrap());
     pool.submit(jobs.quick(1, refresh()), None);
     pool.submit(jobs.quick(2, origin("a")), None);
     pool.stop();
-    assert_eq!(jobs.next(), (1, Turn::Refused(Refused::ShuttingDown)));
+    assert_eq!(jobs.next(), (1, RunMode::Refused(Refused::ShuttingDown)));
     pool.submit(jobs.quick(3, refresh()), None);
-    assert_eq!(jobs.next(), (3, Turn::Refused(Refused::ShuttingDown)));
+    assert_eq!(jobs.next(), (3, RunMode::Refused(Refused::ShuttingDown)));
     pool.finish(Instant::now());
-    assert_eq!(jobs.next(), (2, Turn::Refused(Refused::ShuttingDown)));
+    assert_eq!(jobs.next(), (2, RunMode::Refused(Refused::ShuttingDown)));
     assert_eq!(pool.pools().map(|pool| pool.wait_for_threads(Instant::now())).sum::<usize>(), 0);
     pool.submit(jobs.quick(4, origin("a")), None);
-    assert_eq!(jobs.next(), (4, Turn::Refused(Refused::ShuttingDown)));
+    assert_eq!(jobs.next(), (4, RunMode::Refused(Refused::ShuttingDown)));
 }
 
 #[test]

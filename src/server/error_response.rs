@@ -39,7 +39,7 @@ pub(super) fn unavailable(why: &'static str) -> Response<Body> {
 
 /// Builds the 502 (Bad Gateway) for a response whose body failed before any byte of it was sent.
 pub(super) fn bad_gateway(error: &Error) -> Response<Body> {
-    log::warn!("cannot read a response body: {error}; the server sends 502");
+    log::warn!("cannot read a response body: {error:#}; the server sends 502");
     let mut response = text(StatusCode::BAD_GATEWAY, "the response is incomplete");
     // Without this mark a client of the pool would take the response for the origin's.
     protocol::mark_failure(response.headers_mut(), error.kind());

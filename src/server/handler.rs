@@ -6,14 +6,14 @@ use std::sync::Arc;
 use http::{HeaderMap, Request, Response};
 
 use crate::base::cancellation::Cancellation;
-use crate::message::nonblocking::{Lane, PlainRequest, Step, Turn, Wakes};
+use crate::message::nonblocking::{Lane, PlainRequest, RunMode, Step, Wakes};
 
 use super::error_response::{bad_gateway, unavailable};
 use crate::base::ledger::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::scheduler::Scheduler;
 use crate::store::StoredResponse;
 
@@ -26,7 +26,7 @@ use crate::store::StoredResponse;
 ///   form (RFC 9112 section 3.2.2), the URI also has scheme and authority.
 /// * The request's fields are the fields as received, including hop-by-hop fields like `Connection`.
 /// * The request's extensions hold the [`RemoteAddress`] and, for HTTP/1.1, an
-///   [`OnInterim`](crate::OnInterim) with which the handler may send interim responses before the response.
+///   [`OnInterim`](crate::origin::OnInterim) with which the handler may send interim responses before the response.
 /// * `handle` may block; it then occupies one worker of the server. If it panics, the server responds with
 ///   500, and other requests are not affected.
 /// * The server calls `handle` from many threads at once.
@@ -37,7 +37,8 @@ use crate::store::StoredResponse;
 /// A closure is a handler:
 ///
 /// ```
-/// use forwardcache::{Body, Handler};
+/// use forwardcache::server::Handler;
+/// use forwardcache::Body;
 /// use http::{Request, Response};
 ///
 /// let echo = |request: Request<Body>| Response::new(request.into_body());
@@ -62,7 +63,12 @@ where
 /// A handler that I/O threads may call as well, because it never blocks them.
 pub(crate) trait Responder: Handler {
     /// Returns a stored response that can be sent unchanged for a plain request. Never blocks.
-    fn hit(&self, request: &PlainRequest<'_>, scratch: &mut Scratch) -> Option<Arc<StoredResponse>>;
+    fn hit(
+        &self,
+        request: &PlainRequest<'_>,
+        sender: &Sender,
+        scratch: &mut Scratch,
+    ) -> Option<Arc<StoredResponse>>;
 
     /// Returns the next step for a request; its body may still be arriving. Never blocks.
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>>;
@@ -118,7 +124,7 @@ impl<H: Handler> Handler for BlockingHandler<H> {
 }
 
 impl<H: Handler + 'static> Responder for BlockingHandler<H> {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 
@@ -138,15 +144,45 @@ pub(crate) fn handled(
     let cancellation = Cancellation::new();
     let token = cancellation.clone();
     let method = request.method().clone();
-    let response = Step::fetch(lane, cancellation, wakes(), move |turn| match turn {
-        Turn::Refused(refused) => Ok(unavailable(refused.reason())).into(),
-        Turn::Pool | Turn::Caller => {
+    let response = Step::fetch(lane, cancellation, wakes(), move |mode| match mode {
+        RunMode::Refused(refused) => Ok(unavailable(refused.reason())).into(),
+        RunMode::Worker | RunMode::Caller => {
             let mut request = request;
             request.extensions_mut().insert(token.clone());
             prepared(handle(request), &method, &ledger, &token)
         }
     });
     response.map(|response| response.unwrap_or_else(|error| bad_gateway(&error)))
+}
+
+/// How a request reached the server, an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    /// The client's address.
+    pub(crate) address: SocketAddr,
+    /// Whether the client has shown a certificate that the server requires.
+    pub(crate) shows_certificate: bool,
+    /// Whether the client uses TLS.
+    pub(crate) is_tls: bool,
+    /// Whether the server is a [forward proxy](super::ServerConfig::http_proxy).
+    pub(crate) is_http_proxy: bool,
+}
+
+impl Sender {
+    /// Returns how this request reached the server. `None` if a server of another program passes the request on without
+    /// its [`RemoteAddress`].
+    pub(crate) fn of<T>(request: &Request<T>) -> Option<Self> {
+        let extensions = request.extensions();
+        extensions.get().copied().or_else(|| {
+            let RemoteAddress(address) = *extensions.get()?;
+            Some(Self { address, shows_certificate: false, is_tls: false, is_http_proxy: false })
+        })
+    }
+
+    /// Returns whether the client runs on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
 }
 
 /// The client's address, an extension of each request that a server passes to its handler.

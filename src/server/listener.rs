@@ -33,7 +33,7 @@ pub(super) fn bind(address: impl ToSocketAddrs, write_timeout: Duration) -> Resu
 
 /// Builds the error for a system call that failed on the listening socket.
 pub(super) fn listen_error(message: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Listen, format!("{message}: {error}")).with_source(error)
+    Error::new(ErrorKind::Listen, message).with_source(error)
 }
 
 /// Listens on `address`.

@@ -1,24 +1,30 @@
 //! The HTTP server: reads requests from sockets, passes them to a [`Handler`], and writes the responses.
 //!
-//! The entry is [`Server::bind`]: it starts the threads and returns a [`ServerHandle`]. The server processes
-//! requests and responses only; its [`Handler`] decides about caches and pools.
-//!
-//! In reading order:
-//!
-//! | file | subject |
-//! |---|---|
-//! | `handler` | [`Handler`], the interface for users, and [`Responder`], the non-blocking interface for peers |
-//! | `options` | [`ServerConfig`]: threads, queue, limits, deadlines |
-//! | `server_handle` | [`ServerHandle`]: a running server, its shutdown and its end |
-//! | `event` | [`Server`]: the event loop over non-blocking sockets |
-//! | `request_head` | validation of request heads; pure |
-//! | `response_head` | encoding of response heads, and the framing of bodies; pure |
-//! | `error_response` | responses that the server itself generates |
-//! | `listener` | the listening socket and the options that accepted sockets inherit |
-//! | `tls` | [`ServerTls`]: the server's certificate, and the verification of clients |
-//! | `sessions` | the TLS session cache |
-//! | `tiny_http` | [`TinyHttpServer`]: the second server, on the crate of that name (feature `tiny_http`) |
+//! [`Server::bind`] is the entry.
 
+// The HTTP server: reads requests from sockets, passes them to a [`Handler`], and writes the responses.
+//
+// The entry is [`Server::bind`]: it starts the threads and returns a [`ServerHandle`]. The server processes
+// requests and responses only; its [`Handler`] decides about caches and pools.
+//
+// In reading order:
+//
+// | file | subject |
+// |---|---|
+// | `handler` | [`Handler`], the interface for users, and [`Responder`], the non-blocking interface for peers |
+// | `options` | [`ServerConfig`]: threads, queue, limits, deadlines |
+// | `server_handle` | [`ServerHandle`]: a running server, its shutdown and its end |
+// | `access_log` | [`AccessLog`]: receives a record of each answered request |
+// | `event` | [`Server`]: the event loop over non-blocking sockets |
+// | `request_head` | validation of request heads; pure |
+// | `response_head` | encoding of response heads, and the framing of bodies; pure |
+// | `error_response` | responses that the server itself generates |
+// | `listener` | the listening socket and the options that accepted sockets inherit |
+// | `tls` | [`ServerTls`]: the server's certificate, and the verification of clients |
+// | `sessions` | the TLS session cache |
+// | `tiny_http` | [`TinyHttpServer`]: the second server, on the crate of that name (feature `tiny_http`) |
+
+mod access_log;
 mod error_response;
 mod event;
 mod handler;
@@ -32,9 +38,10 @@ mod sessions;
 mod tiny_http;
 mod tls;
 
+pub use access_log::{AccessLog, AccessRecord};
 pub use event::Server;
 pub use handler::{Handler, RemoteAddress};
-pub(crate) use handler::{Responder, Scratch, handled};
+pub(crate) use handler::{Responder, Scratch, Sender, handled};
 pub use options::ServerConfig;
 pub use server_handle::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]

@@ -1,10 +1,12 @@
 //! The options of a server.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use log::Level;
 
+use super::access_log::AccessLog;
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -32,6 +34,8 @@ use crate::scheduler::PoolOptions;
 /// | [`min_transfer_rate`](Self::min_transfer_rate) | 256 bytes/s |
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
+/// | [`access_log`](Self::access_log) | none |
+/// | [`http_proxy`](Self::http_proxy) | no |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
 /// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
@@ -40,7 +44,7 @@ use crate::scheduler::PoolOptions;
 /// ```
 /// use std::time::Duration;
 ///
-/// use forwardcache::ServerConfig;
+/// use forwardcache::server::ServerConfig;
 ///
 /// let options = ServerConfig::new().workers(8).drain_deadline(Duration::from_secs(3));
 /// ```
@@ -65,6 +69,8 @@ pub struct ServerConfig {
     pub(super) min_transfer_rate: u64,
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
+    pub(super) access_log: Option<Arc<dyn AccessLog>>,
+    pub(super) http_proxy: bool,
 }
 
 const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
@@ -101,6 +107,8 @@ impl ServerConfig {
             min_transfer_rate: 256,
             drain_deadline: Duration::from_secs(10),
             tls: None,
+            access_log: None,
+            http_proxy: false,
         }
     }
 
@@ -109,6 +117,13 @@ impl ServerConfig {
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
         self.io_threads = threads.clamp(1, IO_THREADS_LIMIT);
+        self
+    }
+
+    /// Sets a log that receives a record of each answered request. Default: none.
+    #[must_use]
+    pub fn access_log(mut self, log: impl AccessLog + 'static) -> Self {
+        self.access_log = Some(Arc::new(log));
         self
     }
 
@@ -281,6 +296,27 @@ impl ServerConfig {
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
+        self
+    }
+
+    /// Sets whether a [`Peer`](crate::Peer) on this server is a forward proxy: whether it accepts the absolute form
+    /// (RFC 9112 section 3.2.2) of a target on another server, as `http_proxy` makes programs send it. If not, such
+    /// a request gets 421. `TinyHttpServer` does not support this option. Default: no.
+    ///
+    /// Only programs on this machine may use the proxy, unless the peer has [tokens](crate::PeerBuilder::tokens) or the
+    /// server requires [client certificates](crate::ServerTls::client_certificates_from).
+    ///
+    /// ```
+    /// use forwardcache::{Peer, ServerConfig};
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
+    /// let proxy = peer.serve_with("127.0.0.1:0", ServerConfig::new().http_proxy(true))?;
+    /// println!("export http_proxy=http://{}", proxy.local_addr());
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    #[must_use]
+    pub fn http_proxy(mut self, is_proxy: bool) -> Self {
+        self.http_proxy = is_proxy;
         self
     }
 

@@ -64,7 +64,8 @@ impl Drop for ServerHandle {
 /// Shuts a server down from any thread, for example one that waits for a signal.
 ///
 /// ```
-/// use forwardcache::{Body, ServerConfig, Server};
+/// use forwardcache::server::{Server, ServerConfig};
+/// use forwardcache::Body;
 /// use http::{Request, Response};
 ///
 /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));

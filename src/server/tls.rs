@@ -27,7 +27,7 @@ use crate::base::tls::{Identity, IdentitySource, Pem, add_roots};
 /// Clones share their state: a reload through one clone takes effect for all.
 ///
 /// ```no_run
-/// use forwardcache::ServerTls;
+/// use forwardcache::server::ServerTls;
 ///
 /// let tls = ServerTls::from_files("peer.pem", "peer.key")?.client_certificates_from("pool-ca.pem")?;
 /// // When the files have changed:
@@ -68,7 +68,8 @@ impl ServerTls {
     /// PKCS#8, PKCS#1 or SEC1. Both may be the same file. Accepts any client.
     ///
     /// ```
-    /// use forwardcache::{ErrorKind, ServerTls};
+    /// use forwardcache::server::ServerTls;
+    /// use forwardcache::ErrorKind;
     ///
     /// let error = ServerTls::from_files("/no/such.pem", "/no/such.key").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::BadOption);
@@ -204,7 +205,7 @@ fn prefer_cheap_ciphers(provider: &CryptoProvider) -> CryptoProvider {
 
 /// Builds the error for a TLS configuration that the cryptography provider rejects.
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::BadOption, format!("cannot configure TLS: {error}")).with_source(error)
+    Error::new(ErrorKind::BadOption, "cannot configure TLS").with_source(error)
 }
 
 /// Shows the paths of the files, never their contents.

@@ -15,7 +15,7 @@ use crate::message::purge::{Purge, Purged};
 /// key of a shared backend at the same time, one insert may be lost.
 ///
 /// ```
-/// use forwardcache::{BackedStore, Lru, MemoryByteStore, Store};
+/// use forwardcache::store::{BackedStore, Lru, MemoryByteStore, Store};
 ///
 /// let store = BackedStore::new(Lru::new(MemoryByteStore::new(), 64 << 20)).with_max_body(1 << 20);
 /// assert_eq!(store.usage().capacity, 64 << 20);

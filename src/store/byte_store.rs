@@ -30,7 +30,7 @@ pub type ByteStoreKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>>
 /// use std::sync::Mutex;
 ///
 /// use bytes::Bytes;
-/// use forwardcache::{BackedStore, ByteStore, Lru, StoreError};
+/// use forwardcache::store::{BackedStore, ByteStore, Lru, StoreError};
 ///
 /// #[derive(Debug, Default)]
 /// struct Shelf(Mutex<HashMap<String, Bytes>>);
@@ -51,7 +51,7 @@ pub type ByteStoreKeys<'a> = Box<dyn Iterator<Item = Result<String, StoreError>>
 /// }
 ///
 /// let store = BackedStore::new(Lru::new(Shelf::default(), 64 << 20));
-/// # let _: &dyn forwardcache::Store = &store;
+/// # let _: &dyn forwardcache::store::Store = &store;
 /// ```
 pub trait ByteStore: fmt::Debug + Send + Sync {
     /// Returns the value that was last set for the key.

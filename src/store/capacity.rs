@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// process (version 1 and 2, including parent groups). If none of them can be read, the capacity is 256 MiB.
 ///
 /// ```
-/// let bytes = forwardcache::default_capacity();
+/// let bytes = forwardcache::store::default_capacity();
 /// assert!(bytes > 0 && bytes <= 256 << 20);
 /// ```
 #[must_use]

@@ -74,8 +74,9 @@ impl fmt::Debug for Key {
 /// The responses stored under one key, the newest first. No two have the same variant.
 pub type Variants = Arc<[Arc<StoredResponse>]>;
 
-/// How full a store is.
+/// How full a store is. A [`Store`] of your own starts with the default, which is zero everywhere, and sets the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// The number of keys.
     pub keys: u64,
@@ -110,7 +111,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// Threads that serve thousands of connections call this method. A store that may wait for a disk, a
     /// network or a contended lock should keep the default.
-    fn at_once(&self, key: &str) -> Option<Variants> {
+    fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
         let _ = key;
         None
     }
@@ -125,7 +126,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.variants(key)
     }
 
-    /// Stores a response. It replaces the response with the same [`Variant`](crate::Variant) and keeps the
+    /// Stores a response. It replaces the response with the same [`Variant`](crate::policy::Variant) and keeps the
     /// others. The oldest variant is dropped if there are more than [`MAX_VARIANTS`].
     ///
     /// Returns whether the response was stored. It is not stored in two cases:
@@ -185,8 +186,8 @@ macro_rules! forward {
                 (**self).variants(key)
             }
 
-            fn at_once(&self, key: &str) -> Option<Variants> {
-                (**self).at_once(key)
+            fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
+                (**self).variants_nonblocking(key)
             }
 
             fn peek(&self, key: &Key) -> Result<Variants, StoreError> {

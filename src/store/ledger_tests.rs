@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::shard::{LOOKS, entry_size};
 use super::testing::{Random, body_numbers, key, response, response_of, validity, with_seed};
 use super::{Key, MemoryStore, Store, StoredResponse};
-use crate::base::ledger::{Hold, Ledger, Use};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
 use crate::message::pieces::Pieces;
 use crate::message::purge::{Purge, Purged};
 use crate::policy::Variant;
@@ -18,7 +18,7 @@ use crate::policy::Variant;
 fn counted(ledger: &Arc<Ledger>, number: u64, size: usize) -> Arc<StoredResponse> {
     let mut body = number.to_be_bytes().to_vec();
     body.resize(size, b'.');
-    let body = ledger.share(Use::Bodies, body.into());
+    let body = ledger.share(MemoryUse::Bodies, body.into());
     let variant = Variant::default();
     let stored = StoredResponse::new(StatusCode::OK, &HeaderMap::new(), body, validity(), variant);
     Arc::new(stored.with_counted_body())
@@ -80,8 +80,8 @@ impl Model {
         let usage = self.store.usage();
         assert_eq!((usage.bytes, usage.keys), (table, entries));
         assert_eq!(self.ledger.total(), table + rest);
-        assert_eq!(self.ledger.held(Use::Bodies), own + detached);
-        assert_eq!(self.ledger.held(Use::Entries), table - own);
+        assert_eq!(self.ledger.held(MemoryUse::Bodies), own + detached);
+        assert_eq!(self.ledger.held(MemoryUse::Entries), table - own);
         let floor = self.ledger.limit() / 4;
         if usage.evictions > self.evictions {
             // Allow for the entry that was evicted last, and for a new one that was removed again.
@@ -127,7 +127,7 @@ fn ledger_agrees_with_the_reference_model() {
                 }
                 5 | 6 => {
                     let bytes = 1 + random.below(limit / 5);
-                    let hold = ledger.reserve(Use::Content, bytes);
+                    let hold = ledger.reserve(MemoryUse::Content, bytes);
                     let most = table.saturating_sub(limit / 4);
                     if hold.is_some() {
                         assert!(ledger.total() <= limit);
@@ -139,9 +139,9 @@ fn ledger_agrees_with_the_reference_model() {
                     model.holds.extend(hold);
                 }
                 7 if random.below(4) == 0 => {
-                    model.holds.push(ledger.hold(Use::Fetches, random.below(limit / 3)));
+                    model.holds.push(ledger.hold(MemoryUse::Fetches, random.below(limit / 3)));
                     // `hold` does not evict; the next reservation does.
-                    drop(ledger.reserve(Use::Fetches, 1));
+                    drop(ledger.reserve(MemoryUse::Fetches, 1));
                 }
                 8..10 => {
                     let size = LARGE + usize::try_from(random.below(30_000)).unwrap();
@@ -180,13 +180,13 @@ fn reservations_evict_down_to_a_quarter() {
     let size = entry_size(key(0).as_str(), &[response_of("", 0, 1_000)]);
     let full = store.usage();
     assert!(full.bytes > 100_000 - size && full.bytes <= 100_000);
-    assert!(ledger.reserve(Use::Windows, 80_000).is_none());
+    assert!(ledger.reserve(MemoryUse::Windows, 80_000).is_none());
     assert_eq!(store.usage(), full, "a reservation that cannot fit evicts nothing");
-    let hold = ledger.reserve(Use::Windows, 74_000).unwrap();
+    let hold = ledger.reserve(MemoryUse::Windows, 74_000).unwrap();
     assert!((24_000..=26_000).contains(&store.usage().bytes));
-    assert!(ledger.reserve(Use::Windows, 5_000).is_none());
+    assert!(ledger.reserve(MemoryUse::Windows, 5_000).is_none());
     drop(hold);
-    assert!(ledger.reserve(Use::Windows, 5_000).is_some());
+    assert!(ledger.reserve(MemoryUse::Windows, 5_000).is_some());
 }
 
 #[test]
@@ -201,13 +201,13 @@ fn evicted_bodies_count_while_they_are_read() {
             body
         })
         .collect();
-    assert!(ledger.reserve(Use::Content, 50_000).is_none());
+    assert!(ledger.reserve(MemoryUse::Content, 50_000).is_none());
     assert!(store.usage().bytes <= 50_000);
-    assert_eq!(ledger.held(Use::Bodies), 180_000);
+    assert_eq!(ledger.held(MemoryUse::Bodies), 180_000);
     assert!(!store.insert(&key(9), counted(&ledger, 9, 40_000)).unwrap());
     assert!(store.usage().bytes <= 50_000);
     drop(read);
-    assert!(ledger.reserve(Use::Content, 50_000).is_some());
+    assert!(ledger.reserve(MemoryUse::Content, 50_000).is_some());
     assert_eq!(ledger.total(), store.usage().bytes);
 }
 
@@ -221,7 +221,7 @@ fn concurrent_reservations_and_inserts_stay_balanced() {
             scope.spawn(move || {
                 let mut random = Random::new(thread);
                 for number in 0..200 {
-                    let hold = ledger.reserve(Use::Windows, random.below(60_000));
+                    let hold = ledger.reserve(MemoryUse::Windows, random.below(60_000));
                     let new = counted(ledger, number, LARGE + usize::try_from(random.below(9_000)).unwrap());
                     let reader = new.body().clone();
                     store.insert(&key(random.below(40)), new).unwrap();
@@ -243,7 +243,7 @@ fn with_shards_registers_the_new_table() {
     let store = MemoryStore::with_ledger(Arc::clone(&ledger)).with_shards(std::num::NonZeroUsize::MIN);
     store.insert(&key(1), response_of("", 1, 15_000)).unwrap();
     store.insert(&key(2), response_of("", 2, 15_000)).unwrap();
-    assert!(ledger.reserve(Use::Windows, 75_000).is_some());
+    assert!(ledger.reserve(MemoryUse::Windows, 75_000).is_some());
     assert_eq!(store.usage().keys, 1);
 }
 

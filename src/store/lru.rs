@@ -19,13 +19,13 @@ use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use forwardcache::{ByteStore, Lru, MemoryByteStore};
+/// use forwardcache::store::{ByteStore, Lru, MemoryByteStore};
 ///
 /// let cache = Lru::new(MemoryByteStore::new(), 1 << 20);
 /// assert!(cache.set("key", Bytes::from("value"))?);
 /// assert!(!cache.set("large", Bytes::from(vec![0; 2 << 20]))?);
 /// assert_eq!(cache.usage().keys, 1);
-/// # Ok::<(), forwardcache::StoreError>(())
+/// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 #[derive(Debug)]
 pub struct Lru<C> {

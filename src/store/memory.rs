@@ -28,7 +28,7 @@ use crate::message::purge::{Purge, Purged};
 /// are sharded; eviction removes the oldest entry of the whole store.
 ///
 /// ```
-/// use forwardcache::{MemoryStore, Store};
+/// use forwardcache::store::{MemoryStore, Store};
 ///
 /// let store = MemoryStore::new(64 << 20).with_max_body(1 << 20);
 /// assert_eq!(store.usage().capacity, 64 << 20);
@@ -299,7 +299,7 @@ impl Store for MemoryStore {
         Ok(self.table.used(key.as_str()))
     }
 
-    fn at_once(&self, key: &str) -> Option<Variants> {
+    fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
         Some(self.table.used(key))
     }
 

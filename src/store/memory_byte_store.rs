@@ -14,12 +14,12 @@ use super::{ByteStore, ByteStoreKeys, StoreError, Usage};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use forwardcache::{ByteStore, MemoryByteStore};
+/// use forwardcache::store::{ByteStore, MemoryByteStore};
 ///
 /// let cache = MemoryByteStore::default();
 /// cache.set("key", Bytes::from("value"))?;
 /// assert_eq!(cache.get("key")?, Some(Bytes::from("value")));
-/// # Ok::<(), forwardcache::StoreError>(())
+/// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryByteStore {

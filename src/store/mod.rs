@@ -1,29 +1,34 @@
-//! Storage for responses. A cache uses it through the trait `Store`; `MemoryStore` is the default.
+//! Where responses live.
 //!
-//! To keep responses elsewhere, implement `ByteStore` (bytes by key) and wrap it in `Lru` (a size limit) and
-//! `BackedStore` (which makes it a `Store`).
-//!
-//! Files in reading order:
-//!
-//! | file | content |
-//! |---|---|
-//! | `contract` | `Store`, the entry: responses by key |
-//! | `stored_response` | one response, immutable and ready to be sent |
-//! | `variants` | merges a new response into the stored variants of its key |
-//! | `memory` | `MemoryStore`: parsed responses in memory, within a limit in bytes |
-//! | `shard` | the entries of a `MemoryStore` behind one lock, and their eviction order |
-//! | `allocated` | the memory that an allocation takes |
-//! | `capacity` | the default capacity of a `MemoryStore` |
-//! | `purging` | matches stored responses against a purge |
-//! | `byte_store` | `ByteStore`: the trait for backends, bytes by key |
-//! | `memory_byte_store` | `MemoryByteStore`: bytes in memory without a limit |
-//! | `lru` | `Lru`: a size limit around any `ByteStore` |
-//! | `lru_index` | the keys of an `Lru` and their sizes |
-//! | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
-//! | `record` | the binary format of the responses of one key |
-//! | `stripes` | locks by key, for operations that need several backend calls |
-//! | `tier` | `Tier`: the storage below the store in memory |
-//! | `disk` | `DiskStore`: the tier that outlives the process |
+//! [`MemoryStore`] is the default. To keep responses elsewhere, implement [`ByteStore`] (bytes by key) and wrap it in
+//! [`Lru`] (a size limit) and [`BackedStore`] (which makes it a [`Store`]).
+
+// Storage for responses. A cache uses it through the trait `Store`; `MemoryStore` is the default.
+//
+// To keep responses elsewhere, implement `ByteStore` (bytes by key) and wrap it in `Lru` (a size limit) and
+// `BackedStore` (which makes it a `Store`).
+//
+// Files in reading order:
+//
+// | file | content |
+// |---|---|
+// | `contract` | `Store`, the entry: responses by key |
+// | `stored_response` | one response, immutable and ready to be sent |
+// | `variants` | merges a new response into the stored variants of its key |
+// | `memory` | `MemoryStore`: parsed responses in memory, within a limit in bytes |
+// | `shard` | the entries of a `MemoryStore` behind one lock, and their eviction order |
+// | `allocated` | the memory that an allocation takes |
+// | `capacity` | the default capacity of a `MemoryStore` |
+// | `purging` | matches stored responses against a purge |
+// | `byte_store` | `ByteStore`: the trait for backends, bytes by key |
+// | `memory_byte_store` | `MemoryByteStore`: bytes in memory without a limit |
+// | `lru` | `Lru`: a size limit around any `ByteStore` |
+// | `lru_index` | the keys of an `Lru` and their sizes |
+// | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
+// | `record` | the binary format of the responses of one key |
+// | `stripes` | locks by key, for operations that need several backend calls |
+// | `tier` | `Tier`: the storage below the store in memory |
+// | `disk` | `DiskStore`: the tier that outlives the process |
 
 mod allocated;
 mod backed;
@@ -50,12 +55,15 @@ mod testing;
 mod tier;
 mod variants;
 
+pub use crate::base::byte_size::{ByteSize, InvalidByteSize};
+pub use crate::base::ledger::Ledger;
+pub use crate::message::pieces::Pieces;
 pub use backed::BackedStore;
 pub use byte_store::{ByteStore, ByteStoreKeys};
 pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
-pub use disk::DiskStore;
+pub use disk::{DiskEntries, DiskEntry, DiskStore};
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;

@@ -22,7 +22,7 @@ impl Purge {
     /// Returns a copy of the response that is stale since the time of this [soft](Self::soft) purge. `None`
     /// if the response was stale already.
     ///
-    /// A custom [`Store`](crate::Store) that supports purges replaces the response by this copy. If the
+    /// A custom [`Store`](crate::store::Store) that supports purges replaces the response by this copy. If the
     /// result is `None`, it leaves the response unchanged.
     #[must_use]
     pub fn stale(&self, response: &StoredResponse) -> Option<Arc<StoredResponse>> {

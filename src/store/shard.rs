@@ -25,7 +25,7 @@ use ::lru::LruCache;
 
 use super::allocated::allocated;
 use super::{StoredResponse, Variants, url_of};
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::purge::Purge;
 
 /// The queue of an entry.
@@ -139,7 +139,7 @@ impl Held {
             self.on_probation.fetch_add(all, Ordering::Relaxed);
         }
         self.entered.fetch_add(all - counted, Ordering::Relaxed);
-        self.ledger.add(Use::Entries, all - counted);
+        self.ledger.add(MemoryUse::Entries, all - counted);
     }
 
     fn subtract(&self, place: Place, Size { all, counted }: Size) {
@@ -148,13 +148,13 @@ impl Held {
             self.on_probation.fetch_sub(all, Ordering::Relaxed);
         }
         self.entered.fetch_sub(all - counted, Ordering::Relaxed);
-        self.ledger.subtract(Use::Entries, all - counted);
+        self.ledger.subtract(MemoryUse::Entries, all - counted);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.ledger.subtract(Use::Entries, *self.entered.get_mut());
+        self.ledger.subtract(MemoryUse::Entries, *self.entered.get_mut());
     }
 }
 

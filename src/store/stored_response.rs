@@ -184,7 +184,7 @@ impl StoredResponse {
         self.extra().url.as_deref()
     }
 
-    /// Marks the body as counted separately by the ledger, as one from [`Ledger::share`](crate::Ledger) is.
+    /// Marks the body as counted separately by the ledger, as one from [`Ledger::share`](crate::store::Ledger) is.
     pub(crate) fn with_counted_body(self) -> Self {
         Self { is_body_counted: true, ..self }
     }

@@ -1,7 +1,7 @@
 //! What is below the store in memory: larger, slower, and there after a restart.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Key, StoreError, StoredResponse};
 use crate::base::ledger::Ledger;
@@ -23,6 +23,9 @@ pub(crate) struct TierUsage {
 
 /// Work for a thread of a tier.
 pub(crate) type Work = Box<dyn FnOnce() + Send>;
+
+/// A function that applies an invalidation by another process.
+pub(crate) type TierListener = Weak<dyn Fn(&Purge) + Send + Sync>;
 
 /// A second tier below a store in memory.
 ///
@@ -70,6 +73,10 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
 
     /// Removes what a purge is about. May block for as long as it takes to look at all heads.
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError>;
+
+    /// Calls the function with each invalidation by another process that shares the tier. Never from the thread that
+    /// waits for a method of this trait.
+    fn on_invalidation(&self, listener: TierListener);
 
     /// No response and no invalidation in it has a greater sequence.
     fn sequence(&self) -> u64;

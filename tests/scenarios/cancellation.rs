@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use forwardcache::ServerConfig;
+use forwardcache::server::ServerConfig;
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use forwardcache::ServerConfig;
+use forwardcache::server::ServerConfig;
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Received, Reply};

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
-use forwardcache::{Client, Member, RingKind};
+use forwardcache::Client;
+use forwardcache::pool::{Member, RingKind};
 
 use crate::local::{self, LocalPeer, escaped};
 use crate::support::origin::{Origin, Reply};
@@ -56,7 +57,7 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["serve", "--listen", "127.0.0.1:0", "--peer", "nonsense"], "nonsense"),
         (&["serve", "--listen", "127.0.0.1:0", "--self-url", "ftp://h"], "a peer"),
         (&["serve", "--listen", "127.0.0.1:0", "--peer", "http://10.0.0.1:3000"], "not in its own pool"),
-        (&["serve", "--listen", "127.0.0.1:0", "--ca-file", "/no/such/file"], "/no/such/file"),
+        (&["serve", "--listen", "127.0.0.1:0", "--cacert", "/no/such/file"], "/no/such/file"),
         (&["serve", "--listen", "127.0.0.1:0", "--path", "proxy"], "proxy"),
         (&["serve", "--replicas", "0"], "0"),
         (
@@ -84,15 +85,12 @@ fn usage_error_prints_one_line_and_exits_with_2() {
             &["get", "-H", "Authorization Basic secret", "http://host/"],
             "invalid header field -H \"Authorization\"",
         ),
-        (&["get", "--ca-file", "/no/such/file", "http://host/"], "/no/such/file"),
-        (&["get", "--peer", "https://h", "--cert-file", "a", "http://host/"], "--key-file"),
-        (&["get", "--peer", "https://h", "--key-file", "a", "http://host/"], "--cert-file"),
-        (&["get", "--cert-file", "a", "--key-file", "a", "http://host/"], "--peer"),
-        (
-            &["get", "--peer", "https://h", "--cert-file", "/no/c", "--key-file", "/no/k", "http://h/"],
-            "/no/c",
-        ),
-        (&["why", "--peer", "https://h", "--cert-file", "a", "http://host/"], "--key-file"),
+        (&["get", "--cacert", "/no/such/file", "http://host/"], "/no/such/file"),
+        (&["get", "--peer", "https://h", "--cert", "a", "http://host/"], "--key"),
+        (&["get", "--peer", "https://h", "--key", "a", "http://host/"], "--cert"),
+        (&["get", "--cert", "a", "--key", "a", "http://host/"], "--peer"),
+        (&["get", "--peer", "https://h", "--cert", "/no/c", "--key", "/no/k", "http://h/"], "/no/c"),
+        (&["why", "--peer", "https://h", "--cert", "a", "http://host/"], "--key"),
         (&["why", "http://host/"], "--peer"),
         (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
         (&["why", "--peer", "http://127.0.0.1:9", "http://host/", "foo"], "absolute"),
@@ -127,13 +125,13 @@ fn command_sends_client_certificate_to_peers() {
         peer.client_file().display().to_string(),
     ];
     for subcommand in ["get", "why"] {
-        let known = [subcommand, "--peer", &url, "--ca-file", &ca, "--cert-file", &me, "--key-file", &me];
+        let known = [subcommand, "--peer", &url, "--cacert", &ca, "--cert", &me, "--key", &me];
         let output = run([&known[..], &["http://host/"]].concat());
         assert_eq!(output.status.code(), Some(0), "{subcommand}: {output:?}");
         assert!(stdout(&output).contains("q=http%3A%2F%2Fhost%2F"), "{subcommand}: {output:?}");
     }
     for subcommand in [&["get", "--peers-only"][..], &["why"]] {
-        let unknown = ["--peer", &url, "--ca-file", &ca, "http://host/"];
+        let unknown = ["--peer", &url, "--cacert", &ca, "http://host/"];
         assert_refuses(&[subcommand, &unknown].concat(), 1, "TLS");
     }
     assert_eq!(peer.count(), 2);

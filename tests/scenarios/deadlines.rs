@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use forwardcache::{Deadline, Error, ErrorKind, ManualClock, Outcome};
+use forwardcache::clock::ManualClock;
+use forwardcache::{Body, Deadline, Error, ErrorKind, Outcome, RoundTrip};
 use http::Request;
 
 use crate::local::LocalPeer;
@@ -11,8 +12,8 @@ use crate::support::origin::{Gate, Origin, Received, Reply};
 
 const SHORT: Duration = Duration::from_millis(100);
 
-fn request_with(url: &str, deadline: Deadline) -> Request<&'static str> {
-    let mut request = Request::get(url).body("").unwrap();
+fn request_with(url: &str, deadline: Deadline) -> Request<Body> {
+    let mut request = Request::get(url).body(Body::empty()).unwrap();
     request.extensions_mut().insert(deadline);
     request
 }
@@ -22,18 +23,14 @@ fn caller_deadline_is_honoured() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let request = || request_with(&origin.url("/a"), Deadline::within(SHORT));
-    let of_peer = peer.peer.request(request()).unwrap_err();
+    let of_peer = peer.peer.round_trip(request()).unwrap_err();
     assert_eq!(of_peer.kind(), ErrorKind::Timeout, "{of_peer}");
-    let of_client = peer.client().request(request()).unwrap_err();
+    let of_client = peer.client().round_trip(request()).unwrap_err();
     assert_eq!(of_client.kind(), ErrorKind::Timeout, "{of_client}");
-    let post = {
-        let mut request = Request::post(origin.url("/a")).body("content").unwrap();
-        request.extensions_mut().insert(Deadline::within(SHORT));
-        request
-    };
-    assert_eq!(peer.peer.request(post).unwrap_err().kind(), ErrorKind::Timeout);
+    let post = peer.peer.post(&origin.url("/a")).body("content").timeout(SHORT);
+    assert_eq!(post.send().unwrap_err().kind(), ErrorKind::Timeout);
     let nothing_left = request_with(&origin.url("/b"), Deadline::within(Duration::ZERO));
-    assert_eq!(peer.client().request(nothing_left).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(peer.client().round_trip(nothing_left).unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(origin.count_of("/b"), 0);
 }
 
@@ -55,8 +52,8 @@ fn follower_is_not_bound_by_the_deadline_of_the_leader() {
     });
     let peer = LocalPeer::start();
     let url = origin.url("/a");
-    let limited = peer.client().request(request_with(&url, Deadline::within(SHORT))).unwrap();
-    let unlimited = peer.client().get(&url).unwrap();
+    let limited = peer.client().round_trip(request_with(&url, Deadline::within(SHORT))).unwrap();
+    let unlimited = peer.client().get(&url).send().unwrap();
     let error: Error = limited.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     gate.open();
@@ -81,21 +78,21 @@ fn stale_is_served_at_the_soft_deadline_and_the_fetch_continues() {
     let origin = slow_origin(&gate, "max-age=60");
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
     let url = origin.url("/a");
-    assert_eq!(peer.client().get(&url).unwrap().into_body().into_text().unwrap(), "old");
+    assert_eq!(peer.client().get(&url).send().unwrap().into_body().into_text().unwrap(), "old");
     clock.advance(Duration::from_secs(61));
     for _ in 0..2 {
         let soft = Deadline::none().softly_within(SHORT);
-        let answer = peer.client().request(request_with(&url, soft)).unwrap();
+        let answer = peer.client().round_trip(request_with(&url, soft)).unwrap();
         assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))), "{answer:?}");
         assert_eq!(answer.into_body().into_text().unwrap(), "old");
     }
     // Both requests share one fetch, which continues after the soft deadline.
     origin.wait_for(2);
     gate.open();
-    let answer = peer.client().get(&url).unwrap();
+    let answer = peer.client().get(&url).send().unwrap();
     assert_eq!(answer.into_body().into_text().unwrap(), "new");
     let hit =
-        peer.client().request(request_with(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
+        peer.client().round_trip(request_with(&url, Deadline::none().softly_within(Duration::ZERO))).unwrap();
     assert_eq!(Outcome::of(hit.headers()), Some(Outcome::Hit));
     assert_eq!(origin.count(), 2);
 }
@@ -107,10 +104,10 @@ fn stale_is_not_served_at_the_soft_deadline_if_forbidden() {
         let origin = slow_origin(&gate, forbidden);
         let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
         let url = origin.url("/a");
-        peer.client().get(&url).unwrap().into_body().into_text().unwrap();
+        peer.client().get(&url).send().unwrap().into_body().into_text().unwrap();
         clock.advance(Duration::from_secs(61));
         let both = Deadline::within(2 * SHORT).softly_within(SHORT);
-        let error = peer.client().request(request_with(&url, both)).unwrap_err();
+        let error = peer.client().round_trip(request_with(&url, both)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{forbidden}: {error}");
         gate.open();
     }
@@ -129,7 +126,7 @@ fn concurrent_requests_are_all_served_at_the_soft_deadline() {
     let peer = LocalPeer::start_with(|builder| builder.clock(std::sync::Arc::clone(&clock)));
     let urls: Vec<String> = (0..MANY).map(|number| origin.url(&format!("/{number}"))).collect();
     for url in &urls {
-        peer.peer.get(url).unwrap().into_body().into_bytes().unwrap();
+        peer.peer.get(url).send().unwrap().into_body().into_bytes().unwrap();
     }
     clock.advance(Duration::from_secs(61));
     // The gate stays closed until all of them have been answered.
@@ -137,7 +134,8 @@ fn concurrent_requests_are_all_served_at_the_soft_deadline() {
         for url in &urls {
             let peer = &peer.peer;
             scope.spawn(move || {
-                let answer = peer.request(request_with(url, Deadline::none().softly_within(SHORT))).unwrap();
+                let answer =
+                    peer.round_trip(request_with(url, Deadline::none().softly_within(SHORT))).unwrap();
                 assert!(matches!(Outcome::of(answer.headers()), Some(Outcome::StaleOnDeadline(_))));
             });
         }
@@ -158,10 +156,10 @@ fn fetch_restarts_for_followers_when_the_leader_times_out() {
     let peer = LocalPeer::start();
     let url = origin.url("/a");
     std::thread::scope(|scope| {
-        let limited =
-            scope.spawn(|| peer.peer.request(request_with(&url, Deadline::within(5 * SHORT))).unwrap_err());
+        let limited = scope
+            .spawn(|| peer.peer.round_trip(request_with(&url, Deadline::within(5 * SHORT))).unwrap_err());
         origin.wait_for(1);
-        let unlimited: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).unwrap())).collect();
+        let unlimited: Vec<_> = (0..8).map(|_| scope.spawn(|| peer.peer.get(&url).send().unwrap())).collect();
         assert_eq!(limited.join().unwrap().kind(), ErrorKind::Timeout);
         origin.wait_for(2);
         gate.open();
@@ -177,7 +175,7 @@ fn client_and_command_have_a_total_timeout() {
     let origin = Origin::start(|_| Reply::never());
     let peer = LocalPeer::start();
     let client = forwardcache::Client::builder().pool([peer.url()]).deadline(SHORT).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(client.get(&origin.url("/a")).send().unwrap_err().kind(), ErrorKind::Timeout);
     let (url, peer_url) = (origin.url("/b"), peer.url());
     for way in [&["--peer", &peer_url][..], &[]] {
         let typed = [&["get", "--max-time", "0.1"][..], way, &[&url]].concat();
@@ -196,14 +194,13 @@ fn body_is_bound_by_the_deadline_of_its_request() {
     let origin = Origin::start(move |_| Reply::ok("x".repeat(LENGTH)).gate_body(LENGTH / 2, &held_gate));
     let peer = LocalPeer::start();
     let directly = {
-        let (head, body) = request_with(&origin.url("/a"), Deadline::within(10 * SHORT)).into_parts();
-        let request = Request::from_parts(head, forwardcache::Body::from(body));
-        let answer = forwardcache::RoundTrip::round_trip(&forwardcache::Origin::new(), request).unwrap();
+        let network = forwardcache::Origin::new();
+        let answer = network.get(&origin.url("/a")).timeout(10 * SHORT).send().unwrap();
         answer.into_body().into_bytes().unwrap_err()
     };
     assert_eq!(directly.kind(), ErrorKind::Timeout, "{directly}");
     let answer =
-        peer.client().request(request_with(&origin.url("/b"), Deadline::within(10 * SHORT))).unwrap();
+        peer.client().round_trip(request_with(&origin.url("/b"), Deadline::within(10 * SHORT))).unwrap();
     assert_eq!(answer.into_body().into_bytes().unwrap_err().kind(), ErrorKind::Timeout);
     let typed = ["get", "--max-time", "1", "--peer", &peer.url(), "--output", "/dev/null", &origin.url("/c")];
     let started = std::time::Instant::now();
@@ -230,16 +227,17 @@ fn command_accepts_origin_timeouts_and_limits() {
         _ => fields(Reply::ok("x")),
     });
     let limits =
-        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--max-origin-fields", "15"];
+        ["--origin-head-timeout", "0.2", "--origin-connect-timeout", "5", "--origin-max-fields", "15"];
     let others = ["--origin-read-timeout", "5", "--origin-stream-timeout", "5", "--origin-max-time", "9"];
     let peer = PeerProcess::start_as("127.0.0.1:0", &[&limits[..], &others].concat());
     for (path, expected) in [("/silent", ErrorKind::Timeout), ("/large", ErrorKind::BadResponse)] {
         let error = forwardcache::Client::builder()
             .pool([peer.url()])
-            .on_no_peers(forwardcache::OnNoPeers::Fail)
+            .on_no_peers(forwardcache::client::OnNoPeers::Fail)
             .build()
             .unwrap()
             .get(&origin.url(path))
+            .send()
             .unwrap_err();
         assert_eq!(error.kind(), expected, "{error}");
     }

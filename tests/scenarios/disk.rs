@@ -202,15 +202,7 @@ fn a_directory_that_cannot_be_used_is_said_and_the_peer_serves_without_it() {
     fs::write(&file, "no directory").unwrap();
     serves(&file, "cannot be made");
     serves(Path::new("/proc/forwardcache"), "cannot be made");
-    // Two processes: the second one says that it is used, and what the first one has stays right.
-    let mut first = start(&folder.path().join("store"), &[]);
-    let url = origin.url("/10/first");
-    get(&first, &url);
-    serves(&folder.path().join("store"), "another process uses it");
-    stop(&mut first);
-    first.restart();
-    assert!(is_hit(&get(&first, &url)));
-    stop(&mut first);
+    stop(&mut start(&folder.path().join("store"), &[]));
     // Damaged, or of another kind.
     fs::write(folder.path().join("store/index.redb"), vec![1; 50_000]).unwrap();
     serves(&folder.path().join("store"), "index");
@@ -396,4 +388,29 @@ fn try_get(address: std::net::SocketAddr, url: &str) -> Option<Response> {
         connection.read_response()
     })
     .ok()
+}
+
+#[test]
+fn two_processes_share_a_directory_and_see_each_others_responses_and_purges() {
+    let (folder, origin) = (TempDir::new().unwrap(), bodies());
+    let (one, two) = (start(folder.path(), &[]), start(folder.path(), &[]));
+    let url = |number: usize| origin.url(&format!("/{}/{number}", [10, 100_000][number % 2]));
+    let is_cached =
+        |peer: &PeerProcess, url: &str| is_hit(&get_with(peer, url, "Cache-Control: only-if-cached\r\n"));
+    for number in 0..10 {
+        get(if number % 3 == 0 { &one } else { &two }, &url(number));
+    }
+    wait_until("each has all", || {
+        (0..10).all(|number| is_cached(&one, &url(number)) && is_cached(&two, &url(number)))
+    });
+    assert_eq!(origin.count(), 10);
+    // Both have it in memory now.
+    let target = format!("/proxy?q={}", escaped(&url(4)));
+    assert_eq!(send(one.address, "PURGE", &target, "").status, 200);
+    wait_until("the purge is seen", || !is_cached(&two, &url(4)));
+    assert!(is_cached(&one, &url(5)) && is_cached(&two, &url(5)));
+    get(&two, &url(4));
+    assert_eq!(origin.count(), 11);
+    wait_until("the new response is seen", || is_cached(&one, &url(4)));
+    assert!(one.process.stderr().is_empty() && two.process.stderr().is_empty());
 }

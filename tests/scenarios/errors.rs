@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forwardcache::{Body, Error, ErrorKind, Outcome, RoundTrip, Server, ServerConfig, StoreError};
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::store::StoreError;
+use forwardcache::{Body, Error, ErrorKind, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use crate::local::{self, LocalPeer, escaped, listen};
@@ -26,11 +28,11 @@ fn assert_fails(peer: &LocalPeer, url: &str, status: u16, kind: ErrorKind) {
     assert_eq!(answer.field("cache-status"), Some(format!("forwardcache; detail={kind}").as_str()));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
 
-    let error = peer.client().get(url).unwrap_err();
+    let error = peer.client().get(url).send().unwrap_err();
     assert_eq!((error.kind(), error.peer()), (kind, Some(peer.url().as_str())), "{error}");
     assert!(url.starts_with(error.url().unwrap()), "{error}");
-    assert_eq!(peer.peer.get(url).unwrap_err().kind(), kind);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.get(url).send().unwrap_err().kind(), kind);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 fn assert_one_line(answer: &raw::Response) -> &str {
@@ -189,20 +191,20 @@ fn truncated_body_is_detectable_and_not_stored() {
             let peer = LocalPeer::start();
             let url = origin.url("/a");
 
-            let error = whole(peer.client().get(&url)).expect_err(&case);
+            let error = whole(peer.client().get(&url).send()).expect_err(&case);
             assert!(
                 matches!(error.kind(), ErrorKind::IncompleteBody | ErrorKind::BadResponse),
                 "{case}: {error:?}"
             );
-            let error = whole(peer.peer.get(&url)).expect_err(&case);
+            let error = whole(peer.peer.get(&url).send()).expect_err(&case);
             assert_eq!(error.kind(), ErrorKind::IncompleteBody, "{case}: {error:?}");
             assert!(is_visibly_broken(&peer, &url), "{case}");
-            assert_eq!(peer.peer.caching().store().usage().keys, 0, "{case}");
+            assert_eq!(peer.peer.cache().store().usage().keys, 0, "{case}");
 
-            let response = peer.client().get(&url).unwrap();
+            let response = peer.client().get(&url).send().unwrap();
             assert!(matches!(Outcome::of(response.headers()), Some(Outcome::Miss(_))), "{case}");
             assert!(whole(Ok(response)).unwrap() == body.as_bytes(), "{case}");
-            assert_eq!(Outcome::of(peer.client().get(&url).unwrap().headers()), Some(Outcome::Hit));
+            assert_eq!(Outcome::of(peer.client().get(&url).send().unwrap().headers()), Some(Outcome::Hit));
             assert_eq!(origin.count(), 4, "{case}");
         }
     }
@@ -260,7 +262,7 @@ fn assert_loop(peer: &LocalPeer, url: &str) {
     let answer = peer.get(url);
     assert_eq!((answer.status, answer.field("forwardcache-error")), (508, Some("loop")), "{url}");
     assert_one_line(&answer);
-    let error = peer.client().get(url).unwrap_err();
+    let error = peer.client().get(url).send().unwrap_err();
     assert_eq!((error.kind(), error.peer()), (ErrorKind::Loop, Some(peer.url().as_str())));
 }
 

@@ -7,8 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, OnNoPeers, Outcome, Peer, PeerState};
-use http::{Request, Response};
+use forwardcache::client::{ClientBuilder, OnNoPeers, PeerState};
+use forwardcache::{Body, Client, Error, ErrorKind, Outcome, Peer};
+use http::Response;
 
 use crate::local::{LocalPeer, listen, state};
 use crate::processes::PeerProcess;
@@ -53,7 +54,7 @@ fn under_load(client: &Client, origin: &Origin, action: impl FnOnce(&AtomicUsize
                     let mut number = thread;
                     while !is_over.load(Ordering::SeqCst) {
                         let path = format!("/{}", number % 60);
-                        assert_eq!(text(client.get(&origin.url(&path))).unwrap(), path);
+                        assert_eq!(text(client.get(&origin.url(&path)).send()).unwrap(), path);
                         count.fetch_add(1, Ordering::SeqCst);
                         number += 1;
                     }
@@ -97,7 +98,7 @@ fn requests_succeed_while_one_of_three_peers_restarts() {
     assert!(counts.failovers > 0 && counts.skipped > 0 && counts.direct_fetches == 0, "{counts:?}");
     // The restarted peer serves its keys again, and no peer is skipped.
     for number in 0..60 {
-        assert!(text(client.get(&origin.url(&format!("/{number}")))).is_ok());
+        assert!(text(client.get(&origin.url(&format!("/{number}"))).send()).is_ok());
     }
     assert_eq!(client.counts().skipped, counts.skipped);
     // Each peer, including the restarted one, fetches a URL at most once.
@@ -122,7 +123,7 @@ fn requests_succeed_after_all_peers_are_killed() {
     let strict = builder(&pool).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for kind in [ErrorKind::Unreachable, ErrorKind::NoPeers] {
         let started = Instant::now();
-        assert_eq!(strict.get(&origin.url("/a")).unwrap_err().kind(), kind);
+        assert_eq!(strict.get(&origin.url("/a")).send().unwrap_err().kind(), kind);
         assert!(started.elapsed() < SECOND + SLACK);
     }
 }
@@ -138,12 +139,12 @@ fn first_slow_request_marks_a_stopped_peer_as_down() {
         .take(20)
         .collect();
     for url in &urls {
-        text(client.get(url)).unwrap();
+        text(client.get(url).send()).unwrap();
     }
     pool[0].process.signal("STOP");
     let took = |url: &String| {
         let started = Instant::now();
-        text(client.get(url)).unwrap();
+        text(client.get(url).send()).unwrap();
         started.elapsed()
     };
     // The signal takes effect with a delay, so some requests may still be answered. The first one that is not waits
@@ -161,12 +162,12 @@ fn first_slow_request_marks_a_stopped_peer_as_down() {
 
     pool[0].process.signal("CONT");
     wait_until("the continued peer is not marked as up", || {
-        text(client.get(&urls[0])).unwrap();
+        text(client.get(&urls[0]).send()).unwrap();
         state(&client, &stopped) == PeerState::Up
     });
     let skipped = client.counts().skipped;
     for url in &urls {
-        text(client.get(url)).unwrap();
+        text(client.get(url).send()).unwrap();
     }
     assert_eq!(client.counts().skipped, skipped);
 }
@@ -229,7 +230,7 @@ fn interrupted_body_is_resumed_from_the_next_peer() {
         let shown = format!("{:.300}", format!("{reply:?}"));
         let origin = large_origin("\"a\"");
         let (scripted, _good, client, url) = with_scripted_peer(&origin, move |_| reply.clone());
-        let body = text(client.get(&url)).unwrap_or_else(|error| panic!("{error}: {shown}"));
+        let body = text(client.get(&url).send()).unwrap_or_else(|error| panic!("{error}: {shown}"));
         assert!(body == large(), "{shown}");
         let counts = client.counts();
         // A reset may arrive before the head has been read.
@@ -245,7 +246,7 @@ fn body_that_cannot_be_resumed_fails_with_the_peer_url() {
         let origin = large_origin(second).may_be_unused();
         let (scripted, _good, client, url) =
             with_scripted_peer(&origin, move |_| Reply::ok(large()).field("ETag", first).cut_after(50_000));
-        let mut body = client.get(&url).unwrap().into_body();
+        let mut body = client.get(&url).send().unwrap().into_body();
         let mut bytes = Vec::new();
         let error = Error::from(body.read_to_end(&mut bytes).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::IncompleteBody);
@@ -297,7 +298,7 @@ fn trickling_peer_is_abandoned_in_head_and_body() {
         let client = client.connect_timeout(SECOND).build().unwrap();
         let url = owned_by(&client, &origin, &slow);
         let started = Instant::now();
-        let body = text(client.get(&url)).unwrap();
+        let body = text(client.get(&url).send()).unwrap();
         assert!(body == large(), "from {from}");
         assert!(started.elapsed() < TEST_TIMEOUT / 2, "{:?}", started.elapsed());
         let counts = client.counts();
@@ -314,15 +315,15 @@ fn post_fails_over_only_if_the_peer_was_not_reached() {
     let client = || Client::builder().pool([dead.clone(), good.url()]).build().unwrap();
     let url = owned_by(&client(), &origin, &dead);
     let item = || Body::from_reader(&b"an item"[..], Some(7));
-    let answer = text(client().request(Request::post(&url).body(item()).unwrap()));
+    let answer = text(client().post(&url).body(item()).send());
     assert_eq!(answer.unwrap(), "an item");
 
     let (scripted, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
-    let error = client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
+    let error = client.post(&url).body("an item").send().unwrap_err();
     assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(scripted.url("").as_str())));
     // An idempotent request is retried with its body.
     let (_bad, _good, client, url) = with_scripted_peer(&origin, |_| Reply::nothing());
-    assert_eq!(text(client.request(Request::put(&url).body("an item").unwrap())).unwrap(), "an item");
+    assert_eq!(text(client.put(&url).body("an item").send()).unwrap(), "an item");
     assert_eq!(origin.count(), 2);
 }
 
@@ -331,7 +332,7 @@ fn origin_failure_does_not_mark_peers() {
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let port = Port::hold();
-    let error = client.get(&format!("http://{}/", port.address())).unwrap_err();
+    let error = client.get(&format!("http://{}/", port.address())).send().unwrap_err();
     assert!(error.kind() == ErrorKind::Unreachable && error.is_reported_by_peer(), "{error}");
     let asked: u64 = pool.iter().map(|member| member.peer.stats().counts().origin_requests).sum();
     assert_eq!(asked, 2);
@@ -344,7 +345,7 @@ fn origin_503_is_passed_on() {
     let peer = LocalPeer::start();
     let client = peer.client();
     for count in 1..=2 {
-        let response = client.get(&origin.url("/")).unwrap();
+        let response = client.get(&origin.url("/")).send().unwrap();
         assert_eq!((response.status().as_u16(), origin.count()), (503, count));
         assert_eq!(text(Ok(response)).unwrap(), "closed today");
     }
@@ -363,14 +364,14 @@ fn peer_fetches_itself_if_the_owner_is_down_within_its_rules() {
     let open = peer("any");
     let url = owned_by(open.client(), &origin, &dead);
     for outcome in [None, Some(Outcome::Hit)] {
-        let response = open.get(&url).unwrap();
+        let response = open.get(&url).send().unwrap();
         assert!(outcome.is_none() || Outcome::of(response.headers()) == outcome, "{response:?}");
         text(Ok(response)).unwrap();
     }
     assert_eq!(origin.count(), 1);
     let closed = peer("public");
-    assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(closed.get(&url).send().unwrap_err().kind(), ErrorKind::Forbidden);
     // The client of the peer does not fetch directly either.
-    assert!(closed.client().get(&url).is_err());
+    assert!(closed.client().get(&url).send().is_err());
     assert_eq!(origin.count(), 1);
 }

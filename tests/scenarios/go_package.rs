@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use forwardcache::{
-    Body, ByteStore, Client, HashFunction, Lru, MemoryByteStore, Origin as Network, Peer, RoundTripFn,
-    ServerConfig,
-};
+use forwardcache::pool::HashFunction;
+use forwardcache::server::ServerConfig;
+use forwardcache::store::{ByteStore, Lru, MemoryByteStore};
+use forwardcache::{Body, Client, Origin as Network, Peer, RoundTrip, RoundTripFn};
 use http::{Request, Response};
 
 use super::support::origin::{Origin, Received, Reply};
@@ -107,7 +107,7 @@ fn peer() {
         .unwrap();
     for (url, source) in [("http://some.url/res-self.js", "self"), ("http://some.url/res-peer.js", "client")]
     {
-        assert_eq!(peer.get(url).unwrap().headers()["x-source"], source);
+        assert_eq!(peer.get(url).send().unwrap().headers()["x-source"], source);
         // In the Go package, the peer's HTTP client uses the network even for URLs that the peer owns.
         let response = forwardcache::agent(peer.clone()).get(url).call().unwrap();
         assert_eq!(response.headers()["x-source"], source);
@@ -125,7 +125,7 @@ fn pool() {
         (origin.url("/no-found"), 404, false),
         (origin.url("/no-found"), 404, false),
     ] {
-        let response = peers[0].get(&url).unwrap();
+        let response = peers[0].get(&url).send().unwrap();
         assert_eq!(
             (response.status().as_u16(), response.headers().contains_key("x-from-cache")),
             (status, cached)
@@ -141,12 +141,12 @@ fn pool_headers() {
     let origin = Origin::start(files);
     let (peers, _serving) = two_peers();
     let request = Request::get(origin.url("/small.js")).header("user-agent", "ForwardCacheBot/1.0");
-    peers[0].request(request.body(Body::empty()).unwrap()).unwrap();
+    peers[0].round_trip(request.body(Body::empty()).unwrap()).unwrap();
     let seen = origin.seen();
     assert_eq!(seen[0].field("user-agent"), Some("ForwardCacheBot/1.0"));
 }
 
-fn two_peers() -> (Vec<Peer>, Vec<forwardcache::ServerHandle>) {
+fn two_peers() -> (Vec<Peer>, Vec<forwardcache::server::ServerHandle>) {
     let listeners: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let urls: Vec<String> =
         listeners.iter().map(|listener| format!("http://{}", listener.local_addr().unwrap())).collect();

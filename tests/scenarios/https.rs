@@ -11,7 +11,7 @@ fn https_responses_are_cached() {
     let origin = TlsOrigin::start(Reply::target);
     let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
     for round in 0..3 {
-        let response = peer.client().get(&origin.url("/a?b=c")).unwrap();
+        let response = peer.client().get(&origin.url("/a?b=c")).send().unwrap();
         assert_eq!(Outcome::of(response.headers()) == Some(Outcome::Hit), round > 0);
         assert_eq!(response.into_body().into_text().unwrap(), "/a?b=c");
     }
@@ -23,7 +23,7 @@ fn host_field_contains_the_origin_name() {
     let origin = TlsOrigin::start(|received| Reply::ok(received.field("host").unwrap().to_owned()));
     let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
     let host = format!("localhost:{}", origin.address().port());
-    let response = peer.client().get(&origin.url_by_name("/")).unwrap();
+    let response = peer.client().get(&origin.url_by_name("/")).send().unwrap();
     assert_eq!(response.into_body().into_text().unwrap(), host);
     assert_eq!(origin.count(), 1);
 }
@@ -36,7 +36,7 @@ fn untrusted_origin_certificate_is_a_tls_error() {
     assert_eq!((answer.status, answer.field("forwardcache-error")), (502, Some("tls")));
     assert_eq!(answer.field("cache-status"), Some("forwardcache; detail=tls"));
 
-    let error = peer.client().get(&origin.url("/a?secret=1")).unwrap_err();
+    let error = peer.client().get(&origin.url("/a?secret=1")).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     assert_eq!(error.peer(), Some(peer.url().as_str()));
     assert_eq!(error.url(), Some(origin.url("/a").as_str()));
@@ -49,7 +49,7 @@ fn peer_rejects_origin_of_another_authority() {
     let trusting_other =
         Origin::builder().web_root_certificates(false).root_certificates_pem(other.ca_pem()).build().unwrap();
     let peer = LocalPeer::start_with(|builder| builder.origin(trusting_other));
-    assert_eq!(peer.client().get(&origin.url("/")).unwrap_err().kind(), ErrorKind::Tls);
+    assert_eq!(peer.client().get(&origin.url("/")).send().unwrap_err().kind(), ErrorKind::Tls);
     assert_eq!(origin.count(), 0);
 }
 
@@ -61,9 +61,9 @@ fn client_certificate_for_peers_is_not_sent_to_origins() {
     let peer = LocalPeer::start_with(|builder| {
         builder.root_certificates_file(origin.ca_file()).client_certificate_files(me, me)
     });
-    assert_eq!(peer.client().get(&origin.url("/")).unwrap_err().kind(), ErrorKind::Tls);
+    assert_eq!(peer.client().get(&origin.url("/")).send().unwrap_err().kind(), ErrorKind::Tls);
     let peer = LocalPeer::start_with(|builder| builder.origin(known.build().unwrap()));
-    assert_eq!(peer.client().get(&origin.url("/")).unwrap().into_body().into_text().unwrap(), "hello");
+    assert_eq!(peer.client().get(&origin.url("/")).send().unwrap().into_body().into_text().unwrap(), "hello");
     assert_eq!(origin.count(), 1);
 }
 
@@ -75,9 +75,10 @@ fn truncated_tls_body_is_not_stored() {
         Reply::ok(whole.clone()).field("Cache-Control", "max-age=60").chunked(),
     ]);
     let peer = LocalPeer::start_with(|builder| builder.root_certificates_file(origin.ca_file()));
-    let cut = peer.client().get(&origin.url("/")).and_then(|response| response.into_body().into_bytes());
+    let cut =
+        peer.client().get(&origin.url("/")).send().and_then(|response| response.into_body().into_bytes());
     assert!(cut.is_err());
-    let response = peer.client().get(&origin.url("/")).unwrap();
+    let response = peer.client().get(&origin.url("/")).send().unwrap();
     assert_eq!(response.into_body().into_text().unwrap(), whole);
     assert_eq!(origin.count(), 2);
 }

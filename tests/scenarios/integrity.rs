@@ -1,6 +1,7 @@
 //! Digests sent by origins and by peers, and responses that do not match them.
 
-use forwardcache::{Client, Error, ErrorKind, OnNoPeers, Outcome};
+use forwardcache::client::OnNoPeers;
+use forwardcache::{Client, Error, ErrorKind, Outcome};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -44,8 +45,14 @@ fn origin_digest_mismatch_fails_the_response_and_prevents_storing() {
                 assert_eq!((origin.count_of("/right"), origin.count_of("/wrong")), (1, 2));
                 assert_eq!(peer.peer.stats().counts().digest_mismatches, 2);
                 assert_eq!(peer.peer.stats().counts().stored, 1);
-                let error =
-                    peer.peer.get(&origin.url("/wrong")).unwrap().into_body().into_bytes().unwrap_err();
+                let error = peer
+                    .peer
+                    .get(&origin.url("/wrong"))
+                    .send()
+                    .unwrap()
+                    .into_body()
+                    .into_bytes()
+                    .unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::DigestMismatch);
             }
         }
@@ -61,7 +68,7 @@ fn stored_response_without_body_passes_the_digest_check() {
     let peer = LocalPeer::start();
     let client = Client::builder().pool([peer.url()]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for _ in 0..3 {
-        let response = client.get(&origin.url("/")).unwrap();
+        let response = client.get(&origin.url("/")).send().unwrap();
         assert_eq!(response.status(), 205);
         assert!(response.into_body().into_bytes().unwrap().is_empty());
     }
@@ -149,16 +156,16 @@ fn client_detects_a_body_altered_by_a_peer() {
     let relay = altering_relay(&peer);
     peer.get(&origin.url("/a"));
     let client = Client::builder().pool([relay.url("")]).on_no_peers(OnNoPeers::Fail).build().unwrap();
-    let error: Error = client.get(&origin.url("/a")).unwrap_err();
+    let error: Error = client.get(&origin.url("/a")).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     assert_eq!(error.peer(), Some(&*relay.url("")));
     // A longer body is verified at its end.
     peer.get(&origin.url("/long"));
-    let answer = client.get(&origin.url("/long")).unwrap();
+    let answer = client.get(&origin.url("/long")).send().unwrap();
     assert_eq!(Outcome::of(answer.headers()), Some(Outcome::Hit));
     let error: Error = answer.into_body().into_bytes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
-    let honest = peer.client().get(&origin.url("/a")).unwrap();
+    let honest = peer.client().get(&origin.url("/a")).send().unwrap();
     assert!(
         honest.headers().get("forwardcache-digest").is_none(),
         "the field is not passed on to the program"
@@ -167,7 +174,7 @@ fn client_detects_a_body_altered_by_a_peer() {
     assert_eq!(origin.count(), 2);
     // With a way around the peer, the client recovers without an error.
     let client = Client::builder().pool([relay.url("")]).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap().into_body().into_text().unwrap(), "hello");
+    assert_eq!(client.get(&origin.url("/a")).send().unwrap().into_body().into_text().unwrap(), "hello");
 }
 
 #[test]
@@ -180,7 +187,7 @@ fn digest_is_sent_only_on_request_and_never_requested_from_origins() {
         // This includes a response that is being fetched, if it is complete before its head is sent.
         let asked = peer.get_with(&origin.url("/b"), "Forwardcache: digest\r\n");
         assert_eq!(asked.field("forwardcache-digest"), Some(SHA_256));
-        let answer = peer.client().get(&origin.url("/a")).unwrap();
+        let answer = peer.client().get(&origin.url("/a")).send().unwrap();
         assert_eq!(answer.into_body().into_text().unwrap(), "hello");
     }
     let asked = peer.get_with(&origin.url("/a"), "Forwardcache: digest\r\n");
@@ -235,8 +242,7 @@ fn digests_are_ignored_on_416_and_multipart_responses() {
     });
     let peer = LocalPeer::start();
     let get = |path: &str, range: &str| {
-        let request = http::Request::get(origin.url(path)).header("range", range).body("").unwrap();
-        let response = peer.client().request(request).unwrap();
+        let response = peer.client().get(&origin.url(path)).header("range", range).send().unwrap();
         (response.status().as_u16(), response.into_body().into_bytes().unwrap().len())
     };
     peer.get(&origin.url("/a"));

@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use forwardcache::{OnInterim, Outcome, RoundTrip};
+use forwardcache::origin::OnInterim;
+use forwardcache::{Outcome, RoundTrip};
 use http::Request;
 
 use crate::local::{LocalPeer, escaped, send};
@@ -135,7 +136,7 @@ fn unusual_but_unambiguous_heads_are_accepted_on_every_hop() {
     );
     let origin = Origin::replies([Reply::raw(reply)]);
     let peer = LocalPeer::start();
-    let response = peer.client().get(&origin.url("/")).unwrap();
+    let response = peer.client().get(&origin.url("/")).send().unwrap();
     let headers = response.headers();
     assert_eq!(headers.get_all("link").iter().count(), 200);
     assert_eq!((headers["x-a"].as_bytes(), headers["x-b"].as_bytes()), (&b"1"[..], &b"2 3"[..]));
@@ -152,7 +153,7 @@ fn head_over_the_default_limits_is_accepted_from_a_peer() {
     let origin = Origin::replies([Reply::raw(reply)]);
     let limits = forwardcache::Origin::builder().max_head(512 << 10).max_fields(4000);
     let peer = LocalPeer::start_with(|builder| builder.network(limits));
-    let response = peer.client().get(&origin.url("/")).unwrap();
+    let response = peer.client().get(&origin.url("/")).send().unwrap();
     assert_eq!(response.headers().get_all("link").iter().count(), 3000);
     assert_eq!(response.into_body().into_text().unwrap(), "ok");
 }

@@ -337,7 +337,7 @@ fn a_transfer_whose_process_was_killed_is_completed() {
 
 #[test]
 fn a_slow_reader_never_sets_the_pace_and_late_readers_read_from_the_disk() {
-    const LENGTH: u64 = 100 * MIB;
+    const LENGTH: u64 = 50 * MIB;
     let (gate, folder) = (Gate::new(), TempDir::new().unwrap());
     let origin = LargeOrigin::start(LENGTH, LENGTH / 2, &gate, 0);
     let peer = start(folder.path(), &["--memory", "16MiB", "--disk", "1GiB"]);

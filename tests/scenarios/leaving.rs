@@ -1,6 +1,7 @@
 //! A peer that shuts down: it notifies the other peers, keeps serving for a while, and exits.
 
-use forwardcache::{Client, PeerState};
+use forwardcache::Client;
+use forwardcache::client::PeerState;
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Reply};
@@ -21,7 +22,7 @@ fn leaving_peer_is_skipped_by_the_other_peers() {
     let origin = Origin::start(|received| Reply::ok(received.target.clone()));
     for number in 0..20 {
         let path = format!("/{number}");
-        let answer = pool[1].peer.get(&origin.url(&path)).unwrap();
+        let answer = pool[1].peer.get(&origin.url(&path)).send().unwrap();
         assert_eq!(answer.into_body().into_text().unwrap(), path);
     }
     assert_eq!(pool[0].peer.stats().counts().origin_requests, 0);
@@ -35,7 +36,7 @@ fn client_of_a_leaving_peer_is_answered_and_switches() {
     pool[0].peer.leave();
     for number in 0..40 {
         let path = format!("/{number}");
-        let answer = client.get(&origin.url(&path)).unwrap();
+        let answer = client.get(&origin.url(&path)).send().unwrap();
         assert!(
             answer.headers().get("forwardcache-leaving").is_none(),
             "the field is not passed on to the program"
@@ -60,7 +61,8 @@ fn command_drains_before_it_exits() {
     let own = format!("http://{address}");
     other.peer.set_pool([&url, &own]).unwrap();
     let listen = address.to_string();
-    let mut serve = command(["serve", "--listen", &listen, "--drain", "600", "--peer", &own, "--peer", &url]);
+    let mut serve =
+        command(["serve", "--listen", &listen, "--drain-time", "600", "--peer", &own, "--peer", &url]);
     serve.env("RUST_LOG", "info");
     let mut serving = Process::start(serve).unwrap();
     serving.wait_for_line("serving on http://");

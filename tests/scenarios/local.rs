@@ -2,7 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use forwardcache::{Client, Peer, PeerBuilder, PeerState, ServerConfig, ServerHandle};
+use forwardcache::client::PeerState;
+use forwardcache::peer::PeerBuilder;
+use forwardcache::server::{ServerConfig, ServerHandle};
+use forwardcache::{Client, Peer};
 
 use crate::support::raw::{Connection, Response};
 

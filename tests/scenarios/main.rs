@@ -5,6 +5,7 @@
 mod local;
 mod support;
 
+mod access_log;
 mod cancellation;
 mod collapsing;
 mod command;
@@ -35,6 +36,7 @@ mod purge;
 mod ring_mismatch;
 mod safety;
 mod server;
+mod status_page;
 mod streams;
 mod support_tests;
 mod throttle;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Client, FileDiscovery, Member, Membership};
+use forwardcache::Client;
+use forwardcache::client::Membership;
+use forwardcache::pool::{FileDiscovery, Member};
 use tempfile::TempDir;
 
 use crate::local::{LocalPeer, send};
@@ -255,7 +257,7 @@ fn pool_follows_its_file_while_in_use() {
     membership.refresh(SystemTime::now()).unwrap();
     let watch = membership.watch().unwrap();
     let asked = |at: usize| pool[at].peer.stats().counts().origin_requests;
-    let get = |target: &str| client.get(&origin.url(target)).unwrap().into_body().into_text().unwrap();
+    let get = |target: &str| client.get(&origin.url(target)).send().unwrap().into_body().into_text().unwrap();
     assert_eq!((get("/a"), asked(0), asked(1)), ("/a".to_owned(), 1, 0));
     list.replace(format!("{}\n", pool[1].url()));
     let change = watch.refresh().unwrap();
@@ -310,7 +312,7 @@ fn concurrent_membership_changes_do_not_fail_requests() {
                 begin.wait();
                 for fetch in 0..FETCHES {
                     let target = format!("/{}", (number + fetch) % 30);
-                    let response = client.get(&origin.url(&target)).unwrap();
+                    let response = client.get(&origin.url(&target)).send().unwrap();
                     assert_eq!(response.status(), 200);
                     assert_eq!(response.into_body().into_text().unwrap(), target.repeat(100));
                 }

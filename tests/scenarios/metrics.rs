@@ -2,9 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forwardcache::{Peer, ServerConfig, ServerHandle, ServerTls, Tokens};
+use forwardcache::Peer;
+use forwardcache::client::NearCache;
+use forwardcache::pool::Tokens;
+use forwardcache::server::{ServerConfig, ServerHandle, ServerTls};
+use forwardcache::store::DiskStore;
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};
@@ -99,7 +105,7 @@ fn rejected_tokens_connections_and_requests_are_counted() {
         asking.write(format!("GET /proxy?q=http%3A%2F%2Fa%2F HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
         assert_eq!(asking.read_response().status, status);
     }
-    assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 407);
+    assert_eq!(send(admin.address(), "GET", "/metrics", "").status, 401);
     assert_eq!(admin.value("unauthorized_requests_total"), 3);
     // Readiness needs no token and accepts any host name.
     asking.write("GET /readyz HTTP/1.1\r\nHost: another.example\r\n\r\n");
@@ -108,19 +114,19 @@ fn rejected_tokens_connections_and_requests_are_counted() {
     let mut idle = Connection::open(peer.address());
     idle.write("HEAD /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(idle.read_response_to_head().status, 200);
-    assert_eq!((admin.value("open_connections"), admin.value("accepted_connections_total")), (2, 2));
+    assert_eq!((admin.value("connections_open"), admin.value("connections_accepted_total")), (2, 2));
     assert_eq!(Connection::open(peer.address()).read_response().status, 503);
-    assert_eq!(admin.value("connection_refusals_total{reason=\"too_many\"}"), 1);
-    assert_eq!(admin.value("connection_refusals_total{reason=\"too_many_of_address\"}"), 0);
+    assert_eq!(admin.value("connections_rejected_total{reason=\"too_many\"}"), 1);
+    assert_eq!(admin.value("connections_rejected_total{reason=\"too_many_from_address\"}"), 0);
 
     asking.write("POST /proxy?q=a HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
     assert_eq!(asking.read_response().status, 413);
     idle.write("nonsense\r\n\r\n");
     assert_eq!(idle.read_response().status, 400);
-    assert_eq!(admin.value("request_refusals_total{reason=\"too_large\"}"), 1);
-    assert_eq!(admin.value("request_refusals_total{reason=\"malformed\"}"), 1);
+    assert_eq!(admin.value("requests_rejected_total{reason=\"too_large\"}"), 1);
+    assert_eq!(admin.value("requests_rejected_total{reason=\"malformed\"}"), 1);
     drop((asking, idle));
-    admin.wait_for("open_connections", 0);
+    admin.wait_for("connections_open", 0);
 }
 
 #[test]
@@ -142,14 +148,14 @@ fn peer_is_not_ready_while_its_queue_is_too_old() {
     let mut answer = (0, String::new());
     wait_until("the peer stays ready", || {
         // Keep the queue full no matter how slow the machine is.
-        if admin.value("fetch_queue") < 4 {
+        if admin.value("fetch_queue_length") < 4 {
             asking.push(ask());
         }
         answer = readiness(peer.address());
         answer.0 == 503 && readiness(admin.address()) == answer
     });
     assert!(answer.1.contains("wait") && answer.1.lines().count() == 1, "{answer:?}");
-    assert!(admin.value("fetch_threads{state=\"running\"}") > 0);
+    assert!(admin.value("worker_threads{state=\"fetching\"}") > 0);
     assert_eq!(
         send(peer.address(), "GET", "/healthz", "").status,
         200,
@@ -204,8 +210,8 @@ fn handshakes_are_counted_by_result() {
     admin.wait_for("tls_handshakes_total{result=\"failed\"}", 1);
     // A connection that is closed without data does not count as a handshake.
     drop(TcpStream::connect(peer.address()).unwrap());
-    admin.wait_for("accepted_connections_total", 4);
-    admin.wait_for("open_connections", 0);
+    admin.wait_for("connections_accepted_total", 4);
+    admin.wait_for("connections_open", 0);
     assert_eq!(["full", "resumed", "failed"].map(|result| handshakes(&admin, result)), [1, 1, 1]);
 }
 
@@ -242,4 +248,40 @@ fn waiting_purges_do_not_block_other_admin_requests() {
         let (_, text) = text_of(connection.read_response());
         assert!(text.contains(&peer.url()), "{text}");
     }
+}
+
+#[test]
+fn promtool_accepts_all_metrics_and_the_guide_lists_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = DiskStore::open(folder.path()).unwrap();
+    let near_cache = NearCache::new().memory(1 << 20);
+    let peer = LocalPeer::start_with(|builder| builder.disk(&disk).near_cache(near_cache));
+    let admin = Admin::of(&peer.peer);
+    assert_eq!(send(peer.address(), "GET", "/readyz", "").status, 200);
+    let (status, text) = admin.get("/metrics");
+    assert_eq!(status, 200);
+    for tier in ["memory", "near", "disk"] {
+        assert!(text.contains(&format!("forwardcache_cache_keys{{tier=\"{tier}\"}} 0\n")), "{text}");
+    }
+
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed (Debian package prometheus)");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let complaints = [checked.stdout, checked.stderr].concat();
+    assert!(checked.status.success() && complaints.is_empty(), "{}", String::from_utf8_lossy(&complaints));
+
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let listed = |name: &str| guide.contains(&format!("`{name}`")) || guide.contains(&format!("`{name}{{"));
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE forwardcache_"));
+    let names: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let missing: Vec<_> = names.into_iter().filter(|name| !listed(name)).collect();
+    assert!(missing.is_empty(), "docs/guide.md does not list {missing:?}");
 }

@@ -4,10 +4,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwardcache::{
-    Client, ErrorKind, ManualClock, Mode, NearCache, Outcome, Peer, PeerBuilder, PeerUrl, Tokens,
-};
-use http::{Request, Response};
+use forwardcache::client::NearCache;
+use forwardcache::clock::ManualClock;
+use forwardcache::peer::PeerBuilder;
+use forwardcache::policy::Mode;
+use forwardcache::pool::{PeerUrl, Tokens};
+use forwardcache::{Client, ErrorKind, Outcome, Peer};
+use http::Response;
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -49,7 +52,7 @@ fn request_count(peer: &Peer) -> u64 {
 }
 
 fn get(peer: &Peer, url: &str) -> Response<bytes::Bytes> {
-    let (parts, body) = peer.get(url).unwrap().into_parts();
+    let (parts, body) = peer.get(url).send().unwrap().into_parts();
     Response::from_parts(parts, body.into_bytes().unwrap())
 }
 
@@ -86,7 +89,7 @@ fn hot_key_is_served_without_a_socket() {
     let own = own.unwrap();
     for _ in 0..20 {
         get(peer, &own);
-        peer.client().get(&own).unwrap().into_body().into_bytes().unwrap();
+        peer.client().get(&own).send().unwrap().into_body().into_bytes().unwrap();
     }
     assert_eq!(peer.client().near_usage().unwrap().keys, 1);
 }
@@ -127,12 +130,11 @@ fn non_shareable_requests_go_to_the_owner() {
         let (url, owner) = url_of_other_owner(&pool, &origin);
         let peer = &pool[0].peer;
         for number in 1..=20 {
-            let mut request = Request::get(&url);
+            let mut request = peer.get(&url);
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            let response = peer.request(request.body(()).unwrap().map(|()| forwardcache::Body::empty()));
-            response.unwrap().into_body().into_bytes().unwrap();
+            request.send().unwrap().into_body().into_bytes().unwrap();
             assert_eq!(request_count(owner), number, "{control} {fields:?}");
         }
         assert_eq!(peer.client().near_usage().unwrap().keys, 0, "{control} {fields:?}");
@@ -150,10 +152,10 @@ fn large_bodies_are_not_copied_and_memory_stays_within_its_limit() {
     let peer = &pool[0].peer;
     let large = origin.url("/large");
     for _ in 0..3 {
-        peer.client().get(&large).unwrap().into_body().into_bytes().unwrap();
+        peer.client().get(&large).send().unwrap().into_body().into_bytes().unwrap();
     }
     let usage = || peer.client().near_usage().unwrap();
-    let promised = peer.caching().store().usage().capacity + usage().capacity;
+    let promised = peer.cache().store().usage().capacity + usage().capacity;
     assert_eq!((usage().keys, promised), (0, 8 << 20));
     for number in 0..400 {
         let url = origin.url(&format!("/{number}"));
@@ -205,7 +207,7 @@ fn client_has_a_near_cache_if_memory_is_configured() {
     assert!(client(NearCache::new()).near_stats().is_none());
     let client = client(NearCache::new().memory(1 << 20).hot(3, Duration::from_secs(3600)));
     for _ in 0..20 {
-        client.get(&url).unwrap().into_body().into_bytes().unwrap();
+        client.get(&url).send().unwrap().into_body().into_bytes().unwrap();
     }
     let request_count: u64 = pool.iter().map(|member| request_count(&member.peer)).sum();
     assert_eq!((request_count, client.near_stats().unwrap().counts().of(Outcome::Hit)), (3, 17));
@@ -222,7 +224,7 @@ fn near_cache_must_fit_into_the_memory_of_the_peer() {
     assert_eq!(built(NearCache::new()).unwrap().client().near_usage().unwrap().capacity, 64 << 10);
     let pool_of_one = Peer::builder("http://10.0.0.1:3000").memory(1 << 20).build().unwrap();
     assert!(pool_of_one.client().near_usage().is_none());
-    assert_eq!(pool_of_one.caching().store().usage().capacity, 1 << 20);
+    assert_eq!(pool_of_one.cache().store().usage().capacity, 1 << 20);
 }
 
 #[test]
@@ -237,7 +239,7 @@ fn peer_with_near_cache_does_not_retry_a_post() {
         .map(|number| origin.url(&format!("/{number}")))
         .find(|url| peer.client().owner(url).unwrap().is_some_and(|peer| peer.as_str() != own))
         .unwrap();
-    let error = peer.request(Request::post(&url).body("").unwrap()).unwrap_err();
+    let error = peer.post(&url).body("").send().unwrap_err();
     assert!(!error.is_reported_by_peer(), "{error}");
     assert_eq!((owner.count(), origin.count()), (1, 0));
 }

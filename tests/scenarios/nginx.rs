@@ -181,7 +181,7 @@ fn until_close_response_is_passed_and_never_stored() {
         assert_eq!(response.field("x-from-cache"), None);
     }
     assert_eq!(nginx.settled_count_of("/until-close/file.txt"), 2);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn no_store_response_is_not_stored() {
         assert_eq!(response.field("x-from-cache"), None);
     }
     assert_eq!(nginx.settled_count_of("/no-store/file.txt"), 2);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Origin rules: a peer must not give its clients access to its internal network.
 
-use forwardcache::{AddressClass, Client, ErrorKind, OriginPattern, OriginRules, Outcome, Peer};
+use forwardcache::origin::{AddressClass, OriginPattern, OriginRules};
+use forwardcache::{Client, ErrorKind, Outcome, Peer};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -21,10 +22,10 @@ fn assert_forbidden(peer: &LocalPeer, url: &str) {
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
     assert!(!text.contains("127.0.0.1") && !text.contains("secret"), "{text:?}");
 
-    let error = peer.client().get(url).unwrap_err();
+    let error = peer.client().get(url).send().unwrap_err();
     assert_eq!((error.kind(), error.is_reported_by_peer()), (ErrorKind::Forbidden, true), "{url}: {error}");
-    assert_eq!(peer.peer.get(url).unwrap_err().kind(), ErrorKind::Forbidden);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.get(url).send().unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 fn by_name(origin: &Origin, path: &str) -> String {
@@ -119,13 +120,13 @@ fn stored_response_is_served_only_if_the_rules_allow_its_origin() {
     let rules = OriginRules::listed().allow(OriginPattern::class(AddressClass::Loopback));
     let open = LocalPeer::start_with(|builder| builder.origins(rules));
     for outcome in ["miss", "hit", "hit"] {
-        let response = open.client().get(&url).unwrap();
+        let response = open.client().get(&url).send().unwrap();
         assert_eq!(Outcome::of(response.headers()).unwrap().name(), outcome);
     }
     // A second peer with the same cache and stricter rules.
-    let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.caching().clone());
+    let peer = Peer::builder("http://127.0.0.1:1").origin(open.peer.cache().clone());
     let closed = peer.origins(OriginRules::public()).build().unwrap();
-    assert_eq!(closed.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(closed.get(&url).send().unwrap_err().kind(), ErrorKind::Forbidden);
     assert_eq!(origin.count(), 1);
 }
 
@@ -138,7 +139,7 @@ fn command_applies_the_origin_rules() {
         let peer =
             serving.split(' ').find(|word| word.starts_with("http://")).expect("the line contains the URL");
         let client = Client::builder().pool([peer]).build().unwrap();
-        client.get(&origin.url("/")).map(|response| response.status().as_u16())
+        client.get(&origin.url("/")).send().map(|response| response.status().as_u16())
     };
     assert_eq!(ask("public").unwrap_err().kind(), ErrorKind::Forbidden);
     assert_eq!(ask("public,allow:loopback").unwrap(), 200);
@@ -153,7 +154,7 @@ fn changed_rules_apply_to_all_later_requests() {
     peer.peer.set_origins(OriginRules::public());
     let refused = peer.get(&url);
     assert_eq!((refused.status, refused.field("forwardcache-error")), (403, Some("forbidden")));
-    assert_eq!(peer.peer.get(&url).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(peer.peer.get(&url).send().unwrap_err().kind(), ErrorKind::Forbidden);
     // The new rules also apply to names that resolve to a private address.
     assert_eq!(peer.get(&by_name(&origin, "/b")).status, 403);
     assert_eq!(peer.peer.origins(), OriginRules::public());

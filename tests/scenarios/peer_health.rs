@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Error, ErrorKind, OnNoPeers, PeerState, ServerTls};
-use http::{Request, Response};
+use forwardcache::client::{ClientBuilder, OnNoPeers, PeerState};
+use forwardcache::server::ServerTls;
+use forwardcache::{Body, Client, Error, ErrorKind};
+use http::Response;
 
 use crate::local::{LocalPeer, escaped, listen, send, state};
 use crate::processes::PeerProcess;
@@ -67,7 +69,7 @@ impl FaultyPool {
 
     /// Fetches a URL that the faulty peer owns; the working peer must answer it.
     fn fetch(&self, url: &str) {
-        assert!(url.ends_with(&text(self.client.get(url)).unwrap()), "{url}");
+        assert!(url.ends_with(&text(self.client.get(url).send()).unwrap()), "{url}");
     }
 }
 
@@ -152,7 +154,7 @@ fn busy_peer_stays_up_and_its_retry_after_is_passed_on() {
     let both = scripted_peer(|_| peer_error(503, ErrorKind::Unavailable).field("Retry-After", "3"));
     // The client does not bypass the pool either.
     let client = Client::builder().pool([busy.url(""), both.url("")]).build().unwrap();
-    let error = client.get(&url).unwrap_err();
+    let error = client.get(&url).send().unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(3 * SECOND)));
     assert_eq!(client.counts().direct_fetches, 0);
     assert!(client.health().iter().all(|peer| peer.state == PeerState::Up));
@@ -161,7 +163,8 @@ fn busy_peer_stays_up_and_its_retry_after_is_passed_on() {
 #[test]
 fn peer_over_its_connection_limit_stays_up() {
     let origin = origin();
-    let full = LocalPeer::start_on(forwardcache::ServerConfig::new().max_connections(1), |builder| builder);
+    let full =
+        LocalPeer::start_on(forwardcache::server::ServerConfig::new().max_connections(1), |builder| builder);
     let mut held = Connection::open(full.address());
     let target = escaped(&origin.url("/held"));
     held.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: {}\r\n\r\n", full.address()));
@@ -203,7 +206,7 @@ fn misconfigured_peer_causes_failover_but_stays_up() {
     // A 404 from the origin is passed on.
     let missing = Origin::start(|_| Reply::status(404));
     let peer = LocalPeer::start();
-    assert_eq!(peer.client().get(&missing.url("/")).unwrap().status(), 404);
+    assert_eq!(peer.client().get(&missing.url("/")).send().unwrap().status(), 404);
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn response_over_the_limits_fails_only_its_request() {
         let peer = scripted_peer(move |_| reply());
         let pool = FaultyPool::new(peer.url(""));
         for url in pool.urls(&origin).take(5) {
-            let error = pool.client.get(&url).unwrap_err();
+            let error = pool.client.get(&url).send().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
         }
         assert_eq!((pool.state(), pool.client.counts().failovers), (PeerState::Up, 0));
@@ -231,7 +234,7 @@ fn origin_heads_do_not_mark_a_peer() {
     let pool: Vec<_> = (0..3).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).on_no_peers(OnNoPeers::Fail).build().unwrap();
     for lines in [100, 115, 120, 125, 127, 200, 300] {
-        let _ = client.get(&odd.url(&format!("/{lines}")));
+        let _ = client.get(&odd.url(&format!("/{lines}"))).send();
     }
     assert!(client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
 }
@@ -244,7 +247,7 @@ fn unmarked_error_causes_failover_unless_accepted() {
     pool.fetch(&pool.url(&origin));
     assert_eq!(pool.state(), PeerState::Up);
     let pool = FaultyPool::with(stranger.url(""), |builder| builder.accept_unmarked(true));
-    assert_eq!(pool.client.get(&pool.url(&origin)).unwrap().status(), 502);
+    assert_eq!(pool.client.get(&pool.url(&origin)).send().unwrap().status(), 502);
     let command = |extra: &[&str]| {
         let (url, faulty, working) = (pool.url(&origin), pool.faulty.clone(), pool.working.url());
         let typed = [&["get", "--peer", &faulty, "--peer", &working][..], extra, &[&url]].concat();
@@ -257,7 +260,7 @@ fn unmarked_error_causes_failover_unless_accepted() {
 fn peer_marks_its_responses_for_other_peers_only() {
     let failing = Origin::start(|_| Reply::status(502).field("Forwardcache-Peer", "9"));
     let peer = LocalPeer::start();
-    let response = peer.client().get(&failing.url("/")).unwrap();
+    let response = peer.client().get(&failing.url("/")).send().unwrap();
     assert_eq!((response.status().as_u16(), response.headers().get("forwardcache-peer")), (502, None));
     for (hop, expected) in [("", None), ("Forwardcache: digest\r\nSec-Forwardcache: 1\r\n", Some("1"))] {
         assert_eq!(peer.get_with(&failing.url("/"), hop).field("forwardcache-peer"), expected);
@@ -276,7 +279,7 @@ fn peer_marks_its_responses_for_other_peers_only() {
 fn served_over(authority: &Authority) -> LocalPeer {
     let file = authority.server_file();
     let tls = ServerTls::from_files(file, file).unwrap();
-    LocalPeer::start_on(forwardcache::ServerConfig::new().tls(tls).io_threads(1), |builder| builder)
+    LocalPeer::start_on(forwardcache::server::ServerConfig::new().tls(tls).io_threads(1), |builder| builder)
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn client_that_trusts_no_peer_fails_without_bypassing_the_pool() {
     let pool: Vec<_> = (0..2).map(|_| served_over(&authority)).collect();
     let urls = || pool.iter().map(|peer| format!("https://localhost:{}", peer.address().port()));
     let client = Client::builder().pool(urls()).build().unwrap();
-    let error = client.get(&origin.url("/a")).unwrap_err();
+    let error = client.get(&origin.url("/a")).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.message().contains("UnknownIssuer"), "{error}");
     assert_eq!((client.counts().direct_fetches, origin.count()), (0, 0));
@@ -337,7 +340,7 @@ fn silent_peer_causes_failover_and_is_marked_down() {
     let pool = FaultyPool::new(pool.faulty);
     let url = pool.url(&origin);
     let started = Instant::now();
-    let error = pool.client.request(Request::post(&url).body("an item").unwrap()).unwrap_err();
+    let error = pool.client.post(&url).body("an item").send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(started.elapsed() < SILENT_PEER_LIMIT + SLACK, "{:?}", started.elapsed());
 }
@@ -350,7 +353,7 @@ fn client_waits_for_a_slow_origin_if_the_peer_is_healthy() {
     let pool: Vec<_> = (0..2).map(|_| LocalPeer::start()).collect();
     let client = Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     thread::scope(|scope| {
-        let response = scope.spawn(|| text(client.get(&slow.url("/a"))).unwrap());
+        let response = scope.spawn(|| text(client.get(&slow.url("/a")).send()).unwrap());
         wait_until("the peer is not probed", || client.counts().probes >= 2);
         gate.open();
         assert_eq!(response.join().unwrap(), "at last");
@@ -376,7 +379,7 @@ fn short_body_of_a_slow_origin_streams_without_failover() {
         Reply::raw_pieces(pieces)
     });
     let client = Client::builder().pool([slow.url("")]).on_no_peers(OnNoPeers::Fail).build().unwrap();
-    let mut body = client.get("http://origin.invalid/a").unwrap().into_body();
+    let mut body = client.get("http://origin.invalid/a").send().unwrap().into_body();
     let mut byte = [0];
     for (at, expected) in b"abc".iter().enumerate() {
         body.read_exact(&mut byte).unwrap();
@@ -399,12 +402,12 @@ fn stopped_process_delays_client_and_command_only_briefly() {
     let owned: Vec<_> =
         owned.filter(|url| client().owner(url).unwrap().unwrap().as_str() == urls[0]).take(3).collect();
     let warm = client();
-    text(warm.get(&owned[0])).unwrap();
+    text(warm.get(&owned[0]).send()).unwrap();
     pool[0].process.signal("STOP");
     // With and without a pooled connection.
     for client in [warm, client()] {
         let started = Instant::now();
-        text(client.get(&owned[1])).unwrap();
+        text(client.get(&owned[1]).send()).unwrap();
         assert!(started.elapsed() < SILENT_PEER_LIMIT, "{:?}", started.elapsed());
         assert_eq!(client.counts().direct_fetches, 0);
     }

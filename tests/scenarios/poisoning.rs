@@ -1,7 +1,8 @@
 //! Cache poisoning: one client tries to control the response that another client gets. The origin here is vulnerable
 //! to all of these attacks, but only the attacker may see the effect.
 
-use forwardcache::{Mode, Outcome, Rules, UnknownFields};
+use forwardcache::Outcome;
+use forwardcache::policy::{Mode, Rules, UnknownFields};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};
@@ -88,12 +89,11 @@ fn rewriting_fields_are_not_forwarded() {
 #[test]
 fn unknown_field_cannot_poison_if_selected_or_dropped() {
     for (unknown_fields, reaches) in
-        [(UnknownFields::Forward, true), (UnknownFields::Select, true), (UnknownFields::Drop, false)]
+        [(UnknownFields::Forward, true), (UnknownFields::Vary, true), (UnknownFields::Drop, false)]
     {
         let origin = reflecting_origin();
-        let mut rules = Rules::new(Mode::Shared);
-        rules.unknown_fields = unknown_fields;
-        rules.known_fields = vec!["x-harmless".parse().unwrap()];
+        let rules = Rules::new(Mode::Shared).unknown_fields(unknown_fields);
+        let rules = rules.known_fields(["x-harmless".parse().unwrap()]);
         let peer = LocalPeer::start_with(|builder| builder.rules(rules));
         let url = origin.url("/a");
         let attacker = peer.get_with(&url, "X-Template: evil\r\n");
@@ -103,7 +103,7 @@ fn unknown_field_cannot_poison_if_selected_or_dropped() {
         assert_eq!(is_clean(&victim.body), unknown_fields != UnknownFields::Forward, "{unknown_fields:?}");
         let again = peer.get_with(&url, "X-Harmless: 2\r\n");
         assert_eq!((again.body, Outcome::of(&again.headers)), (victim.body, Some(Outcome::Hit)));
-        if unknown_fields == UnknownFields::Select {
+        if unknown_fields == UnknownFields::Vary {
             // Conversely, a response to a request without the field is not served to a request with it.
             let other = peer.get_with(&url, "X-Template: other\r\n");
             assert!(other.body.windows(15).any(|bytes| bytes == b"template: other"), "{other:?}");
@@ -199,9 +199,7 @@ fn provoked_failure_is_not_served_to_others() {
         reply.field("Cache-Control", "max-age=60")
     });
     let peer = LocalPeer::start_with(|builder| {
-        let mut rules = Rules::new(Mode::Shared);
-        rules.unknown_fields = UnknownFields::Select;
-        builder.rules(rules)
+        builder.rules(Rules::new(Mode::Shared).unknown_fields(UnknownFields::Vary))
     });
     let long = "x".repeat(5000);
     for (number, fields) in [
@@ -223,13 +221,12 @@ fn provoked_failure_is_not_served_to_others() {
 
 #[test]
 fn post_response_is_not_stored_if_unknown_fields_are_untrusted() {
-    for unknown_fields in [UnknownFields::Select, UnknownFields::Drop] {
+    for unknown_fields in [UnknownFields::Vary, UnknownFields::Drop] {
         let origin = Origin::start(|received: &Received| {
             let text = format!("{} {}", received.method, String::from_utf8_lossy(&received.body));
             Reply::ok(text).field("Cache-Control", "max-age=60").field("Content-Location", &received.target)
         });
-        let mut rules = Rules::new(Mode::Shared);
-        rules.unknown_fields = unknown_fields;
+        let rules = Rules::new(Mode::Shared).unknown_fields(unknown_fields);
         let peer = LocalPeer::start_with(|builder| builder.rules(rules));
         let url = origin.url("/a");
         assert_eq!(peer.send("POST", &url, "X-Evil: evil\r\n").status, 200);
@@ -247,8 +244,7 @@ fn a_304_does_not_share_reflected_fields() {
             if is_known { Reply::status(304) } else { Reply::ok("the same bytes").field("Link", link) };
         reply.field("ETag", "\"1\"").field("Cache-Control", "public, max-age=60")
     });
-    let mut rules = Rules::new(Mode::Shared);
-    rules.unknown_fields = UnknownFields::Select;
+    let rules = Rules::new(Mode::Shared).unknown_fields(UnknownFields::Vary);
     let peer = LocalPeer::start_with(|builder| builder.rules(rules));
     let url = origin.url("/a");
     assert_eq!(peer.get_with(&url, "X-Template: evil\r\n").field("link"), Some("evil"));

@@ -5,7 +5,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use forwardcache::{Body, Client, Error, ErrorKind, Forward, OnNoPeers, Outcome, Peer, PeerUrl};
+use forwardcache::client::OnNoPeers;
+use forwardcache::metrics::Forward;
+use forwardcache::pool::PeerUrl;
+use forwardcache::{Body, Client, Error, ErrorKind, Outcome, Peer, RoundTrip};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -35,8 +38,8 @@ fn every_url_is_fetched_once_from_any_peer_or_client() {
     for round in 0..2 {
         for (number, path) in paths.iter().enumerate() {
             let url = origin.url(path);
-            assert_eq!(text(pool[(number + round) % 3].peer.get(&url)), *path);
-            assert_eq!(text(client.get(&url)), *path);
+            assert_eq!(text(pool[(number + round) % 3].peer.get(&url).send()), *path);
+            assert_eq!(text(client.get(&url).send()), *path);
         }
     }
     for path in &paths {
@@ -47,7 +50,7 @@ fn every_url_is_fetched_once_from_any_peer_or_client() {
         let owned = paths
             .iter()
             .filter(|path| client.owner(&origin.url(path)).unwrap().as_ref() == Some(member.peer.self_url()));
-        assert_eq!(member.peer.caching().store().usage().keys, owned.count() as u64);
+        assert_eq!(member.peer.cache().store().usage().keys, owned.count() as u64);
     }
 }
 
@@ -62,8 +65,8 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
     for number in 0..12 {
         let path = format!("/{number}");
         for member in &pool {
-            assert_eq!(text(member.peer.get(&origin.url(&path))), path);
-            assert_eq!(text(member.client().get(&origin.url(&path))), path);
+            assert_eq!(text(member.peer.get(&origin.url(&path)).send()), path);
+            assert_eq!(text(member.client().get(&origin.url(&path)).send()), path);
         }
         // Each cache fetches a URL at most once.
         assert!((1..=3).contains(&origin.count_of(&path)));
@@ -74,16 +77,16 @@ fn peers_that_disagree_on_the_pool_answer_every_request() {
 fn pool_can_be_changed_while_in_use() {
     let (origin, pool) = (origin(), LocalPeer::pool(2));
     let client = Client::builder().pool([pool[0].url()]).build().unwrap();
-    assert_eq!(text(client.get(&origin.url("/a"))), "/a");
+    assert_eq!(text(client.get(&origin.url("/a")).send()), "/a");
     assert_eq!(pool[0].peer.stats().counts().origin_requests, 1);
 
     let error = client.set_pool([pool[1].url().as_str(), "not a URL"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadPeer);
     assert_eq!(client.pool(), [PeerUrl::parse(&pool[0].url()).unwrap()]);
-    assert_eq!(Outcome::of(client.get(&origin.url("/a")).unwrap().headers()), Some(Outcome::Hit));
+    assert_eq!(Outcome::of(client.get(&origin.url("/a")).send().unwrap().headers()), Some(Outcome::Hit));
 
     client.set_pool([pool[1].url()]).unwrap();
-    assert_eq!(text(client.get(&origin.url("/a"))), "/a");
+    assert_eq!(text(client.get(&origin.url("/a")).send()), "/a");
     assert_eq!(pool[1].peer.stats().counts().origin_requests, 1);
     assert_eq!(origin.count(), 2);
 }
@@ -105,18 +108,18 @@ fn duplicates_and_order_do_not_matter() {
 fn an_empty_pool_fetches_directly_or_fails() {
     let origin = origin();
     let client = Client::builder().on_no_peers(OnNoPeers::Fail).build().unwrap();
-    assert_eq!(client.get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::NoPeers);
+    assert_eq!(client.get(&origin.url("/a")).send().unwrap_err().kind(), ErrorKind::NoPeers);
     assert_eq!(origin.count(), 0);
 
     let client = Client::builder().build().unwrap();
     for count in 1..=2 {
-        let response = client.get(&origin.url("/a")).unwrap();
+        let response = client.get(&origin.url("/a")).send().unwrap();
         assert_eq!(Outcome::of(response.headers()), None);
         assert_eq!(text(Ok(response)), "/a");
         assert_eq!(origin.count(), count);
     }
     let only_cached = Request::get(origin.url("/a")).header("cache-control", "only-if-cached");
-    let error = client.request(only_cached.body(Body::empty()).unwrap());
+    let error = client.round_trip(only_cached.body(Body::empty()).unwrap());
     assert_eq!(error.unwrap_err().kind(), ErrorKind::NoPeers);
     assert_eq!(origin.count(), 2);
 }
@@ -128,7 +131,7 @@ fn error_names_the_unreachable_peer() {
     let client = Client::builder().pool([&down]).on_no_peers(OnNoPeers::Fail).build().unwrap();
     // The second request knows that the peer is down.
     for kind in [ErrorKind::Unreachable, ErrorKind::NoPeers] {
-        let error = client.get("http://origin.invalid/a?b").unwrap_err();
+        let error = client.get("http://origin.invalid/a?b").send().unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.peer(), Some(down.as_str()));
         assert_eq!(error.url(), Some("http://origin.invalid/a"));
@@ -143,7 +146,7 @@ fn peer_that_closes_connections_is_unreachable() {
     thread::scope(|scope| {
         // A GET is retried once, because the first connection could have been a stale pooled one.
         scope.spawn(|| (0..2).for_each(|_| drop(listener.accept().unwrap())));
-        let error = client.get("http://origin.invalid/").unwrap_err();
+        let error = client.get("http://origin.invalid/").send().unwrap_err();
         assert_eq!((error.kind(), error.peer()), (ErrorKind::Unreachable, Some(silent.as_str())));
     });
 }
@@ -157,7 +160,7 @@ fn concurrent_requests_share_one_fetch() {
     let begin = Barrier::new(THREADS);
     let fetch = || {
         begin.wait();
-        text(client.get(&origin.url("/a"))).len()
+        text(client.get(&origin.url("/a")).send()).len()
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fetch)).collect();
@@ -179,7 +182,7 @@ fn late_request_joins_a_body_in_transit() {
     // The body continues only after every request has its head, so none of them is a hit.
     let heads = AtomicUsize::new(0);
     let fetch = || {
-        let response = peer.get(&origin.url("/a")).unwrap();
+        let response = peer.get(&origin.url("/a")).send().unwrap();
         if heads.fetch_add(1, Ordering::SeqCst) + 1 == THREADS {
             gate.open();
         }
@@ -229,8 +232,9 @@ fn other_methods_are_forwarded_with_their_body() {
     let pool = LocalPeer::pool(2);
     let client = client_of(&pool);
     for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
-        let request = Request::builder().method(method).uri(origin.url("/items")).body("an item").unwrap();
-        let response = client.request(request).unwrap();
+        let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = client.request(method.clone(), &origin.url("/items")).body("an item");
+        let response = request.send().unwrap();
         assert_eq!(response.status(), 201);
         assert_eq!(response.headers()["x-said"], format!("{method} an item"));
         assert_eq!(response.into_body().into_text().unwrap(), "an item");
@@ -244,11 +248,10 @@ fn post_invalidates_the_stored_response() {
     let pool = LocalPeer::pool(3);
     let client = client_of(&pool);
     let url = origin.url("/page");
-    client.get(&url).unwrap().into_body().into_bytes().unwrap();
-    assert_eq!(Outcome::of(client.get(&url).unwrap().headers()), Some(Outcome::Hit));
-    let post = Request::post(&url).body("change it").unwrap();
-    assert_eq!(client.request(post).unwrap().status(), 200);
-    assert!(matches!(Outcome::of(client.get(&url).unwrap().headers()), Some(Outcome::Miss(_))));
+    client.get(&url).send().unwrap().into_body().into_bytes().unwrap();
+    assert_eq!(Outcome::of(client.get(&url).send().unwrap().headers()), Some(Outcome::Hit));
+    assert_eq!(client.post(&url).body("change it").send().unwrap().status(), 200);
+    assert!(matches!(Outcome::of(client.get(&url).send().unwrap().headers()), Some(Outcome::Miss(_))));
     assert_eq!(origin.count(), 3);
 }
 
@@ -258,8 +261,8 @@ fn peer_answers_its_own_requests_without_a_socket() {
     // The peer is not served, so it must answer every request in process.
     let port = Port::hold();
     let peer = Peer::builder(format!("http://{}", port.address())).build().unwrap();
-    assert_eq!(text(peer.get(&origin.url("/a"))), "/a");
-    assert_eq!(Outcome::of(peer.get(&origin.url("/a")).unwrap().headers()), Some(Outcome::Hit));
+    assert_eq!(text(peer.get(&origin.url("/a")).send()), "/a");
+    assert_eq!(Outcome::of(peer.get(&origin.url("/a")).send().unwrap().headers()), Some(Outcome::Hit));
     assert_eq!(origin.count(), 1);
-    assert_eq!(peer.client().get(&origin.url("/a")).unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(peer.client().get(&origin.url("/a")).send().unwrap_err().kind(), ErrorKind::Unreachable);
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use forwardcache::{BackedStore, ByteStore, MemoryByteStore, StoreError};
+use forwardcache::store::{BackedStore, ByteStore, MemoryByteStore, StoreError};
 
 use crate::local::{LocalPeer, escaped, send};
 use crate::support::origin::{Origin, Received, Reply};

@@ -132,7 +132,7 @@ fn three_processes_form_one_cache_for_http_and_https() {
         Reply::ok(format!("tls {}", received.target)).field("Cache-Control", "max-age=60")
     });
     let ca_file = tls.ca_file().to_str().unwrap();
-    let pool = PeerProcess::pool_as(3, &["--ca-file", ca_file]);
+    let pool = PeerProcess::pool_as(3, &["--cacert", ca_file]);
     let mut peers = PeerProcess::urls(&pool);
 
     let mut paths = Vec::new();

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forwardcache::{
-    BackedStore, Body, ByteStore, Client, ErrorKind, MemoryByteStore, NearCache, Outcome, Peer, Purge,
-    RoundTrip, RoundTripFn, ServerConfig, ServerHandle, StoreError, TinyHttpServer, Tokens,
-};
+use forwardcache::client::NearCache;
+use forwardcache::pool::Tokens;
+use forwardcache::server::{ServerConfig, ServerHandle, TinyHttpServer};
+use forwardcache::store::{BackedStore, ByteStore, MemoryByteStore, StoreError};
+use forwardcache::{Body, Client, ErrorKind, Outcome, Peer, Purge, RoundTrip, RoundTripFn};
 use http::Request;
 
 use crate::local::{LocalPeer, escaped, listen, send, start_get};
@@ -240,7 +241,7 @@ fn client_certificate_authorizes_purging() {
     let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap();
     let peer = format!("--peer=https://localhost:{port}");
     let client = authority.client_file().to_str().unwrap();
-    let shown = ["--ca-file", ca, "--cert-file", client, "--key-file", client];
+    let shown = ["--cacert", ca, "--cert", client, "--key", client];
     let url = origin.url("/a");
     let got = run(["get", &peer, &url].iter().chain(&shown));
     assert!(got.status.success(), "{got:?}");
@@ -256,7 +257,7 @@ fn client_certificate_authorizes_purging() {
 #[test]
 fn tiny_http_server_supports_purging() {
     let origin = Origin::start(page);
-    let peer = PeerProcess::start_as("127.0.0.1:0", &["--front", "tiny_http"]);
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--server", "tiny_http"]);
     peer.get(&origin.url("/a"), "");
     let (status, text) = peer.purge("all", "");
     assert!(status == 200 && reports_removal(&peer.url(), &text, 1), "{status} {text}");
@@ -345,15 +346,16 @@ fn purge_method_in_the_library_reaches_no_origin() {
     for round in 1..=2 {
         pool.iter().for_each(|peer| drop(peer.get(&url)));
         assert_eq!(origin.count(), 2 * round);
-        let answer = if round == 1 { client.request(request()) } else { pool[0].peer.request(request()) };
+        let answer =
+            if round == 1 { client.round_trip(request()) } else { pool[0].peer.round_trip(request()) };
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200);
         let text = answer.into_body().into_text().unwrap();
         assert!(pool.iter().all(|peer| reports_removal(&peer.url(), &text, 1)), "{text}");
     }
     let direct = Client::builder().build().unwrap();
-    assert_eq!(direct.request(request()).unwrap_err().kind(), ErrorKind::NoPeers);
-    let alone = pool[0].peer.caching();
+    assert_eq!(direct.round_trip(request()).unwrap_err().kind(), ErrorKind::NoPeers);
+    let alone = pool[0].peer.cache();
     let refused = RoundTrip::round_trip(alone, request()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadRequest);
     let why = send(pool[0].address(), "PURGE", &format!("/proxy/why?q={}", escaped(&url)), "");
@@ -468,7 +470,7 @@ fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
         .unwrap();
     let is_of_c = |url: &String| b.client().owner(url).unwrap().unwrap().as_str() == pool[1];
     let url = (0..).map(|number| format!("http://h/{number}")).find(is_of_c).unwrap();
-    let get = |peer: &Peer| peer.get(&url).unwrap().into_body().into_text().unwrap();
+    let get = |peer: &Peer| peer.get(&url).send().unwrap().into_body().into_text().unwrap();
     assert_eq!([get(&b), get(&b), get(&b)], ["old"; 3]);
 
     // Delay the purge of the owner until the other peer has been purged and has fetched the old response again.
@@ -481,7 +483,10 @@ fn purge_does_not_leave_an_old_copy_in_a_near_cache() {
             ("b", true) => {
                 let answer = of_b(request);
                 for _ in 0..2 {
-                    assert_eq!(other_peer.get(&purged_url).unwrap().into_body().into_text().unwrap(), "old");
+                    assert_eq!(
+                        other_peer.get(&purged_url).send().unwrap().into_body().into_text().unwrap(),
+                        "old"
+                    );
                 }
                 done.send(()).unwrap();
                 answer
@@ -608,7 +613,7 @@ fn soft_purge_keeps_responses_for_revalidation() {
     let client = Client::builder().pool(PeerProcess::urls(&pool)).build().unwrap();
     let base = origin.url("");
     let get = |number: usize| {
-        let response = client.get(&format!("{base}/{number}")).unwrap();
+        let response = client.get(&format!("{base}/{number}")).send().unwrap();
         let outcome = Outcome::of(response.headers());
         assert_eq!(response.into_body().into_text().unwrap(), format!("/{number}"));
         outcome
@@ -636,6 +641,6 @@ fn soft_purge_keeps_responses_for_revalidation() {
     assert!(status == 200 && text.lines().count() == 3, "{text}");
     drop(origin);
     for number in 0..12 {
-        assert!(matches!(get(number), Some(Outcome::StaleOnError(_))), "{number}");
+        assert!(matches!(get(number), Some(Outcome::StaleIfError(_))), "{number}");
     }
 }

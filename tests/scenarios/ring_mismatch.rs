@@ -1,7 +1,7 @@
 //! Peers and clients with different peer lists: every request is answered, and after a change of owners the responses
 //! stored by the previous owner are not fetched again.
 
-use forwardcache::{Client, Outcome, RoundTrip};
+use forwardcache::{Client, Outcome};
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Origin, Reply};
@@ -20,15 +20,15 @@ fn different_peer_lists_are_reported_and_every_request_is_answered() {
     for number in 0..20 {
         let path = format!("/{number}");
         for peer in &pool {
-            let answer = peer.peer.get(&origin.url(&path)).unwrap();
+            let answer = peer.peer.get(&origin.url(&path)).send().unwrap();
             assert_eq!(answer.into_body().into_text().unwrap(), path);
         }
         // A request is forwarded at most once.
         assert!(origin.count_of(&path) <= 2);
     }
     for peer in &pool {
-        assert_eq!(peer.peer.stats().counts().disagreements, 20);
-        assert_eq!(peer.peer.client().disagreements(), 20);
+        assert_eq!(peer.peer.stats().counts().ring_mismatches, 20);
+        assert_eq!(peer.peer.client().ring_mismatches(), 20);
     }
 }
 
@@ -40,23 +40,23 @@ fn equal_peer_lists_report_no_mismatch() {
     let client = Client::builder().pool(urls).build().unwrap();
     for number in 0..20 {
         for _ in 0..2 {
-            client.get(&origin.url(&format!("/{number}"))).unwrap();
+            client.get(&origin.url(&format!("/{number}"))).send().unwrap();
         }
     }
-    assert_eq!(client.disagreements(), 0);
+    assert_eq!(client.ring_mismatches(), 0);
     let other_pool = Client::builder().pool([pool[0].url()]).build().unwrap();
-    let answer = other_pool.get(&origin.url("/0")).unwrap();
+    let answer = other_pool.get(&origin.url("/0")).send().unwrap();
     assert!(
         answer.headers().get("forwardcache-members").is_none(),
         "the field is not passed on to the program"
     );
-    assert_eq!(other_pool.disagreements(), 1);
+    assert_eq!(other_pool.ring_mismatches(), 1);
     let purge = forwardcache::Purge::all();
     assert!(client.purge(&purge).unwrap().peers.iter().all(|peer| !peer.knows_other_pool));
     assert!(pool[0].peer.purge(&purge).peers.iter().all(|peer| !peer.knows_other_pool));
     let purged = other_pool.purge(&purge).unwrap();
     assert!(purged.is_complete() && purged.to_string().ends_with(" other-pool\n"), "{purged}");
-    assert_eq!((client.disagreements(), other_pool.disagreements()), (0, 2));
+    assert_eq!((client.ring_mismatches(), other_pool.ring_mismatches()), (0, 2));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn new_owner_copies_responses_from_the_previous_owner() {
     let get = |path: &str| {
         let client =
             Client::builder().pool(pool[0].peer.client().pool().iter().map(ToString::to_string)).build();
-        client.unwrap().get(&origin.url(path)).unwrap()
+        client.unwrap().get(&origin.url(path)).send().unwrap()
     };
     for path in &paths {
         get(path).into_body().into_bytes().unwrap();
@@ -103,7 +103,10 @@ fn missing_previous_owner_falls_back_to_the_origin() {
     pool[0].peer.set_pool([&urls[0]]).unwrap();
     for number in 0..5 {
         let path = format!("/{number}");
-        assert_eq!(pool[0].peer.get(&origin.url(&path)).unwrap().into_body().into_text().unwrap(), path);
+        assert_eq!(
+            pool[0].peer.get(&origin.url(&path)).send().unwrap().into_body().into_text().unwrap(),
+            path
+        );
     }
     assert_eq!(origin.count(), 5);
 }
@@ -129,7 +132,7 @@ fn pool_with_moved_url(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
     for peer in &pool {
         peer.peer.set_pool([&urls[0]]).unwrap();
     }
-    let stored = pool[0].peer.get(&url).unwrap().into_body().into_text().unwrap();
+    let stored = pool[0].peer.get(&url).send().unwrap().into_body().into_text().unwrap();
     for peer in &pool {
         peer.peer.set_pool(&urls).unwrap();
     }
@@ -137,7 +140,7 @@ fn pool_with_moved_url(origin: &Origin) -> (Vec<LocalPeer>, String, String) {
 }
 
 fn get(peer: &LocalPeer, url: &str) -> String {
-    peer.peer.get(url).unwrap().into_body().into_text().unwrap()
+    peer.peer.get(url).send().unwrap().into_body().into_text().unwrap()
 }
 
 #[test]
@@ -148,13 +151,13 @@ fn invalidated_response_is_not_copied_from_the_previous_owner() {
 
     let (pool, url, stored) = pool_with_moved_url(&origin);
     for (name, value) in [("cache-control", "no-cache"), ("pragma", "no-cache"), ("if-match", "\"a\"")] {
-        let request = http::Request::get(&url).header(name, value).body("").unwrap();
-        let answer = pool[1].peer.request(request).unwrap().into_body().into_text().unwrap();
+        let answer = pool[1].peer.get(&url).header(name, value).send().unwrap();
+        let answer = answer.into_body().into_text().unwrap();
         assert_ne!(answer, stored, "{name}");
     }
 
     let (pool, url, stored) = pool_with_moved_url(&origin);
-    pool[1].peer.request(http::Request::post(&url).body("").unwrap()).unwrap();
+    pool[1].peer.post(&url).body("").send().unwrap();
     assert_ne!(get(&pool[1], &url), stored, "the stored body is older than the POST");
 
     let (pool, url, stored) = pool_with_moved_url(&origin);
@@ -172,7 +175,7 @@ fn unrelated_changes_keep_the_previous_owner_known() {
     pool[1].peer.set_pool(&urls).unwrap();
     let purge = forwardcache::Purge::url(&origin.url("/another")).unwrap();
     assert!(pool[1].peer.purge(&purge).is_complete());
-    pool[1].peer.caching().round_trip(http::Request::post(other.url("/")).body("".into()).unwrap()).unwrap();
+    pool[1].peer.cache().post(&other.url("/")).body("").send().unwrap();
     assert_eq!(get(&pool[1], &url), stored, "the previous owner still has the body, and it is still valid");
 
     let (pool, url, stored) = pool_with_moved_url(&origin);

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use forwardcache::{Outcome, ServerConfig};
+use forwardcache::Outcome;
+use forwardcache::server::ServerConfig;
 
 use crate::local::{LocalPeer, escaped, listen};
 use crate::processes::PeerProcess;
@@ -148,14 +149,14 @@ fn every_response_is_sandboxed() {
         let numbers = String::from_utf8(
             send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
         );
-        numbers.unwrap().contains("forwardcache_open_connections 0\n")
+        numbers.unwrap().contains("forwardcache_connections_open 0\n")
     });
     let _held: Vec<_> = (0..64).map(|_| Connection::open(address)).collect();
     crate::support::wait_until("the connections are not counted", || {
         let numbers = String::from_utf8(
             send_head(admin.local_addr(), &format!("GET /metrics HTTP/1.1\r\n{host}")).body,
         );
-        numbers.unwrap().contains("forwardcache_open_connections 64\n")
+        numbers.unwrap().contains("forwardcache_connections_open 64\n")
     });
     let response = Connection::open(address).read_response();
     assert!(response.status == 503 && is_sandboxed(&response));
@@ -165,7 +166,7 @@ fn every_response_is_sandboxed() {
 fn client_does_not_see_sandbox_fields() {
     let (origin, peer) = (origin(), LocalPeer::start());
     for _ in 0..2 {
-        let response = peer.client().get(&origin.url("/a")).unwrap();
+        let response = peer.client().get(&origin.url("/a")).send().unwrap();
         assert!(response.headers().get("content-security-policy").is_none());
         assert!(response.headers().get("x-content-type-options").is_none());
     }

@@ -5,7 +5,9 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forwardcache::{Body, Outcome, PeerBuilder, Result, RoundTripFn, ServerConfig};
+use forwardcache::peer::PeerBuilder;
+use forwardcache::server::ServerConfig;
+use forwardcache::{Body, Outcome, Result, RoundTripFn};
 use http::{Request, Response};
 
 use crate::local::LocalPeer;
@@ -225,7 +227,7 @@ fn origin_cannot_forge_a_peer_error() {
     let peer = single_worker_peer(|builder| builder);
     for _ in 0..2 {
         assert_eq!(peer.get(&origin.url("/a")).field("forwardcache-error"), None);
-        assert_eq!(peer.client().get(&origin.url("/a")).unwrap().status(), 200);
+        assert_eq!(peer.client().get(&origin.url("/a")).send().unwrap().status(), 200);
     }
     assert_eq!(origin.count(), 1);
 }
@@ -256,7 +258,7 @@ fn body_larger_than_the_store_passes_through() {
         assert_eq!((response.body.len(), response.cut), (LARGE, None));
     }
     assert_eq!(origin.count(), 2);
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn truncated_body_fails_for_every_client() {
     for connection in &mut connections {
         assert!(connection.read_response().cut.is_some());
     }
-    assert_eq!(peer.peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.peer.cache().store().usage().keys, 0);
     assert_eq!(origin.count(), 1);
 }
 
@@ -327,7 +329,7 @@ fn short_body_of_a_slow_origin_streams_through_the_pool() {
     let pool = LocalPeer::pool(2);
     let client = forwardcache::Client::builder().pool(LocalPeer::urls(&pool)).build().unwrap();
     let url = origin.url("/slow");
-    let mut body = client.get(&url).unwrap().into_body();
+    let mut body = client.get(&url).send().unwrap().into_body();
     let mut byte = [0];
     for (number, expected) in b"1234".iter().enumerate() {
         body.read_exact(&mut byte).unwrap();
@@ -338,6 +340,6 @@ fn short_body_of_a_slow_origin_streams_through_the_pool() {
         }
     }
     assert_eq!(body.read(&mut byte).unwrap(), 0);
-    assert_eq!(client.get(&url).unwrap().into_body().into_text().unwrap(), "1234");
+    assert_eq!(client.get(&url).send().unwrap().into_body().into_text().unwrap(), "1234");
     assert_eq!(origin.count(), 1);
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ErrorKind, Forward, ManualClock, OriginLimits, Outcome, RoundTrip};
+use forwardcache::clock::ManualClock;
+use forwardcache::metrics::Forward;
+use forwardcache::origin::OriginLimits;
+use forwardcache::{Body, Client, ErrorKind, Outcome, RoundTrip};
 use http::Request;
 use parking_lot::{Condvar, Mutex};
 
@@ -72,7 +75,7 @@ fn pool(size: usize, origin_limits: &OriginLimits) -> Vec<LocalPeer> {
 /// Fetches a URL in the process of a peer.
 fn fetch(member: &LocalPeer, url: &str) -> String {
     let request = Request::get(url).body(Body::empty()).unwrap();
-    member.peer.caching().round_trip(request).unwrap().into_body().into_text().unwrap()
+    member.peer.cache().round_trip(request).unwrap().into_body().into_text().unwrap()
 }
 
 /// Requests distinct URLs from each peer on several threads. Returns the number of successful and of rejected
@@ -109,7 +112,7 @@ fn send_many(pool: &[LocalPeer], origin: &Origin, threads: usize, requests: usiz
 fn concurrency_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &OriginLimits::new().concurrent(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().concurrent(6).max_wait(TEST_TIMEOUT));
     let (sent, refused) = send_many(&pool, &origin, 4, 12);
     assert!(probe.peak() <= 6 && probe.peak() > 2, "{} of 6 at a time", probe.peak());
     assert_eq!(sent + refused, 3 * 4 * 12);
@@ -120,7 +123,7 @@ fn concurrency_limit_applies_to_the_whole_pool() {
 fn rate_limit_applies_to_the_whole_pool() {
     let probe = ConcurrencyProbe::default();
     let origin = probe.origin();
-    let pool = pool(3, &OriginLimits::new().rate(60.0).burst(6).patience(TEST_TIMEOUT));
+    let pool = pool(3, &OriginLimits::new().rate(60.0).burst(6).max_wait(TEST_TIMEOUT));
     let (sent, _) = send_many(&pool, &origin, 2, 10);
     assert!(sent >= 30, "{sent}");
     assert!(probe.is_within(6, 60.0, Duration::from_millis(200)));
@@ -129,7 +132,7 @@ fn rate_limit_applies_to_the_whole_pool() {
 #[test]
 fn limit_shares_follow_membership_changes() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
-    let origin_limits = OriginLimits::new().concurrent(4).patience(TEST_TIMEOUT);
+    let origin_limits = OriginLimits::new().concurrent(4).max_wait(TEST_TIMEOUT);
     let mut pool = LocalPeer::pool_with(3, |builder| {
         builder.origin_limits(origin_limits.clone()).client(Client::builder().clock(Arc::clone(&clock)))
     });
@@ -139,7 +142,7 @@ fn limit_shares_follow_membership_changes() {
         move |_| Reply::ok("at last").gate_head(&gate)
     });
     let third = pool.pop().unwrap();
-    let waits = |number: usize| pool[number].peer.stats().counts().origin_waits;
+    let waits = |number: usize| pool[number].peer.stats().counts().throttle_waits;
     thread::scope(|scope| {
         let _open_on_drop = OpenOnDrop(&gate);
         for (number, member) in pool.iter().enumerate() {
@@ -183,9 +186,9 @@ fn server_answers_other_origins_while_requests_wait_for_one() {
         move |_| Reply::ok("at last").gate_head(&gate)
     });
     let other = Origin::start(|_| Reply::ok("at once"));
-    let options = forwardcache::ServerConfig::new().workers(4);
+    let options = forwardcache::server::ServerConfig::new().workers(4);
     let peer = LocalPeer::start_on(options, |builder| {
-        builder.origin_limits(OriginLimits::new().concurrent(1).patience(TEST_TIMEOUT))
+        builder.origin_limits(OriginLimits::new().concurrent(1).max_wait(TEST_TIMEOUT))
     });
     let mut first = peer.start_get(&slow.url("/0"));
     slow.wait_for(1);
@@ -225,19 +228,19 @@ fn retry_after_pauses_the_origin_and_stale_is_served() {
         }
         let stale = peer.get(&origin.url("/a"));
         assert_eq!((stale.status, &stale.body[..]), (200, &b"one"[..]));
-        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleOnError(Forward::Stale)));
+        assert_eq!(Outcome::of(&stale.headers), Some(Outcome::StaleIfError(Forward::Stale)));
         // This URL has no stored response.
         let (left, spent) = ((seconds - 30).to_string(), Duration::from_secs(30));
         clock.advance(spent);
         let refused = peer.get(&origin.url("/b"));
         assert_eq!((refused.status, refused.field("retry-after")), (503, Some(left.as_str())), "{field}");
-        let error = peer.client().get(&origin.url("/b")).unwrap_err();
+        let error = peer.client().get(&origin.url("/b")).send().unwrap_err();
         assert_eq!((error.kind(), error.is_reported_by_peer()), (ErrorKind::OriginBusy, true));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds - 30)));
         assert_eq!(origin.count(), 2);
         clock.advance(Duration::from_secs(seconds - 30));
         assert_eq!(peer.get(&origin.url("/a")).body, b"two");
-        assert_eq!(peer.peer.stats().counts().origin_refusals, 3);
+        assert_eq!(peer.peer.stats().counts().throttle_rejections, 3);
     }
 }
 

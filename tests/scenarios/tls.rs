@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwardcache::{Client, ErrorKind, OnNoPeers, Outcome, ServerConfig, ServerTls};
+use forwardcache::client::OnNoPeers;
+use forwardcache::server::{ServerConfig, ServerTls};
+use forwardcache::{Client, ErrorKind, Outcome};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
@@ -91,7 +93,7 @@ fn hits_are_served_over_tls() {
         .build()
         .unwrap();
     for round in 0..3 {
-        let response = client.get(&origin.url("/a")).unwrap();
+        let response = client.get(&origin.url("/a")).send().unwrap();
         assert_eq!(Outcome::of(response.headers()) == Some(Outcome::Hit), round > 0);
         assert_eq!(response.into_body().into_text().unwrap(), "/a");
     }
@@ -168,9 +170,9 @@ fn missing_client_certificate_is_rejected() {
     let client = || Client::builder().pool(pool.clone()).root_certificates_file(authority.ca_file());
     let me = authority.client_file();
     let known = client().client_certificate_files(me, me).build().unwrap();
-    assert_eq!(known.get(&origin.url("/b")).unwrap().status(), 200);
+    assert_eq!(known.get(&origin.url("/b")).send().unwrap().status(), 200);
     let unknown = client().on_no_peers(OnNoPeers::Fail).build().unwrap();
-    let unknown = unknown.get(&origin.url("/c")).unwrap_err();
+    let unknown = unknown.get(&origin.url("/c")).send().unwrap_err();
     assert!(matches!(unknown.kind(), ErrorKind::Tls | ErrorKind::Unreachable), "{unknown}");
     assert_eq!(origin.count(), 2);
 }
@@ -280,10 +282,10 @@ fn command_serves_tls_and_reloads_its_files() {
     let get = |trusted: &Authority, shown: Option<&Authority>| {
         let ca = trusted.ca_file().to_str().unwrap().to_owned();
         let mut arguments =
-            ["get", "--peers-only", "--peer", &url, "--ca-file", &ca].map(str::to_owned).to_vec();
+            ["get", "--peers-only", "--peer", &url, "--cacert", &ca].map(str::to_owned).to_vec();
         if let Some(shown) = shown {
             let file = shown.client_file().to_str().unwrap();
-            arguments.extend(["--cert-file", file, "--key-file", file].map(str::to_owned));
+            arguments.extend(["--cert", file, "--key", file].map(str::to_owned));
         }
         arguments.push(origin.url("/a"));
         run(arguments)
@@ -329,7 +331,7 @@ fn command_reloads_outgoing_certificate_and_roots() {
         identity_path,
         "--tls-key",
         identity_path,
-        "--ca-file",
+        "--cacert",
         roots.to_str().unwrap(),
     ]);
     serving.wait_for_line("serving on https://");

@@ -1,6 +1,6 @@
 //! Two users of one peer at the same time: each gets only its own responses.
 
-use forwardcache::Mode;
+use forwardcache::policy::Mode;
 
 use crate::local::LocalPeer;
 use crate::support::origin::{Gate, Origin, Reply};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use forwardcache::{Body, Cancellation, Ledger, Result, RoundTripFn, Server, ServerConfig, Tokens};
+use forwardcache::pool::Tokens;
+use forwardcache::server::{Server, ServerConfig};
+use forwardcache::store::Ledger;
+use forwardcache::{Body, Cancellation, Result, RoundTripFn};
 use http::{Request, Response};
 
 use crate::local::{LocalPeer, escaped};
@@ -111,7 +114,9 @@ fn client_with_many_silent_origins_does_not_block_other_clients() {
 }
 
 /// A server whose handler reports the path and then waits until it is cancelled.
-fn cancellable_server(workers: usize) -> (forwardcache::ServerHandle, Receiver<String>, Receiver<()>) {
+fn cancellable_server(
+    workers: usize,
+) -> (forwardcache::server::ServerHandle, Receiver<String>, Receiver<()>) {
     let ((path_sender, paths), (cancel_sender, cancellations)) = (unbounded(), unbounded());
     let handler = move |request: Request<Body>| {
         path_sender.send(request.uri().path().to_owned()).unwrap();
@@ -262,7 +267,7 @@ fn slowest_reader_is_cut_off_when_memory_is_exhausted() {
     });
     let (peer, ledger) = peer_with_ledger(20 << 20);
     for path in ["/large", "/small"] {
-        peer.peer.get(&origin.url(path)).unwrap().into_body().into_bytes().unwrap();
+        peer.peer.get(&origin.url(path)).send().unwrap().into_body().into_bytes().unwrap();
     }
     let mut slow = peer.start_get(&origin.url("/large"));
     slow.wait_for_bytes(b"x");

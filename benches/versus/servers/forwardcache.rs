@@ -34,7 +34,7 @@ pub(super) fn launch(
         arguments.extend(CONNECTIONS.map(str::to_owned));
     }
     if let Some(file) = origin.authority() {
-        arguments.extend(["--ca-file".to_owned(), file.display().to_string()]);
+        arguments.extend(["--cacert".to_owned(), file.display().to_string()]);
     }
     if let Some(file) = certificate {
         let file = file.display().to_string();

@@ -36,13 +36,13 @@ impl IdentitySource {
         let chain = self.certificates.certificates("certificate")?;
         for certificate in &chain {
             ParsedCertificate::try_from(certificate).map_err(|error| {
-                bad_option(format!("a certificate {certificates} cannot be used: {error}")).with_source(error)
+                bad_option(format!("a certificate {certificates} cannot be used")).with_source(error)
             })?;
         }
         let provider = provider();
         let (private, key_text) = self.key.private_key()?;
         let signing = provider.key_provider.load_private_key(private).map_err(|error| {
-            bad_option(format!("the private key {key} cannot be used: {error}")).with_source(error)
+            bad_option(format!("the private key {key} cannot be used")).with_source(error)
         })?;
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {

@@ -52,8 +52,7 @@ impl Pem {
         match self {
             Self::Given(text) => Ok(Cow::Borrowed(text)),
             Self::File(path) => fs::read(path).map(Cow::Owned).map_err(|error| {
-                bad_option(format!("the {what} {} cannot be read: {error}", path.display()))
-                    .with_source(error)
+                bad_option(format!("the {what} {} cannot be read", path.display())).with_source(error)
             }),
         }
     }

@@ -13,8 +13,7 @@ pub(crate) fn add_roots(store: &mut RootCertStore, pem: &Pem) -> Result<Vec<Cert
     let roots = pem.certificates("root certificate")?;
     for root in &roots {
         store.add(root.clone()).map_err(|error| {
-            bad_option(format!("a root certificate {} cannot be used: {error}", pem.place()))
-                .with_source(error)
+            bad_option(format!("a root certificate {} cannot be used", pem.place())).with_source(error)
         })?;
     }
     Ok(roots)

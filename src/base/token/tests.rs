@@ -61,3 +61,20 @@ fn file_is_reloaded_unless_it_is_invalid() {
     }
     assert!(Tokens::from_file("/no/such/file").is_err());
 }
+
+#[test]
+fn password_of_basic_credentials_is_accepted_as_a_token() {
+    let tokens = Tokens::new(["correct-horse-battery"]).unwrap();
+    for (credentials, is_accepted) in [
+        ("pool:correct-horse-battery", true),
+        (":correct-horse-battery", true),
+        ("correct-horse-battery", false),
+        ("pool:correct-horse-batterY", false),
+        ("a:b:correct-horse-battery", false),
+        ("", false),
+    ] {
+        let shown = format!("bAsIc {}", STANDARD.encode(credentials));
+        assert_eq!(tokens.accept(shown.as_bytes()), is_accepted, "{credentials}");
+    }
+    assert!(!tokens.accept(b"Basic ???") && !tokens.accept(b"Basic"));
+}

@@ -15,7 +15,7 @@ use super::transfer::FINISHING_READS;
 use super::*;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::body::{Body, Growing, Grown, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Content, Slot};
@@ -247,7 +247,7 @@ fn outrun(ledger: &Arc<Ledger>, length: u64) -> (u64, io::Result<Vec<u8>>) {
             break;
         }
         read += count as u64;
-        most = most.max(ledger.held(Use::Windows));
+        most = most.max(ledger.held(MemoryUse::Windows));
     }
     assert_eq!(read, length);
     (most, rest(slow))
@@ -330,7 +330,7 @@ fn a_body_over_the_limit_streams_through_in_bounded_memory() {
             break;
         }
         read += count as u64;
-        assert!(ledger.held(Use::Windows) <= WINDOW + BACKLOG + 2 * PIECE as u64, "{ledger:?}");
+        assert!(ledger.held(MemoryUse::Windows) <= WINDOW + BACKLOG + 2 * PIECE as u64, "{ledger:?}");
     }
     assert_eq!(read, LENGTH);
     assert_eq!(thread.join().unwrap() as u64, LENGTH);
@@ -448,7 +448,7 @@ fn a_driver_returns_if_readers_are_slow_and_can_be_replaced() {
             Grown::End => break,
         }
         assert!(fill.state.lock().received - read <= WINDOW + PIECE as u64);
-        assert!(ledger.held(Use::Windows) <= WINDOW + 2 * PIECE as u64);
+        assert!(ledger.held(MemoryUse::Windows) <= WINDOW + 2 * PIECE as u64);
     }
     assert_eq!(read, LENGTH);
     assert!((2..=LENGTH / WINDOW + 1).contains(&drivers), "{drivers}");
@@ -476,10 +476,10 @@ fn stored_bytes_are_counted_until_their_last_holder_drops_them() {
     let reader = Fill::start(body, keeping_in(&ledger, 1 << 20, commit));
     assert_eq!(rest(reader).unwrap().len(), 600_000);
     let pieces = committed.recv().unwrap();
-    assert_eq!((pieces.len(), ledger.held(Use::Bodies)), (600_000, 600_000));
+    assert_eq!((pieces.len(), ledger.held(MemoryUse::Bodies)), (600_000, 600_000));
     let part = pieces.iter().last().unwrap();
     drop(pieces);
-    assert_eq!(ledger.held(Use::Bodies), part.len() as u64);
+    assert_eq!(ledger.held(MemoryUse::Bodies), part.len() as u64);
     drop(part);
     assert_eq!(ledger.total(), 0);
 }

@@ -34,7 +34,7 @@ use super::keeping::Commit;
 use super::state::{PIECE, Progress, Room, Source, State, WINDOW};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
-use crate::base::ledger::{Ledger, Use};
+use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::body::{Body, FINISH_TIMEOUT, Grown, Wake};
 use crate::message::pieces::merged;
 use crate::message::stored_bytes::{ReadAhead, StoredBytes};
@@ -73,7 +73,7 @@ impl Fill {
         let buffer = vec![0; most.unwrap_or(PIECE).min(PIECE)].into_boxed_slice();
         let source = Source {
             body,
-            _counted: ledger.hold(Use::Fetches, buffer.len() as u64),
+            _counted: ledger.hold(MemoryUse::Fetches, buffer.len() as u64),
             buffer,
             digest: commit.is_some().then(Hashing::new),
             beginning,
@@ -349,7 +349,7 @@ impl Fill {
         let keeps_all = self.state.lock().keeps_all;
         if keeps_all {
             if received <= self.limit && self.length.is_none_or(|length| length <= self.limit) {
-                match self.ledger.try_share(Use::Bodies, piece) {
+                match self.ledger.try_share(MemoryUse::Bodies, piece) {
                     Ok(bytes) => return bytes,
                     Err(refused) => piece = refused,
                 }
@@ -359,15 +359,15 @@ impl Fill {
         loop {
             let room = self.state.lock().room_for(received);
             match room {
-                Room::Window => return self.ledger.share(Use::Windows, piece),
-                Room::Backlog => match self.ledger.try_share(Use::Windows, piece) {
+                Room::Window => return self.ledger.share(MemoryUse::Windows, piece),
+                Room::Backlog => match self.ledger.try_share(MemoryUse::Windows, piece) {
                     Ok(bytes) => return bytes,
                     Err(refused) => piece = refused,
                 },
                 Room::None => {}
             }
             let cut = self.state.lock().disconnect_slowest();
-            let Some(wakes) = cut else { return self.ledger.share(Use::Windows, piece) };
+            let Some(wakes) = cut else { return self.ledger.share(MemoryUse::Windows, piece) };
             self.changed.notify_all();
             wakes.into_iter().for_each(|wake| wake());
         }

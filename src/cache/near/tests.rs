@@ -28,7 +28,7 @@ fn limited(control: &str, ttl: u64, longest: u64) -> Validity {
 }
 
 fn rules() -> Rules {
-    Rules { stale_on_error: Duration::ZERO, ..Rules::new(Mode::Shared) }
+    Rules { stale_if_error: Duration::ZERO, ..Rules::new(Mode::Shared) }
 }
 
 /// Each row: the origin's Cache-Control, the owner's `ttl`, and the longest time without asking; then until when the

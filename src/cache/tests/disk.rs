@@ -75,7 +75,7 @@ fn what_is_stored_is_served_after_a_restart_until_it_is_stale_and_then_validated
     assert!(answer.field("cache-status").unwrap().ends_with("; detail=disk"));
     // It is in memory now.
     assert!(!cache.get(&[]).is(Outcome::Hit, "hello").field("cache-status").unwrap().contains("disk"));
-    assert_eq!(cache.cache.stats().counts().disk_answers, 1);
+    assert_eq!(cache.cache.stats().counts().disk_hits, 1);
     cache.restart(50);
     cache.answer(304, FRESH, "");
     cache.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
@@ -94,7 +94,7 @@ fn nothing_is_looked_for_on_a_thread_of_the_disk_that_is_known_not_to_be_there()
     for _ in 0..3 {
         cache.get(&[]).is(Outcome::Hit, "hello");
     }
-    assert_eq!(cache.cache.stats().counts().disk_answers, 0);
+    assert_eq!(cache.cache.stats().counts().disk_hits, 0);
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn a_soft_purged_response_is_validated_or_served_on_error() {
         let purged = scene.cache.purge(&purge.clone().soft());
         assert_eq!((purged.responses, purged.is_counted), (1, true), "{purge}");
         assert_eq!(scene.cache.purge(&purge.clone().soft()).responses, 0, "{purge}: it was marked before");
-        scene.fail(ErrorKind::Unreachable).get(&[]).is(Outcome::StaleOnError(Forward::Stale), "one");
+        scene.fail(ErrorKind::Unreachable).get(&[]).is(Outcome::StaleIfError(Forward::Stale), "one");
         scene.pass(2);
         scene.answer(304, &fields, "").get(&[]).is(Outcome::Revalidated(Forward::Stale), "one");
         assert_eq!(scene.last_asked().field("if-none-match"), Some("\"1\""));

@@ -24,12 +24,12 @@ fn a_stale_response_is_served_when_the_origin_fails() {
     scene.pass(100);
     scene.fail(ErrorKind::Unreachable);
     let stale = scene.get(&[]);
-    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    stale.is(Outcome::StaleIfError(Forward::Stale), "one");
     assert_eq!(stale.field("age"), Some("100"));
     scene.pass(1);
     scene.answer(503, &[], "busy");
     let stale = scene.get(&[]);
-    stale.is(Outcome::StaleOnError(Forward::Stale), "one");
+    stale.is(Outcome::StaleIfError(Forward::Stale), "one");
     assert!(stale.field("cache-status").unwrap().contains("fwd-status=503"));
 }
 
@@ -69,7 +69,7 @@ fn reply(status: u16, name: &str, value: &str, body: &'static str) -> Response<B
 fn a_stale_response_is_served_while_the_origin_requests_a_pause() {
     // A response to a validation replaces the stored one unless it is a 5xx (RFC 9111 section 4.3.3). A 429 is not
     // stored, and the stored response remains (RFC 6585 section 4).
-    for (status, first) in [(429, None), (503, Some(Outcome::StaleOnError(Forward::Stale)))] {
+    for (status, first) in [(429, None), (503, Some(Outcome::StaleIfError(Forward::Stale)))] {
         let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let (cache, asked) = polite(
             &clock,
@@ -90,7 +90,7 @@ fn a_stale_response_is_served_while_the_origin_requests_a_pause() {
             None => assert_eq!(get().is(Outcome::Miss(Forward::Stale), "busy").status, 429),
         }
         for _ in 0..3 {
-            get().is(Outcome::StaleOnError(Forward::Stale), "one");
+            get().is(Outcome::StaleIfError(Forward::Stale), "one");
         }
         clock.advance(Duration::from_secs(50));
         for (method, url) in [("GET", "http://example.com/b"), ("POST", URL)] {
@@ -121,7 +121,7 @@ fn a_request_does_not_wait_for_its_own_origin_permit() {
         let script = VecDeque::from([beginning(), second, stream(Response::builder(), "whole")]);
         let script = Mutex::new(script);
         let origin = RoundTripFn(move |_| Ok(script.lock().unwrap().pop_front().unwrap()));
-        let one = OriginLimits::new().concurrent(1).patience(Duration::ZERO);
+        let one = OriginLimits::new().concurrent(1).max_wait(Duration::ZERO);
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at_unix_seconds(1_000_000_000));
         let polite = Throttle::alone(origin, one, Arc::clone(&clock));
         let cache = HttpCache::builder().origin(polite).store(MemoryStore::new(1 << 20)).clock(clock);

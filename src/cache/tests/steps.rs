@@ -3,7 +3,7 @@
 use super::*;
 use crate::message::body::Wake;
 use crate::message::deadline::Deadline;
-use crate::message::nonblocking::{Job, Step, Turn, Waiting};
+use crate::message::nonblocking::{Job, RunMode, Step, Waiting};
 use crate::message::purge::Purge;
 
 type Answered = Result<Response<Body>>;
@@ -62,7 +62,7 @@ fn a_failure_is_shared_with_followers_and_remembered_for_a_second() {
         let (job, own) = leads(scene.step(&[]));
         let others: Vec<_> = (0..29).map(|_| waits(scene.step(&[]))).collect();
         scene.fail(kind);
-        job.take(Turn::Pool);
+        job.take(RunMode::Worker);
         for waiting in others.into_iter().chain([own]) {
             assert_eq!(is_served((waiting.again)()).unwrap_err().kind(), kind);
         }
@@ -87,12 +87,12 @@ fn a_follower_leads_if_the_leaders_request_may_have_caused_the_failure() {
     let (job, own) = leads(scene.step(&[]));
     let (first, second) = (waits(scene.step(&[])), waits(scene.step(&[])));
     scene.fail(ErrorKind::BadRequest);
-    job.take(Turn::Pool);
+    job.take(RunMode::Worker);
     assert_eq!(is_served((own.again)()).unwrap_err().kind(), ErrorKind::BadRequest);
     let (job, first) = leads((first.again)());
     let second = waits((second.again)());
     scene.answer(200, FRESH, "one");
-    job.take(Turn::Pool);
+    job.take(RunMode::Worker);
     assert_eq!(reads(first).body, "one");
     reads(second).is(Outcome::Hit, "one");
     assert_eq!(scene.times_asked(), 2);
@@ -105,7 +105,7 @@ fn followers_share_a_short_server_error_unless_its_fields_prohibit_it() {
         let (job, own) = leads(scene.step(&[]));
         let other = waits(scene.step(&[]));
         scene.answer(503, fields, Body::from_reader(&b"busy"[..], Some(4)));
-        job.take(Turn::Pool);
+        job.take(RunMode::Worker);
         reads(own).is(Outcome::Miss(Forward::UriMiss), "busy");
         if is_shared {
             let answer = reads(other);
@@ -128,7 +128,7 @@ fn each_variant_is_fetched_once() {
     let (other_a, b1, b2) = (waits(scene.step(&a)), waits(scene.step(&b)), waits(scene.step(&b)));
     let (send, pipe) = pipe();
     scene.answer(200, &fields, Body::from_reader(pipe, None));
-    let fetching = thread::spawn(move || job.take(Turn::Pool));
+    let fetching = thread::spawn(move || job.take(RunMode::Worker));
     let mut own = own;
     // The flight has finished when the request has its response.
     let own = loop {
@@ -142,7 +142,7 @@ fn each_variant_is_fetched_once() {
     let b2 = waits((b2.again)());
     let late = waits(scene.step(&b));
     scene.answer(200, &fields, "b");
-    b1.0.take(Turn::Pool);
+    b1.0.take(RunMode::Worker);
     assert_eq!(reads(b1.1).body, "b");
     reads(b2).is(Outcome::Hit, "b");
     reads(late).is(Outcome::Hit, "b");
@@ -163,7 +163,7 @@ fn requests_do_not_wait_if_each_must_be_validated() {
         let (one, other) = (leads(scene.step(&[])), leads(scene.step(&[])));
         for (job, waiting) in [one, other] {
             scene.answer(304, &[("cache-control", fields), ("etag", "\"1\"")], "");
-            job.take(Turn::Pool);
+            job.take(RunMode::Worker);
             reads(waiting).is(Outcome::Revalidated(Forward::Stale), "one");
         }
     }
@@ -183,7 +183,7 @@ fn a_fetch_is_cancelled_when_its_last_waiter_leaves() {
     drop(job);
     assert!(!next.cancellation.is_cancelled());
     scene.answer(200, FRESH, "one");
-    next.take(Turn::Pool);
+    next.take(RunMode::Worker);
     assert_eq!(reads(waiting).body, "one");
 
     let (job, own) = leads(scene.step(&[("cache-control", "no-cache")]));
@@ -199,9 +199,9 @@ fn a_fetch_older_than_an_invalidation_is_not_joined() {
         scene.cache.purge(&purge);
         let (new, waiting) = leads(scene.step(&[]));
         scene.answer(200, FRESH, "old").answer(200, FRESH, "new");
-        old.take(Turn::Pool);
+        old.take(RunMode::Worker);
         assert_eq!(reads(own).body, "old");
-        new.take(Turn::Pool);
+        new.take(RunMode::Worker);
         assert_eq!(reads(waiting).body, "new");
         scene.get(&[]).is(Outcome::Hit, "new");
     }
@@ -210,7 +210,7 @@ fn a_fetch_older_than_an_invalidation_is_not_joined() {
 #[test]
 fn a_refused_job_yields_a_stale_response_or_an_error() {
     let scene = Scene::new();
-    let refused = Turn::Refused(crate::message::nonblocking::Refused::QueueFull);
+    let refused = RunMode::Refused(crate::message::nonblocking::Refused::QueueFull);
     let (job, own) = leads(scene.step(&[]));
     let other = waits(scene.step(&[]));
     job.take(refused);
@@ -229,7 +229,7 @@ fn a_refused_job_yields_a_stale_response_or_an_error() {
     scene.pass(61);
     let (job, own) = leads(scene.step(&[]));
     job.take(refused);
-    reads(own).is(Outcome::StaleOnError(Forward::Stale), "one");
+    reads(own).is(Outcome::StaleIfError(Forward::Stale), "one");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn the_soft_deadline_serves_stale_unless_purged() {
             scene.cache.purge(&Purge::url(URL).unwrap());
             let own = waits((own.again)());
             scene.answer(200, FRESH, "new");
-            job.take(Turn::Pool);
+            job.take(RunMode::Worker);
             assert_eq!(reads(own).body, "new");
         } else {
             reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
@@ -255,7 +255,7 @@ fn the_soft_deadline_serves_stale_unless_purged() {
             drop(other);
             assert!(!job.cancellation.is_cancelled(), "the fetch continues for the next request");
             scene.answer(200, FRESH, "new");
-            job.take(Turn::Pool);
+            job.take(RunMode::Worker);
             scene.get(&[]).is(Outcome::Hit, "new");
         }
     }
@@ -269,7 +269,7 @@ fn a_follower_fails_at_its_deadline_and_the_fetch_continues() {
     assert_eq!(is_served((own.again)()).unwrap_err().kind(), ErrorKind::Timeout);
     assert!(!job.cancellation.is_cancelled());
     scene.answer(200, FRESH, "one");
-    job.take(Turn::Pool);
+    job.take(RunMode::Worker);
     reads(other).is(Outcome::Hit, "one");
 }
 
@@ -281,7 +281,7 @@ fn followers_read_the_body_after_the_leaders_client_has_left() {
     let (send, pipe) = pipe();
     scene.answer(200, FRESH, Body::from_reader(pipe, Some(6)));
     drop(own);
-    let fetching = thread::spawn(move || job.take(Turn::Pool));
+    let fetching = thread::spawn(move || job.take(RunMode::Worker));
     let response = loop {
         match (other.again)() {
             Step::Serve(answer) => break answer.unwrap(),
@@ -306,7 +306,7 @@ fn a_fetch_left_running_at_the_soft_deadline_is_completed() {
     let (job, own) = leads(scene.step_until(&[], Deadline::none().softly_within(Duration::ZERO)));
     reads(own).is(Outcome::StaleOnDeadline(Forward::Stale), "old");
     scene.answer(200, FRESH, Body::from_reader(io::repeat(b'x').take(200_000), Some(200_000)));
-    job.take(Turn::Pool);
+    job.take(RunMode::Worker);
     assert_eq!(scene.get(&[]).is(Outcome::Hit, &"x".repeat(200_000)).status, 200);
 }
 
@@ -320,7 +320,7 @@ fn an_error_response_for_one_user_is_not_shared_with_another() {
         let (job, own) = leads(scene.step(asked));
         let other = waits(scene.step(&[]));
         scene.answer(500, &[answered], Body::from_reader(&b"failed"[..], Some(6)));
-        job.take(Turn::Pool);
+        job.take(RunMode::Worker);
         assert_eq!(reads(own).status, 500);
         if is_shared {
             assert_eq!(reads(other).status, 500);

@@ -222,7 +222,7 @@ fn a_304_without_a_condition_is_an_error() {
     scene.pass(61);
     let other = [("etag", "\"2\"")];
     scene.answer(304, &other, "").answer(304, &other, "");
-    scene.get(&[]).is(Outcome::StaleOnError(Forward::Stale), "one");
+    scene.get(&[]).is(Outcome::StaleIfError(Forward::Stale), "one");
     assert_eq!(scene.times_asked(), 3);
 }
 

@@ -8,6 +8,7 @@
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
+//! | `status` | flags of `status` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -15,6 +16,7 @@ mod pool;
 mod requests;
 mod serve;
 mod server;
+mod status;
 mod values;
 
 use clap::{Parser, Subcommand};
@@ -23,7 +25,8 @@ pub(crate) use config::{Config, ConfigAction};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
-pub(crate) use server::{ServerArguments, ServerKind};
+pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
+pub(crate) use status::Status;
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -74,6 +77,10 @@ pub(crate) enum Command {
     /// Exit codes: 0 if every peer purged; 1 if a peer failed, which is named and may still serve
     /// the responses; 2 for an invalid command line.
     Purge(Purge),
+    /// Print the state of peers as a table: each peer that is asked, and the other peers of its pool
+    ///
+    /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
+    Status(Status),
     /// Demonstrate a pool of three peers on this machine
     Demo,
 }

@@ -40,21 +40,21 @@ pub(crate) struct PoolAccess {
     #[command(flatten)]
     pub(crate) pool: PoolOptions,
 
-    /// Trust these root certificates (PEM) in addition to those of the web
+    /// Trust the CA certificates of this file (PEM) too [default: only the public root certificates]
     #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) cacert: Option<PathBuf>,
 
     /// Send the first token of this file to the peers [default: the token in FORWARDCACHE_TOKEN]
     #[arg(long, value_name = "FILE", requires = "peer_list")]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Present this certificate (PEM) to peers that request one; intermediate certificates may follow it
-    #[arg(long, value_name = "FILE", requires_all = ["key_file", "peer_list"])]
-    pub(crate) cert_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires_all = ["key", "peer_list"])]
+    pub(crate) cert: Option<PathBuf>,
 
     /// The private key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    pub(crate) key_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Settings that must be the same for all members of a pool.

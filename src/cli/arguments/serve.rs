@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use forwardcache::{ByteSize, LifetimeRule, OriginRules};
+use forwardcache::origin::OriginRules;
+use forwardcache::policy::LifetimeRule;
+use forwardcache::store::ByteSize;
 
 use super::pool::{PeerList, PoolOptions};
 use super::server::ServerArguments;
@@ -58,7 +60,7 @@ pub(crate) struct Serve {
 
     /// How to handle nonstandard header fields of a GET request: forward them to the origin, select responses by
     /// them too (as if Vary listed them), or drop them. If the clients of the cache do not trust each other, use
-    /// select or drop, so that no client can poison the responses of the others
+    /// vary or drop, so that no client can poison the responses of the others
     #[arg(long, value_enum, default_value_t = UnknownFields::Forward)]
     pub(crate) unknown_fields: UnknownFields,
 
@@ -96,9 +98,9 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) pause_origins: bool,
 
-    /// Trust these root certificates (PEM) in addition to those of the web
+    /// Trust the CA certificates of this file (PEM) too, for origins and peers [default: only the public root certificates]
     #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) cacert: Option<PathBuf>,
 
     /// Serve every client that reaches the address, even if the address is not a loopback address
     #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
@@ -129,7 +131,7 @@ pub(crate) struct Serve {
     /// How long to keep serving after SIGINT or SIGTERM. The other peers are notified at once, and each response
     /// states that this peer leaves
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub(crate) drain: u32,
+    pub(crate) drain_time: u32,
 
     /// Serve operators on a second address: GET /healthz, /readyz, /metrics (Prometheus) and /status
     /// [default: off; without an address 127.0.0.1:3001]
@@ -171,7 +173,7 @@ pub(crate) struct CacheArguments {
     /// How long a stale response may be served if the origin fails, unless the response itself specifies a time
     /// [default: 86400]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) stale_on_error: Option<u32>,
+    pub(crate) stale_if_error: Option<u32>,
 
     /// How long a stale response may be served while it is refreshed, unless the response itself specifies a time
     /// [default: 0]
@@ -193,7 +195,7 @@ pub(crate) struct CacheArguments {
 
     /// Longest heuristic lifetime, which is computed from Last-Modified; 0 disables heuristic lifetimes [default: 86400]
     #[arg(long, value_name = "SECONDS")]
-    pub(crate) heuristic_cap: Option<u32>,
+    pub(crate) max_heuristic_lifetime: Option<u32>,
 
     /// Largest body that is stored [default: what fits into --memory]
     #[arg(long, value_name = "SIZE")]
@@ -209,8 +211,8 @@ pub(crate) struct CacheArguments {
     #[arg(long)]
     pub(crate) fill_on_conditional: bool,
 
-    /// Do not fetch the whole response in the background after a request for a range that begins at 0 whose partial
-    /// response has no strong ETag
+    /// After a request for a range from byte 0 whose response has no strong ETag, do not fetch the whole response in the
+    /// background
     #[arg(long)]
     pub(crate) no_fill_on_range: bool,
 
@@ -246,11 +248,11 @@ pub(crate) struct OriginArguments {
 
     /// Maximum size of the head of an origin's response [default: 64KiB]
     #[arg(long, value_name = "SIZE")]
-    pub(crate) max_origin_head: Option<ByteSize>,
+    pub(crate) origin_max_head: Option<ByteSize>,
 
     /// Maximum number of header fields of an origin's response, at most 4096 [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) max_origin_fields: Option<u16>,
+    pub(crate) origin_max_fields: Option<u16>,
 
     /// User-Agent of requests that have none; '' sends them without one [default: forwardcache/0.1]
     #[arg(long, value_name = "TEXT")]
@@ -260,7 +262,7 @@ pub(crate) struct OriginArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum UnknownFields {
     Forward,
-    Select,
+    Vary,
     Drop,
 }
 

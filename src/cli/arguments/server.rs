@@ -1,14 +1,24 @@
 //! Flags of `serve` for its connections and threads.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
-use forwardcache::ByteSize;
+use forwardcache::store::ByteSize;
 
 /// Limits and threads of the server.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArguments {
     /// The server that accepts connections: the built-in event loop, or tiny_http for trusted clients only
-    #[arg(long = "front", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
+    #[arg(long = "server", value_name = "SERVER", value_enum, default_value_t = ServerKind::Event)]
     pub(crate) kind: ServerKind,
+
+    /// Log each request to this file, one line each; - writes to standard output. SIGUSR1 reopens the file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// Format of the access log: the combined format with outcome and duration, or JSON
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, requires = "access_log")]
+    pub(crate) access_log_format: LogFormat,
 
     /// Number of threads that may wait for origins, as far as memory and open files allow [default: 1024, 64 with tiny_http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -65,6 +75,14 @@ pub(crate) struct ServerArguments {
     /// Bytes per second that a client must send or receive during a request [default: 256]
     #[arg(long, value_name = "SIZE")]
     pub(crate) min_transfer_rate: Option<ByteSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// The combined format of Apache and nginx, followed by the outcome and the duration in seconds
+    Text,
+    /// One JSON object in each line
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

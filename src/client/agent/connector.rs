@@ -36,7 +36,8 @@ use crate::message::round_trip::RoundTrip;
 /// [`forwardcache::Error`](crate::Error) inside, which a conversion extracts:
 ///
 /// ```
-/// use forwardcache::{Error, ErrorKind, Offline};
+/// use forwardcache::origin::Offline;
+/// use forwardcache::{Error, ErrorKind};
 ///
 /// let agent = forwardcache::agent(Offline);
 /// let error = agent.get("http://example.com/").call().unwrap_err();

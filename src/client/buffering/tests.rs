@@ -28,8 +28,8 @@ fn sent(text: &[u8]) -> Response<Body> {
     response
 }
 
-fn on_helper(response: Response<Body>, patience: Duration) -> Result<Response<Body>> {
-    buffer_on_helper(response, &Helpers::new(1), &Cancellation::new(), patience)
+fn on_helper(response: Response<Body>, max_wait: Duration) -> Result<Response<Body>> {
+    buffer_on_helper(response, &Helpers::new(1), &Cancellation::new(), max_wait)
 }
 
 #[test]

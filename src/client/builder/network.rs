@@ -58,7 +58,7 @@ impl ClientBuilder {
     /// then its chain towards a root; and its unencrypted key. [`build`](Self::build) reads them once.
     /// Default: none.
     ///
-    /// Only peers receive the certificate; [direct fetches](crate::OnNoPeers::FetchDirectly) do not present
+    /// Only peers receive the certificate; [direct fetches](crate::client::OnNoPeers::FetchDirectly) do not present
     /// it.
     ///
     /// The last call of this method or [`client_certificate_pem`](Self::client_certificate_pem) takes effect.

@@ -17,7 +17,7 @@ fn presents_certificate(authority: &Authority, client: impl FnOnce(String) -> Cl
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
         stream.conn.peer_certificates().is_some()
     });
-    client(url.clone()).get(&url).unwrap();
+    client(url.clone()).get(&url).send().unwrap();
     server.join().unwrap()
 }
 

@@ -33,13 +33,15 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```no_run
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, FileDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::FileDiscovery;
+/// use forwardcache::Client;
 ///
 /// let client = Client::builder().build()?;
 /// let mut membership = Membership::new(&client, FileDiscovery::new("/etc/forwardcache/peers"));
 /// membership.refresh(SystemTime::now())?; // Read the list once, or fail.
 /// let watch = membership.watch()?; // Polls until this is dropped.
-/// let response = client.get("https://example.com/")?;
+/// let response = client.get("https://example.com/").send()?;
 /// # Ok::<(), forwardcache::Error>(())
 /// ```
 pub struct Membership {
@@ -131,7 +133,9 @@ impl Membership {
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
-    /// use forwardcache::{Client, Member, Membership, Polled};
+    /// use forwardcache::client::{Membership, Polled};
+    /// use forwardcache::pool::Member;
+    /// use forwardcache::Client;
     ///
     /// let client = Client::builder().build()?;
     /// let list = vec![Member::parse("http://10.0.0.1:3000")?];
@@ -151,7 +155,7 @@ impl Membership {
             Ok(polled) => polled,
             Err(error) => {
                 if self.failures.record(&error.to_string()) {
-                    warn!("the pool stays as it is: {error}");
+                    warn!("the pool stays as it is: {error:#}");
                 }
                 Polled::Failed(error)
             }
@@ -253,7 +257,7 @@ impl fmt::Display for Polled {
             Self::Same => f.write_str("the same"),
             Self::Settling => f.write_str("settling"),
             Self::Changed(change) => write!(f, "changed: {change}"),
-            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Failed(error) => write!(f, "failed: {error:#}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the pool of a client equal to a list that a file, DNS or another [`Discovery`](crate::Discovery)
+//! Keeps the pool of a client equal to a list that a file, DNS or another [`Discovery`](crate::pool::Discovery)
 //! provides.
 //!
 //! | file | what it holds |

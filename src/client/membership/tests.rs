@@ -255,7 +255,7 @@ fn half_written_file_is_not_applied() {
         clock.advance(SECOND);
         let polled = membership.poll(clock.now());
         let what = match &polled {
-            Polled::Failed(error) => error.to_string().rsplit(": ").next().unwrap().to_owned(),
+            Polled::Failed(error) => error.reason().rsplit(": ").next().unwrap().to_owned(),
             other => other.to_string(),
         };
         (what, hosts(&client))
@@ -350,7 +350,7 @@ fn watcher_refreshes_on_request_and_ends_on_drop() {
     assert!(watch.refresh().unwrap().is_empty());
     assert_eq!(hosts(&client), "d");
     drop(answer);
-    assert_eq!(watch.refresh().unwrap_err().to_string(), "no answer");
+    assert_eq!(watch.refresh().unwrap_err().reason(), "cannot read or write: no answer");
     // The thread ends even though the next reading is never due.
     drop(watch);
     assert!(begins.iter().any(|said| said == "dropped"));

@@ -104,7 +104,7 @@ fn run(mut membership: Membership, requests: &Receiver<RefreshRequest>) {
             Ok(RefreshRequest { answer: None }) => match membership.refresh(SystemClock.now()) {
                 Ok(change) if change.is_empty() => info!("the list of peers was read again: {change}"),
                 Ok(_) => {}
-                Err(error) => error!("refresh failed, the pool stays as it is: {error}"),
+                Err(error) => error!("refresh failed, the pool stays as it is: {error:#}"),
             },
         }
     }

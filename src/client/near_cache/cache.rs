@@ -17,8 +17,8 @@ use crate::cache::{Background, HttpCache, NearRules};
 use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 use crate::policy::{Mode, Rules, UnknownFields};
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, Usage};
@@ -157,11 +157,11 @@ fn cache(parts: &NearCacheParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache
     let max_body = options.max_body.unwrap_or(MAX_BODY.min(options.bytes() / BODY_SHARE));
     let store = MemoryStore::new(options.bytes().saturating_sub(hot.bytes())).with_max_body(max_body);
     let rules = Rules {
-        heuristic_cap: std::time::Duration::ZERO,
+        max_heuristic_lifetime: std::time::Duration::ZERO,
         // Only the owner's rules can allow stale responses.
-        stale_on_error: parts.rules.as_ref().map(|rules| rules.stale_on_error).unwrap_or_default(),
+        stale_if_error: parts.rules.as_ref().map(|rules| rules.stale_if_error).unwrap_or_default(),
         // The owner may select responses by unknown fields without listing them in `Vary`.
-        unknown_fields: UnknownFields::Select,
+        unknown_fields: UnknownFields::Vary,
         known_fields: parts.rules.as_ref().map(|rules| rules.known_fields.clone()).unwrap_or_default(),
         ..Rules::new(Mode::Shared)
     };

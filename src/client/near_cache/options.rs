@@ -19,7 +19,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 ///
 /// ```
 /// use std::time::Duration;
-/// use forwardcache::{Client, NearCache};
+/// use forwardcache::client::NearCache;
+/// use forwardcache::Client;
 ///
 /// let near = NearCache::new().memory(16 << 20).hot(5, Duration::from_secs(1));
 /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).near_cache(near).build()?;
@@ -59,7 +60,7 @@ impl NearCache {
 
     /// Sets the memory in bytes for copies and for the counters that find popular URLs. Zero turns the near
     /// cache off; otherwise the minimum is 32 KiB. Default: for a client, zero; for a peer, a sixteenth of its
-    /// [memory](crate::PeerBuilder::memory). A peer's near cache is always part of that memory.
+    /// [memory](crate::peer::PeerBuilder::memory). A peer's near cache is always part of that memory.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self

@@ -99,7 +99,7 @@ fn purge_reports_peers_with_another_pool() {
     let purged = client.purge(&Purge::all()).unwrap();
     let said: Vec<_> = purged.peers.iter().map(|peer| (peer.knows_other_pool, peer.result.is_ok())).collect();
     assert_eq!(said, [(true, true), (true, false), (false, true)]);
-    assert_eq!(client.disagreements(), 2);
+    assert_eq!(client.ring_mismatches(), 2);
 }
 
 #[test]

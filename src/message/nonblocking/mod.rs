@@ -13,5 +13,5 @@ mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
 pub(crate) use step::{
-    BodyOrigin, Collecting, Content, Job, Lane, Made, Refused, Slot, Spawn, Step, Turn, Waiting, Wakes,
+    BodyOrigin, Collecting, Content, Job, Lane, Made, Refused, RunMode, Slot, Spawn, Step, Waiting, Wakes,
 };

@@ -36,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) lane: Lane,
     /// Cancelled when no request waits for the job any more. A queued job is dropped then.
     pub(crate) cancellation: Cancellation,
-    run: Box<dyn FnOnce(Turn) + Send>,
+    run: Box<dyn FnOnce(RunMode) + Send>,
 }
 
 /// The resource that a job waits for. It decides when the job may run.
@@ -74,9 +74,9 @@ pub(crate) trait Spawn: Send + Sync {
 
 /// How a job is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum RunMode {
     /// On a worker thread, which also fills the body of the response.
-    Pool,
+    Worker,
     /// On the thread of a caller that reads the body itself.
     Caller,
     /// Not at all, for this reason: the job produces its response without waiting.
@@ -116,14 +116,14 @@ impl Job {
     pub(crate) fn new(
         lane: Lane,
         cancellation: Cancellation,
-        run: impl FnOnce(Turn) + Send + 'static,
+        run: impl FnOnce(RunMode) + Send + 'static,
     ) -> Self {
         Self { lane, cancellation, run: Box::new(run) }
     }
 
-    /// Runs the job, or lets it produce a response without running if `turn` is `Refused`.
-    pub(crate) fn take(self, turn: Turn) {
-        (self.run)(turn);
+    /// Runs the job, or lets it produce a response without running if `mode` is `Refused`.
+    pub(crate) fn take(self, mode: RunMode) {
+        (self.run)(mode);
     }
 }
 
@@ -291,11 +291,11 @@ impl<R: Send + 'static> Step<R> {
         lane: Lane,
         cancellation: Cancellation,
         wake: Wake,
-        work: impl FnOnce(Turn) -> Made<R> + Send + 'static,
+        work: impl FnOnce(RunMode) -> Made<R> + Send + 'static,
     ) -> Self {
         let (slot, promise) = Slot::new(wake);
         let wait = SingleWait { slot, cancellation: cancellation.clone(), is_served: false };
-        let job = Job::new(lane, cancellation, move |turn| promise.keep(work(turn)));
+        let job = Job::new(lane, cancellation, move |mode| promise.keep(work(mode)));
         Self::Fetch(job, Waiting::new(None, move || wait.next_step()))
     }
 
@@ -332,22 +332,24 @@ mod tests {
 
     use super::*;
 
-    fn fetch(work: impl FnOnce(Turn) -> u32 + Send + 'static) -> (Step<u32>, Arc<AtomicUsize>, Cancellation) {
+    fn fetch(
+        work: impl FnOnce(RunMode) -> u32 + Send + 'static,
+    ) -> (Step<u32>, Arc<AtomicUsize>, Cancellation) {
         let (woken, cancellation) = (Arc::new(AtomicUsize::new(0)), Cancellation::new());
         let counter = Arc::clone(&woken);
         let wake: Wake = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |turn| Made::from(work(turn)));
+        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |mode| Made::from(work(mode)));
         (step.map(|result| result + 1), woken, cancellation)
     }
 
     #[test]
     fn job_leaves_its_result_for_the_waiting_request() {
-        let (step, woken, cancellation) = fetch(|turn| if turn == Turn::Pool { 1 } else { 2 });
+        let (step, woken, cancellation) = fetch(|mode| if mode == RunMode::Worker { 1 } else { 2 });
         let Step::Fetch(job, waiting) = step else { panic!("expected a job") };
         let Step::Wait(waiting) = (waiting.again)() else { panic!("the result is not there yet") };
-        job.take(Turn::Pool);
+        job.take(RunMode::Worker);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert!(matches!((waiting.again)(), Step::Serve(2)));
         assert!(!cancellation.is_cancelled());

@@ -86,7 +86,7 @@ impl Purge {
         self.at
     }
 
-    /// Limits the purge to responses whose [sequence](crate::StoredResponse::sequence) is at most this one.
+    /// Limits the purge to responses whose [sequence](crate::store::StoredResponse::sequence) is at most this one.
     pub(crate) fn before(self, sequence: u64) -> Self {
         Self { before: Some(sequence), ..self }
     }

@@ -148,7 +148,8 @@ impl Outcome {
     /// Returns `None` if that is not a forwardcache.
     ///
     /// ```
-    /// use forwardcache::{Forward, Outcome};
+    /// use forwardcache::metrics::Forward;
+    /// use forwardcache::Outcome;
     ///
     /// let mut headers = http::HeaderMap::new();
     /// headers.insert("cache-status", "forwardcache; fwd=uri-miss; stored".parse().unwrap());

@@ -23,7 +23,7 @@ pub enum Outcome {
     /// Served from the store after the origin confirmed that the stored response is still valid.
     Revalidated(Forward),
     /// Served from the store, stale, because the origin failed.
-    StaleOnError(Forward),
+    StaleIfError(Forward),
     /// Served from the store, stale, because the origin did not answer before the soft deadline.
     StaleOnDeadline(Forward),
     /// Forwarded to the origin without using the store.
@@ -64,7 +64,7 @@ impl Outcome {
         "miss",
         "collapsed",
         "revalidated",
-        "stale-on-error",
+        "stale-if-error",
         "stale-on-deadline",
         "passed",
         "only-if-cached",
@@ -85,7 +85,7 @@ impl Outcome {
             Self::Miss(forward)
             | Self::Collapsed(forward)
             | Self::Revalidated(forward)
-            | Self::StaleOnError(forward)
+            | Self::StaleIfError(forward)
             | Self::StaleOnDeadline(forward)
             | Self::Passed(forward)
             | Self::Failed(forward) => Some(forward),
@@ -101,12 +101,12 @@ impl Outcome {
                 | Self::StaleAccepted
                 | Self::StaleWhileRevalidate
                 | Self::Revalidated(_)
-                | Self::StaleOnError(_)
+                | Self::StaleIfError(_)
                 | Self::StaleOnDeadline(_)
         )
     }
 
-    pub(super) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         match self {
             Self::Hit => 0,
             Self::StaleAccepted => 1,
@@ -114,7 +114,7 @@ impl Outcome {
             Self::Miss(_) => 3,
             Self::Collapsed(_) => 4,
             Self::Revalidated(_) => 5,
-            Self::StaleOnError(_) => 6,
+            Self::StaleIfError(_) => 6,
             Self::StaleOnDeadline(_) => 7,
             Self::Passed(_) => 8,
             Self::OnlyIfCached => 9,
@@ -132,7 +132,7 @@ impl Outcome {
             ("miss", Some(forward)) => Self::Miss(forward),
             ("collapsed", Some(forward)) => Self::Collapsed(forward),
             ("revalidated", Some(forward)) => Self::Revalidated(forward),
-            ("stale-on-error", Some(forward)) => Self::StaleOnError(forward),
+            ("stale-if-error", Some(forward)) => Self::StaleIfError(forward),
             ("stale-on-deadline", Some(forward)) => Self::StaleOnDeadline(forward),
             ("passed", Some(forward)) => Self::Passed(forward),
             ("failed", Some(forward)) => Self::Failed(forward),

@@ -32,11 +32,11 @@ pub(super) const MAX_LENGTH: usize = 8192;
 /// Cloning does not copy the text.
 ///
 /// ```
-/// use forwardcache::CanonicalUrl;
+/// use forwardcache::origin::CanonicalUrl;
 ///
 /// let target = CanonicalUrl::parse("HTTP://Example.COM:80/a/../%7euser?q=%c3%bc#part")?;
 /// assert_eq!(target.as_str(), "http://example.com/~user?q=%C3%BC");
-/// # Ok::<(), forwardcache::InvalidUrl>(())
+/// # Ok::<(), forwardcache::origin::InvalidUrl>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalUrl {

@@ -50,6 +50,6 @@ impl std::error::Error for InvalidUrl {}
 
 impl From<InvalidUrl> for Error {
     fn from(bad: InvalidUrl) -> Self {
-        Self::new(ErrorKind::BadUrl, bad.to_string()).with_source(bad)
+        Self::new(ErrorKind::BadUrl, bad.to_string())
     }
 }

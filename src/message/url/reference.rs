@@ -8,12 +8,12 @@ impl CanonicalUrl {
     /// 5.2). Returns `None` if the result is not a valid `http` or `https` URL.
     ///
     /// ```
-    /// use forwardcache::CanonicalUrl;
+    /// use forwardcache::origin::CanonicalUrl;
     ///
     /// let base = CanonicalUrl::parse("http://example.com/a/b?c")?;
     /// assert_eq!(base.join("../d").unwrap().as_str(), "http://example.com/d");
     /// assert_eq!(base.join("mailto:someone@example.com"), None);
-    /// # Ok::<(), forwardcache::InvalidUrl>(())
+    /// # Ok::<(), forwardcache::origin::InvalidUrl>(())
     /// ```
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {

@@ -8,7 +8,7 @@ named! {
     /// metadata addresses of cloud providers.
     ///
     /// ```
-    /// use forwardcache::AddressClass;
+    /// use forwardcache::origin::AddressClass;
     ///
     /// assert_eq!(AddressClass::of("10.1.2.3".parse().unwrap()), AddressClass::Private);
     /// assert_eq!(AddressClass::of("::ffff:8.8.8.8".parse().unwrap()), AddressClass::Embedded);

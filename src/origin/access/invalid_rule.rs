@@ -5,7 +5,7 @@ use crate::base::error::{Error, ErrorKind};
 /// The error for an invalid origin rule. Its text is one line that quotes the invalid part.
 ///
 /// ```
-/// use forwardcache::OriginRules;
+/// use forwardcache::origin::OriginRules;
 ///
 /// let bad = OriginRules::parse("public,allow:10.0.0.1/8").unwrap_err();
 /// assert_eq!(bad.to_string(), "invalid rule \"10.0.0.1/8\": the address has bits beyond the prefix");
@@ -32,6 +32,6 @@ impl std::error::Error for InvalidOriginRule {}
 
 impl From<InvalidOriginRule> for Error {
     fn from(bad: InvalidOriginRule) -> Self {
-        Self::new(ErrorKind::BadOption, bad.to_string()).with_source(bad)
+        Self::new(ErrorKind::BadOption, bad.to_string())
     }
 }

@@ -44,7 +44,7 @@ use crate::message::url::CanonicalUrl;
 /// [`OriginPattern`] describes the syntax of a rule.
 ///
 /// ```
-/// use forwardcache::{AddressClass, OriginRules, Refused, CanonicalUrl};
+/// use forwardcache::origin::{AddressClass, CanonicalUrl, OriginRules, Refused};
 ///
 /// let rules = OriginRules::parse("public,deny:*.ads.example,allow:wiki.example@private:443")?;
 /// let ask = |url: &str| rules.may_ask(&CanonicalUrl::parse(url).unwrap());
@@ -60,7 +60,7 @@ use crate::message::url::CanonicalUrl;
 ///     .deny("*.ads.example".parse()?)
 ///     .allow("wiki.example@private:443".parse()?);
 /// assert_eq!(rules, made);
-/// # Ok::<(), forwardcache::InvalidOriginRule>(())
+/// # Ok::<(), forwardcache::origin::InvalidOriginRule>(())
 /// ```
 ///
 /// Cloning is cheap.

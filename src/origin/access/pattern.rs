@@ -25,12 +25,12 @@ use super::network::Network;
 /// `PORTS` is a port or a range: `:8080`, `:8000-8999`. The default is all ports.
 ///
 /// ```
-/// use forwardcache::{AddressClass, OriginPattern};
+/// use forwardcache::origin::{AddressClass, OriginPattern};
 ///
 /// let pattern: OriginPattern = "HTTPS://*.Corp.example.@10.0.0.0/8:8443".parse()?;
 /// assert_eq!(pattern.to_string(), "https://*.corp.example@10.0.0.0/8:8443");
 /// assert_eq!(OriginPattern::class(AddressClass::Loopback).to_string(), "loopback");
-/// # Ok::<(), forwardcache::InvalidOriginRule>(())
+/// # Ok::<(), forwardcache::origin::InvalidOriginRule>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {

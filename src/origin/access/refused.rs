@@ -9,7 +9,7 @@ use crate::base::error::{Error, ErrorKind};
 /// resolves to.
 ///
 /// ```
-/// use forwardcache::{OriginRules, CanonicalUrl};
+/// use forwardcache::origin::{CanonicalUrl, OriginRules};
 ///
 /// let refused = OriginRules::any().may_ask(&CanonicalUrl::parse("http://169.254.169.254/").unwrap()).unwrap_err();
 /// assert_eq!(refused.to_string(),
@@ -43,6 +43,6 @@ impl std::error::Error for Refused {}
 /// Converts to an error of the kind [`ErrorKind::Forbidden`].
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        Self::new(ErrorKind::Forbidden, refused.to_string()).with_source(refused)
+        Self::new(ErrorKind::Forbidden, refused.to_string())
     }
 }

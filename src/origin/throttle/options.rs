@@ -12,7 +12,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// | [`concurrent`](Self::concurrent) | no limit |
 /// | [`rate`](Self::rate) | no limit |
 /// | [`burst`](Self::burst) | the requests of one second at that rate, at least 1 |
-/// | [`patience`](Self::patience) | 5 s |
+/// | [`max_wait`](Self::max_wait) | 5 s |
 /// | [`max_waiting`](Self::max_waiting) | 64 requests |
 /// | [`max_pause`](Self::max_pause) | 5 min |
 /// | [`pause_origins`](Self::pause_origins) | `false` |
@@ -26,7 +26,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// other or know different members. Each peer then counts fewer members and may use up to the whole limit.
 ///
 /// A request over the limit waits; requests are served in the order of arrival. If the request would wait
-/// longer than [`patience`](Self::patience), or too many requests wait, it fails with
+/// longer than [`max_wait`](Self::max_wait), or too many requests wait, it fails with
 /// [`ErrorKind::OriginBusy`] and [`Error::retry_after`]. A cache above then serves a stale response, if that
 /// is allowed.
 ///
@@ -36,7 +36,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// [`pause_origins`](Self::pause_origins) is set.
 ///
 /// ```
-/// use forwardcache::{Peer, OriginLimits};
+/// use forwardcache::origin::OriginLimits;
+/// use forwardcache::Peer;
 ///
 /// let origin_limits = OriginLimits::new().concurrent(4).rate(10.0);
 /// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;
@@ -47,7 +48,7 @@ pub struct OriginLimits {
     concurrent: Option<u32>,
     rate: Option<f64>,
     burst: Option<u32>,
-    pub(super) patience: Duration,
+    pub(super) max_wait: Duration,
     pub(super) max_waiting: usize,
     pub(super) max_pause: Duration,
     pub(super) pause_origins: bool,
@@ -102,7 +103,7 @@ impl OriginLimits {
             concurrent: None,
             rate: None,
             burst: None,
-            patience: Duration::from_secs(5),
+            max_wait: Duration::from_secs(5),
             max_waiting: 64,
             max_pause: Duration::from_secs(5 * 60),
             pause_origins: false,
@@ -138,13 +139,13 @@ impl OriginLimits {
 
     /// Sets how long a request may wait for its turn. With zero, requests do not wait. Default: 5 seconds.
     #[must_use]
-    pub fn patience(mut self, time: Duration) -> Self {
-        self.patience = time;
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.max_wait = time;
         self
     }
 
     /// Sets how many requests may wait for one origin. In a peer behind the bundled server, at most half of
-    /// the [workers](crate::ServerConfig::workers) wait for all origins together, so that the other workers
+    /// the [workers](crate::server::ServerConfig::workers) wait for all origins together, so that the other workers
     /// stay available. Default: 64.
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {

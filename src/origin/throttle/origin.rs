@@ -64,7 +64,7 @@ impl OriginState {
         }
         if position.is_none() {
             let wait = self.rate_delay(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1), now);
-            if self.queue.len() >= options.max_waiting || wait > options.patience {
+            if self.queue.len() >= options.max_waiting || wait > options.max_wait {
                 return Admission::Refuse(if wait.is_zero() { DEFAULT_RETRY } else { wait });
             }
             self.queue.push_back(ticket);

@@ -17,8 +17,8 @@ use super::pauses::{Pauses, Scope};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::header::list;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 /// Returns the current share of this peer. It is called before every fetch if there are limits, so it must be
 /// cheap and must not block.
@@ -125,7 +125,7 @@ impl Shared {
         limit: Option<Duration>,
     ) -> Result<Option<Permit>> {
         let begun = Instant::now();
-        let max_wait = limit.into_iter().chain([self.options.patience]).min().unwrap_or_default();
+        let max_wait = limit.into_iter().chain([self.options.max_wait]).min().unwrap_or_default();
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let mut waiting_request = None;
         loop {
@@ -159,7 +159,7 @@ impl Shared {
             }
             if waiting_request.is_none() {
                 *waiting += 1;
-                self.stats.count_origin_wait();
+                self.stats.count_throttle_wait();
                 waiting_request = Some(WaitingRequest { shared: self, origin: &scope.origin, ticket });
             }
             let pause = again.unwrap_or(MAX_WAIT).min(left).clamp(MIN_WAIT, MAX_WAIT);
@@ -168,7 +168,7 @@ impl Shared {
     }
 
     fn refused(&self, text: &str, after: Duration) -> Error {
-        self.stats.count_origin_refusal();
+        self.stats.count_throttle_rejection();
         Error::new(ErrorKind::OriginBusy, text).with_retry_after(after)
     }
 

@@ -14,8 +14,8 @@ use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::round_trip::{RoundTrip, RoundTripFn};
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 const URL: &str = "http://example.com/a";
 
@@ -65,7 +65,7 @@ fn streaming() -> impl RoundTrip {
 
 #[test]
 fn rate_limits_the_requests() {
-    let fixture = Fixture::new(OriginLimits::new().rate(2.0).burst(3).patience(Duration::ZERO), streaming());
+    let fixture = Fixture::new(OriginLimits::new().rate(2.0).burst(3).max_wait(Duration::ZERO), streaming());
     for _ in 0..3 {
         fixture.get(URL).unwrap();
     }
@@ -81,7 +81,7 @@ fn rate_limits_the_requests() {
     fixture.get(URL).unwrap();
     fixture.assert_refused(URL, Duration::from_millis(500));
     let counts = fixture.stats.counts();
-    assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 4));
+    assert_eq!((counts.throttle_waits, counts.throttle_rejections), (0, 4));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn unsafe_methods_count_and_are_not_repeated() {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok(Response::new(Body::empty()))
     });
-    let fixture = Fixture::new(OriginLimits::new().rate(1.0).patience(Duration::ZERO), origin);
+    let fixture = Fixture::new(OriginLimits::new().rate(1.0).max_wait(Duration::ZERO), origin);
     let post = || fixture.throttle.round_trip(Request::post(URL).body(Body::from("abc")).unwrap());
     post().unwrap();
     assert_eq!(post().unwrap_err().kind(), ErrorKind::OriginBusy);
@@ -110,7 +110,7 @@ fn permit_is_held_until_the_body_ends() {
     };
     let let_go: End = drop;
     for end in [read_all, read_what_is_announced, let_go] {
-        let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), streaming());
+        let fixture = Fixture::new(OriginLimits::new().concurrent(1).max_wait(Duration::ZERO), streaming());
         let response = fixture.get(URL).unwrap();
         fixture.assert_refused(URL, Duration::from_secs(1));
         end(response);
@@ -135,7 +135,7 @@ fn failures_and_panics_return_the_permit() {
         }
         _ => Ok(Response::new(Body::from("in memory"))),
     });
-    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(Duration::ZERO), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).max_wait(Duration::ZERO), origin);
     assert_eq!(fixture.get(URL).unwrap_err().kind(), ErrorKind::Timeout);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(fixture.get(URL))));
     assert!(panicked.is_err());
@@ -170,7 +170,7 @@ fn in_turn() -> (impl RoundTrip, mpsc::Receiver<(String, mpsc::Sender<()>)>) {
 #[test]
 fn waiting_requests_are_served_in_order() {
     let (origin, coming) = in_turn();
-    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).max_wait(LONG), origin);
     thread::scope(|scope| {
         for number in 0..8 {
             let fixture = &fixture;
@@ -193,13 +193,13 @@ fn waiting_requests_are_served_in_order() {
         }
     });
     let counts = fixture.stats.counts();
-    assert_eq!((counts.origin_waits, counts.origin_refusals), (7, 0));
+    assert_eq!((counts.throttle_waits, counts.throttle_rejections), (7, 0));
     assert_eq!((fixture.throttle.waiting(), fixture.throttle.in_flight("http://example.com/")), (0, 0));
 }
 
 #[test]
 fn requests_over_max_waiting_are_refused() {
-    let origin_limits = OriginLimits::new().concurrent(1).patience(LONG).max_waiting(2);
+    let origin_limits = OriginLimits::new().concurrent(1).max_wait(LONG).max_waiting(2);
     for most in [usize::MAX, 1] {
         let allowed = most.min(2);
         let (origin, coming) = in_turn();
@@ -228,25 +228,25 @@ fn requests_over_max_waiting_are_refused() {
 
 #[test]
 fn hopeless_request_is_refused_at_once() {
-    let origin_limits = OriginLimits::new().rate(0.1).patience(Duration::from_secs(9));
+    let origin_limits = OriginLimits::new().rate(0.1).max_wait(Duration::from_secs(9));
     let fixture = Fixture::new(origin_limits, streaming());
     fixture.get(URL).unwrap();
     fixture.assert_refused(URL, Duration::from_secs(10));
     fixture.pass(10_000);
     fixture.get(URL).unwrap();
-    assert_eq!(fixture.stats.counts().origin_waits, 0);
+    assert_eq!(fixture.stats.counts().throttle_waits, 0);
 }
 
 #[test]
 fn waiting_request_times_out() {
     let (origin, coming) = in_turn();
-    let origin_limits = OriginLimits::new().concurrent(1).patience(Duration::from_millis(20));
+    let origin_limits = OriginLimits::new().concurrent(1).max_wait(Duration::from_millis(20));
     let fixture = Fixture::new(origin_limits, origin);
     thread::scope(|scope| {
         let first = scope.spawn(|| fixture.get(URL).map(drop));
         let (_, end) = coming.recv_timeout(LONG).unwrap();
         fixture.assert_refused(URL, Duration::from_secs(1));
-        assert_eq!((fixture.throttle.waiting(), fixture.stats.counts().origin_waits), (0, 1));
+        assert_eq!((fixture.throttle.waiting(), fixture.stats.counts().throttle_waits), (0, 1));
         drop(end);
         first.join().unwrap().unwrap();
     });
@@ -278,7 +278,7 @@ fn paused_origin_gets_no_request_until_the_pause_ends() {
         fixture.pass(1);
         assert_eq!(fixture.get(URL).unwrap().status(), 200);
         let counts = fixture.stats.counts();
-        assert_eq!((counts.origin_waits, counts.origin_refusals), (0, 2));
+        assert_eq!((counts.throttle_waits, counts.throttle_rejections), (0, 2));
     }
 }
 
@@ -291,7 +291,7 @@ fn pause_refuses_waiting_requests() {
         waiting.wait();
         Ok(Response::builder().status(503).header("retry-after", "30").body(Body::empty()).unwrap())
     });
-    let fixture = Fixture::new(OriginLimits::new().concurrent(1).patience(LONG), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(1).max_wait(LONG), origin);
     thread::scope(|scope| {
         let first = scope.spawn(|| fixture.get(URL).map(|response| response.status()));
         begin.wait();
@@ -356,7 +356,7 @@ fn pause_origins_pauses_the_whole_origin() {
 #[test]
 fn pool_change_changes_the_share_at_once() {
     let origin = CanonicalUrl::parse(URL).unwrap().origin();
-    let origin_limits = OriginLimits::new().concurrent(4).patience(Duration::ZERO);
+    let origin_limits = OriginLimits::new().concurrent(4).max_wait(Duration::ZERO);
     let fixture = Fixture::new(origin_limits, streaming());
     let mut with_permit = Vec::new();
     for (peers, share) in [(4, 1), (2, 2), (1, 4), (9, 1)] {
@@ -373,7 +373,7 @@ fn pool_change_changes_the_share_at_once() {
 #[test]
 fn waiting_request_sees_a_larger_share() {
     let (origin, coming) = in_turn();
-    let fixture = Fixture::new(OriginLimits::new().concurrent(2).patience(LONG), origin);
+    let fixture = Fixture::new(OriginLimits::new().concurrent(2).max_wait(LONG), origin);
     fixture.peers.store(2, Ordering::SeqCst);
     thread::scope(|scope| {
         scope.spawn(|| fixture.get(URL).unwrap());

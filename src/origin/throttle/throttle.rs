@@ -14,8 +14,8 @@ use crate::base::error::Result;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
 use crate::message::round_trip::RoundTrip;
-use crate::message::stats::Stats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::Stats;
 
 /// A [`RoundTrip`] that limits the requests to each origin by [`OriginLimits`].
 ///
@@ -24,7 +24,8 @@ use crate::message::url::CanonicalUrl;
 /// create is not part of a pool and uses the whole limits.
 ///
 /// ```
-/// use forwardcache::{Body, HttpCache, Throttle, OriginLimits, RoundTrip, RoundTripFn};
+/// use forwardcache::origin::{OriginLimits, Throttle};
+/// use forwardcache::{Body, HttpCache, RoundTrip, RoundTripFn};
 /// use http::{Request, Response};
 ///
 /// let busy = RoundTripFn(|_| {

@@ -157,7 +157,7 @@ fn retry_shares_the_deadline_of_the_first_attempt() {
             request.extensions_mut().insert(deadline);
         }
         if let Some(seconds) = within {
-            request.extensions_mut().insert(Within(seconds * second));
+            request.extensions_mut().insert(HeadTimeout(seconds * second));
         }
         let terms = origin.inner.terms(&request, begun);
         assert_eq!(
@@ -323,7 +323,7 @@ fn certificate_with_unknown_issuer_fails_the_handshake() {
     let server = tls_origin(&Authority::new(), None);
     let error = get(&Origin::new(), &https(&server)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    assert!(error.reason().contains("UnknownIssuer"), "{error:#}");
     assert!(!server.finish());
 }
 

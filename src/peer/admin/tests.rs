@@ -1,3 +1,6 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::base::token::Tokens;
 use crate::message::round_trip::RoundTripFn;
@@ -26,7 +29,7 @@ fn ask(peer: &Peer, method: &str, path: &str, token: Option<&str>) -> (u16, Stri
 fn metrics_and_status_contain_counters_and_no_urls() {
     let peer = peer(None);
     for _ in 0..3 {
-        peer.get("http://secret.example/a?token=secret").unwrap();
+        peer.get("http://secret.example/a?token=secret").send().unwrap();
     }
     let (status, metrics) = ask(&peer, "GET", "/metrics", None);
     assert_eq!(status, 200);
@@ -34,14 +37,14 @@ fn metrics_and_status_contain_counters_and_no_urls() {
         "forwardcache_requests_total{outcome=\"hit\"} 2\n",
         "forwardcache_requests_total{outcome=\"miss\"} 1\n",
         "forwardcache_origin_requests_total 1\n",
-        "forwardcache_store_keys 1\n",
+        "forwardcache_cache_keys{tier=\"memory\"} 1\n",
         "forwardcache_pool_peers 1\n",
         "# TYPE forwardcache_requests_total counter\n",
-        "forwardcache_fetch_threads{state=\"running\"} 0\n",
-        "forwardcache_fetch_refusals_total{reason=\"queue_full\"} 0\n",
-        "forwardcache_open_connections 0\n",
-        "forwardcache_connection_refusals_total{reason=\"too_many\"} 0\n",
-        "forwardcache_request_refusals_total{reason=\"no_memory\"} 0\n",
+        "forwardcache_worker_threads{state=\"fetching\"} 0\n",
+        "forwardcache_fetches_rejected_total{reason=\"queue_full\"} 0\n",
+        "forwardcache_connections_open 0\n",
+        "forwardcache_connections_rejected_total{reason=\"too_many\"} 0\n",
+        "forwardcache_requests_rejected_total{reason=\"no_memory\"} 0\n",
         "# TYPE forwardcache_tls_handshakes_total counter\n",
         "forwardcache_tls_handshakes_total{result=\"resumed\"} 0\n",
         "forwardcache_unauthorized_requests_total 0\n",
@@ -62,9 +65,9 @@ fn near_cache_has_separate_metrics() {
     let peer = Peer::builder(pool[0]).pool(pool).memory(1 << 20).build().unwrap();
     let (metrics, status) = (ask(&peer, "GET", "/metrics", None).1, ask(&peer, "GET", "/status", None).1);
     for line in [
-        "forwardcache_near_requests_total{outcome=\"hit\"} 0\n",
-        "forwardcache_near_capacity_bytes 65536\n",
-        "forwardcache_store_capacity_bytes 983040\n",
+        "forwardcache_near_cache_requests_total{outcome=\"hit\"} 0\n",
+        "forwardcache_cache_capacity_bytes{tier=\"near\"} 65536\n",
+        "forwardcache_cache_capacity_bytes{tier=\"memory\"} 983040\n",
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
@@ -79,8 +82,8 @@ fn only_health_checks_need_no_token() {
         assert_eq!(ask(&peer, "GET", path, None), (200, "ok\n".to_owned()));
     }
     for path in ["/metrics", "/status"] {
-        assert_eq!(ask(&peer, "GET", path, None).0, 407);
-        assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 407);
+        assert_eq!(ask(&peer, "GET", path, None).0, 401);
+        assert_eq!(ask(&peer, "GET", path, Some("another-token-of-it")).0, 401);
         assert_eq!(ask(&peer, "GET", path, Some("a-token-of-the-pool")).0, 200);
     }
     let metrics = ask(&peer, "GET", "/metrics", Some("a-token-of-the-pool")).1;
@@ -90,12 +93,12 @@ fn only_health_checks_need_no_token() {
 #[test]
 fn purge_removes_stored_responses() {
     let peer = peer(None);
-    peer.get("http://a.example/").unwrap();
+    peer.get("http://a.example/").send().unwrap();
     assert_eq!(ask(&peer, "GET", "/purge?all", None).0, 405);
     assert_eq!(ask(&peer, "PURGE", "/purge", None).0, 400);
     let (status, text) = ask(&peer, "PURGE", "/purge?q=http%3A%2F%2Fa.example%2F", None);
     assert!(status == 200 && text.contains("responses 1 "), "{text}");
-    assert_eq!(peer.caching().store().usage().keys, 0);
+    assert_eq!(peer.cache().store().usage().keys, 0);
 }
 
 #[test]
@@ -122,4 +125,93 @@ fn unknown_paths_and_methods_are_refused() {
     assert_eq!(ask(&peer, "POST", "/metrics", None).0, 405);
     assert_eq!(ask(&peer, "HEAD", "/healthz", None).0, 200);
     assert_eq!((ask(&peer, "HEAD", "/readyz", None).0, ask(&peer, "POST", "/readyz", None).0), (200, 405));
+}
+
+/// Sends a request with these header fields to the admin address. Returns the response.
+fn send(
+    peer: &Peer,
+    request: http::request::Builder,
+    fields: &[(&str, &str)],
+    content: &str,
+) -> Response<Body> {
+    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    peer.admin_handler()(request.body(Body::from(content.to_owned())).unwrap())
+}
+
+#[test]
+fn token_is_accepted_in_authorization_as_bearer_and_as_password() {
+    let peer = peer(Some("a-token-of-the-pool"));
+    let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("operator:{password}")));
+    for (value, status) in [
+        ("Bearer a-token-of-the-pool".to_owned(), 200),
+        ("Bearer another-token-of-it".to_owned(), 401),
+        (basic("a-token-of-the-pool"), 200),
+        (basic("another-token-of-it"), 401),
+    ] {
+        let response = send(&peer, Request::get("/metrics"), &[("authorization", &value)], "");
+        assert_eq!(response.status(), status, "{value}");
+        assert_eq!(response.headers().contains_key("www-authenticate"), status == 401, "{value}");
+    }
+}
+
+#[test]
+fn status_is_a_page_for_browsers_and_json_for_programs() {
+    let peer = peer(None);
+    peer.get("http://a.example/").send().unwrap();
+    let response = send(&peer, Request::get("/status"), &[("accept", "text/html,*/*")], "");
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(
+        !policy.contains("unsafe") && !policy.contains("sandbox") && policy.contains("default-src 'none'")
+    );
+    let page = response.into_body().into_text().unwrap();
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("0.0 %") && !page.contains("<script"),
+        "{page}"
+    );
+    let (status, json) = ask(&peer, "GET", "/status.json", None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json["counts"]["miss"], &json["hit_ratio"]), (200, &1.into(), &0.0.into()));
+    assert_eq!(json["peers"][0]["state"], "self");
+    assert_eq!(ask(&peer, "GET", "/status.css", None).0, 200);
+}
+
+#[test]
+fn form_purges_only_from_the_page_itself() {
+    let peer = peer(None);
+    peer.get("http://a.example/").send().unwrap();
+    let form = "kind=q&url=http%3A%2F%2Fa.example%2F";
+    let purge = |fields: &[(&str, &str)], form: &str| {
+        let response = send(&peer, Request::post("/purge"), fields, form);
+        (response.status().as_u16(), response.into_body().into_text().unwrap())
+    };
+    for foreign in [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example"), ("origin", "null")] {
+        assert_eq!(purge(&[foreign, ("host", "127.0.0.1:3001")], form).0, 403, "{foreign:?}");
+    }
+    assert_eq!(peer.cache().store().usage().keys, 1);
+    for bad in ["", "kind=q", "kind=all&url=x", "kind=q&url=ftp%3A%2F%2Fx%2F", "kind=prefix&url=%zz"] {
+        assert_eq!(purge(&[], bad).0, 400, "{bad}");
+    }
+    let (status, page) = purge(&[("sec-fetch-site", "same-origin"), ("origin", "null")], form);
+    assert!(status == 200 && page.contains("responses 1 "), "{page}");
+    assert_eq!(peer.cache().store().usage().keys, 0);
+}
+
+#[test]
+fn form_needs_a_credential_and_the_same_origin_with_a_token() {
+    let peer = peer(Some("a-token-of-the-pool"));
+    let token = ("authorization", "Bearer a-token-of-the-pool");
+    let status = |fields: &[(&str, &str)]| {
+        send(&peer, Request::post("/purge"), fields, "kind=q&url=http%3A%2F%2Fa.example%2F").status().as_u16()
+    };
+    assert_eq!(status(&[]), 401);
+    assert_eq!(status(&[token, ("sec-fetch-site", "cross-site")]), 403);
+    assert_eq!(status(&[token, ("sec-fetch-site", "same-origin")]), 200);
+}
+
+#[test]
+fn why_form_explains_on_a_page() {
+    let peer = peer(None);
+    let (status, page) = ask(&peer, "GET", "/why?q=http%3A%2F%2Fa.example%2F%3Cb%3E", None);
+    assert!(status == 200 && page.contains("uri-miss") && !page.contains("<b>"), "{page}");
+    assert_eq!((ask(&peer, "GET", "/why", None).0, ask(&peer, "GET", "/why?q=nonsense", None).0), (400, 400));
 }

@@ -20,7 +20,8 @@ impl PeerBuilder {
     /// `X-Content-Type-Options: nosniff` and `Cross-Origin-Resource-Policy: same-origin`.
     ///
     /// ```
-    /// use forwardcache::{Body, Peer, Tokens};
+    /// use forwardcache::pool::Tokens;
+    /// use forwardcache::{Body, Peer};
     /// use http::Request;
     ///
     /// let tokens = Tokens::new(["correct-horse-battery"])?;
@@ -45,7 +46,8 @@ impl PeerBuilder {
     /// [`tokens`](Self::tokens) of every peer.
     ///
     /// ```
-    /// use forwardcache::{Body, Peer, Tokens};
+    /// use forwardcache::pool::Tokens;
+    /// use forwardcache::{Body, Peer};
     /// use http::Request;
     ///
     /// let (readers, operators) = (Tokens::new(["correct-horse-battery"])?, Tokens::new(["staple-for-operators"])?);
@@ -69,7 +71,7 @@ impl PeerBuilder {
     ///
     /// Default: no. Without tokens, purging is then limited to clients on this machine, as long as the peer is served only
     /// on loopback addresses; otherwise it gets 403. If the server requires
-    /// [client certificates](crate::ServerTls::client_certificates_from), every client has one, so enable this option.
+    /// [client certificates](crate::server::ServerTls::client_certificates_from), every client has one, so enable this option.
     pub fn purge_by_anyone(mut self, allow: bool) -> Self {
         self.rights.purge_by_anyone = allow;
         self
@@ -119,13 +121,14 @@ impl PeerBuilder {
     ///
     /// The rules do not apply to other peers of the pool. For an [`origin`](Self::origin) that the program supplies, the
     /// peer checks only URLs. That origin has to check addresses itself, for example with
-    /// [`OriginBuilder::rules`](crate::OriginBuilder::rules).
+    /// [`OriginBuilder::rules`](crate::origin::OriginBuilder::rules).
     ///
     /// ```
-    /// use forwardcache::{ErrorKind, OriginRules, Peer};
+    /// use forwardcache::origin::OriginRules;
+    /// use forwardcache::{ErrorKind, Peer};
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").origins(OriginRules::public()).build()?;
-    /// assert_eq!(peer.get("http://10.0.0.1/").unwrap_err().kind(), ErrorKind::Forbidden);
+    /// assert_eq!(peer.get("http://10.0.0.1/").send().unwrap_err().kind(), ErrorKind::Forbidden);
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
     pub fn origins(mut self, rules: OriginRules) -> Self {
@@ -146,7 +149,7 @@ impl PeerBuilder {
     /// by intermediate certificates, and its unencrypted private key. [`build`](Self::build) reads the files. Default: none.
     ///
     /// The peer does not present it to origins. An [`origin`](Self::origin) that the program supplies can have its own
-    /// ([`OriginBuilder::client_certificate_files`](crate::OriginBuilder::client_certificate_files)).
+    /// ([`OriginBuilder::client_certificate_files`](crate::origin::OriginBuilder::client_certificate_files)).
     ///
     /// The last call of this method or [`client_certificate_pem`](Self::client_certificate_pem) counts.
     ///
@@ -170,7 +173,7 @@ impl PeerBuilder {
     /// Like [`client_certificate_files`](Self::client_certificate_files), with the content of the PEM files.
     ///
     /// ```
-    /// use forwardcache::{Peer, ErrorKind};
+    /// use forwardcache::{ErrorKind, Peer};
     ///
     /// let refused = Peer::builder("http://127.0.0.1:3000").client_certificate_pem("no certificate", "no key").build();
     /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::BadOption);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::PeerBuilder;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
-use crate::base::names::SystemLookup;
+use crate::base::resolver::SystemLookup;
 use crate::client::OnNoPeers;
 use crate::client::near_cache::NearCache;
 use crate::message::nonblocking::Spawn;
@@ -29,8 +29,8 @@ impl PeerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::BadPeer`] if the URL of this peer or of another one is not a valid base URL. [`ErrorKind::BadOption`] if
-    /// the near cache is larger than the memory of the peer, or if a limit of [`OriginLimits`](crate::OriginLimits) is
-    /// invalid. Also the errors of [`ClientBuilder::build`](crate::ClientBuilder::build).
+    /// the near cache is larger than the memory of the peer, or if a limit of [`OriginLimits`](crate::origin::OriginLimits) is
+    /// invalid. Also the errors of [`ClientBuilder::build`](crate::client::ClientBuilder::build).
     pub fn build(mut self) -> Result<Peer> {
         let self_url = PeerUrl::parse(&self.self_url).map_err(Error::from)?;
         let members = self.peers.unwrap_or_else(|| Ok(vec![self_url.clone().into()]))?;
@@ -50,7 +50,7 @@ impl PeerBuilder {
         let client = self
             .client
             .members(members)
-            .handover(self.warm_up)
+            .warm_up(self.warm_up)
             // The peer itself fetches in that case, subject to its own rules for origins.
             .on_no_peers(OnNoPeers::Fail)
             .near_cache(near_cache);

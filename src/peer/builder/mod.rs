@@ -140,13 +140,14 @@ impl PeerBuilder {
     /// rules of this builder take precedence.
     ///
     /// ```
-    /// use forwardcache::{Background, Peer};
+    /// use forwardcache::cache::Background;
+    /// use forwardcache::Peer;
     ///
-    /// let peer = Peer::builder("http://127.0.0.1:3000").caching(|cache| cache.background(Background::CallerRuns));
+    /// let peer = Peer::builder("http://127.0.0.1:3000").cache(|cache| cache.background(Background::CallerRuns));
     /// # peer.build()?;
     /// # Ok::<(), forwardcache::Error>(())
     /// ```
-    pub fn caching(mut self, configure: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
+    pub fn cache(mut self, configure: impl FnOnce(HttpCacheBuilder) -> HttpCacheBuilder) -> Self {
         self.cache = configure(self.cache);
         self
     }
@@ -154,7 +155,7 @@ impl PeerBuilder {
     /// Sets how long after a change of the pool this peer requests responses from previous owners. Before it fetches a URL
     /// that it owns since the change, it asks the previous owner once for a stored response and waits at most 200 ms. Zero
     /// disables these requests. Default: 60 seconds.
-    pub fn handover(mut self, time: Duration) -> Self {
+    pub fn warm_up(mut self, time: Duration) -> Self {
         self.warm_up = time;
         self
     }
@@ -173,12 +174,13 @@ impl PeerBuilder {
     /// built, or if the peer has its own [store](Self::store).
     ///
     /// ```
-    /// use forwardcache::{NearCache, Peer};
+    /// use forwardcache::client::NearCache;
+    /// use forwardcache::Peer;
     ///
     /// let pool = ["http://10.0.0.1:3000", "http://10.0.0.2:3000"];
     /// let builder = || Peer::builder(pool[0]).pool(pool).memory(64 << 20);
     /// let peer = builder().build()?;
-    /// assert_eq!(peer.caching().store().usage().capacity, 60 << 20);
+    /// assert_eq!(peer.cache().store().usage().capacity, 60 << 20);
     /// assert_eq!(peer.client().near_usage().unwrap().capacity, 4 << 20);
     /// let peer = builder().near_cache(NearCache::new().memory(0)).build()?;
     /// assert!(peer.client().near_usage().is_none());
@@ -189,7 +191,7 @@ impl PeerBuilder {
         self
     }
 
-    /// Sets the store of the peer's own cache. Default: [`MemoryStore`](crate::MemoryStore).
+    /// Sets the store of the peer's own cache. Default: [`MemoryStore`](crate::store::MemoryStore).
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -199,13 +201,14 @@ impl PeerBuilder {
     /// into memory. Default: none.
     ///
     /// ```
-    /// use forwardcache::{DiskStore, Peer};
+    /// use forwardcache::store::DiskStore;
+    /// use forwardcache::Peer;
     ///
     /// # let directory = tempfile::tempdir().unwrap();
     /// # let directory = directory.path().join("cache");
     /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
     /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
-    /// # Ok::<(), forwardcache::StoreError>(())
+    /// # Ok::<(), forwardcache::store::StoreError>(())
     /// ```
     #[cfg(feature = "disk")]
     pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
@@ -229,7 +232,8 @@ impl PeerBuilder {
     /// a pause if an origin sends `Retry-After`; see [`OriginLimits`].
     ///
     /// ```
-    /// use forwardcache::{Peer, OriginLimits};
+    /// use forwardcache::origin::OriginLimits;
+    /// use forwardcache::Peer;
     ///
     /// let origin_limits = OriginLimits::new().concurrent(6).rate(20.0);
     /// let peer = Peer::builder("http://127.0.0.1:3000").origin_limits(origin_limits).build()?;

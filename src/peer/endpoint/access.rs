@@ -9,7 +9,7 @@ use crate::message::nonblocking::{PlainField, PlainRequest};
 use crate::origin::access::{Asked, OriginRules};
 use crate::pool::protocol;
 
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Decides which requests a peer serves.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl AccessRules {
 
     /// Returns whether a request with these header fields may read.
     pub(super) fn may_read(&self, fields: &impl Fields) -> bool {
-        self.is_open() || self.has_token(fields, |rights| [&rights.tokens, &rights.operator_tokens])
+        self.is_open() || self.has_token(fields, &PROXY_AUTHORIZATION)
     }
 
     /// Checks the token of a request for the right to purge and to announce that a peer leaves.
@@ -110,24 +110,26 @@ impl AccessRules {
             return Credential::NotNeeded;
         }
         let required = if operator_tokens.is_some() { operator_tokens } else { tokens };
-        if self.has_token(fields, |_| [required, &None]) {
+        if shows_token(fields, &PROXY_AUTHORIZATION, [required, &None]) {
             Credential::Sufficient
-        } else if self.has_token(fields, |rights| [&rights.tokens, &None]) {
+        } else if shows_token(fields, &PROXY_AUTHORIZATION, [tokens, &None]) {
             Credential::Insufficient
         } else {
             Credential::Unknown
         }
     }
 
-    fn has_token<'a>(
-        &'a self,
-        fields: &impl Fields,
-        sets: impl FnOnce(&'a Rights) -> [&'a Option<Tokens>; 2],
-    ) -> bool {
-        let PlainField::Once(token) = fields.look_up(&PROXY_AUTHORIZATION) else { return false };
-        // Compare with both sets in any case, so that the time reveals nothing about the tokens.
-        sets(&self.rights).into_iter().flatten().fold(false, |found, tokens| found | tokens.accept(token))
+    /// Returns whether the field with this name contains a token that grants the right to read.
+    pub(super) fn has_token(&self, fields: &impl Fields, name: &HeaderName) -> bool {
+        shows_token(fields, name, [&self.rights.tokens, &self.rights.operator_tokens])
     }
+}
+
+/// Returns whether the field with this name contains a token of one of the sets.
+fn shows_token(fields: &impl Fields, name: &HeaderName, sets: [&Option<Tokens>; 2]) -> bool {
+    let PlainField::Once(token) = fields.look_up(name) else { return false };
+    // Compare with both sets in any case, so that the time reveals nothing about the tokens.
+    sets.into_iter().flatten().fold(false, |found, tokens| found | tokens.accept(token))
 }
 
 /// The header fields of a request, in any representation.

@@ -1,11 +1,12 @@
 //! Refuses requests by their head: requests for another server, requests of web pages, and requests without the
 //! required right.
 
-use http::header::HOST;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 
 use super::access::{Credential, Fields};
-use super::page_safety::Mark;
+use super::forward_access::{Role, challenge};
+use super::page_safety::{Mark, is_cross_origin};
 use super::proxy::Proxy;
 use super::refusal::{refusal, unauthorized};
 use crate::base::error::ErrorKind;
@@ -18,6 +19,23 @@ const FOREIGN_TARGET: (StatusCode, &str) = (
     StatusCode::MISDIRECTED_REQUEST,
     "the request target names another server, and this peer is not a forward proxy: request /proxy?q= and the escaped URL",
 );
+
+/// The refusal of a `Host` that does not name this peer, which may come from a page whose name leads to this address.
+const FOREIGN_HOST: (StatusCode, &str) = (
+    StatusCode::MISDIRECTED_REQUEST,
+    "this peer requires no token, so Host must be a loopback address, localhost or the authority of this peer",
+);
+
+/// The header fields of a request to the admin address. A program that knows nothing of pools, such as Prometheus or a
+/// browser, sends its credentials in `Authorization`.
+struct OperatorFields<'a>(&'a HeaderMap);
+
+impl Fields for OperatorFields<'_> {
+    fn look_up(&self, name: &HeaderName) -> PlainField<'_> {
+        let is_elsewhere = *name == PROXY_AUTHORIZATION && !self.0.contains_key(name);
+        self.0.look_up(if is_elsewhere { &AUTHORIZATION } else { name })
+    }
+}
 
 impl Proxy {
     /// Returns the status and the reason if the request is meant for another server or comes from a web page. The
@@ -40,8 +58,7 @@ impl Proxy {
         if target.authority().is_some() {
             return None;
         }
-        let text = "this peer requires no token, so Host must be a loopback address, localhost or the authority of this peer";
-        (!self.is_own_host(fields)).then_some((StatusCode::MISDIRECTED_REQUEST, text))
+        (!self.is_own_host(fields)).then_some(FOREIGN_HOST)
     }
 
     /// Returns whether `Host` names this peer or is absent.
@@ -73,14 +90,33 @@ impl Proxy {
 
     /// Returns the refusal if a request to the admin address lacks a right. Reads only the head, and never blocks.
     pub(crate) fn admin_refusal<T>(&self, request: &Request<T>, is_purge: bool) -> Option<Response<Body>> {
-        if let Some((status, reason)) = self.rejected_host(request.uri(), request.headers()) {
+        let (target, fields) = (request.uri(), OperatorFields(request.headers()));
+        let reason = if self.is_foreign(target) {
+            Some(FOREIGN_TARGET)
+        } else if (is_purge || self.access.is_open()) && is_cross_origin(request.headers()) {
+            // A browser adds the credentials that its user has entered, whatever page causes the request.
+            Some((StatusCode::FORBIDDEN, "this peer refuses requests of web pages other than its own"))
+        } else if self.access.is_open()
+            && target.authority().is_none()
+            && !self.is_own_host(request.headers())
+        {
+            Some(FOREIGN_HOST)
+        } else {
+            None
+        };
+        if let Some((status, reason)) = reason {
             return Some(refusal(status, ErrorKind::Forbidden, reason));
         }
-        if is_purge {
+        let refused = if is_purge {
             let is_loopback = self.own_addresses.are_admin_all_loopback();
-            return self.check_operator(request.headers(), is_loopback).err().map(|refused| *refused);
-        }
-        (!self.access.may_read(request.headers())).then(|| self.reject_unauthorized())
+            self.check_operator(&fields, is_loopback).err().map(|refused| *refused)
+        } else {
+            (!self.access.may_read(&fields)).then(|| self.reject_unauthorized())
+        };
+        refused.map(|response| {
+            let is_challenge = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+            if is_challenge { challenge(Role::Origin) } else { response }
+        })
     }
 
     /// Adds header fields to a response of the admin address that keep browsers from running it.
@@ -102,7 +138,7 @@ impl Proxy {
     /// The response that refuses the request.
     pub(super) fn check_operator(
         &self,
-        headers: &HeaderMap,
+        headers: &impl Fields,
         is_loopback: bool,
     ) -> Result<(), Box<Response<Body>>> {
         let reason = match self.access.operator_credential(headers) {

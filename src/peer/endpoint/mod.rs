@@ -10,6 +10,7 @@
 //! | `own_addresses` | the addresses of this peer, to recognize its own authority and URLs that lead back to it |
 //! | `action` | the operation that an admitted request asks for |
 //! | `proxy` | [`Proxy`]: runs actions; stored responses, fetches, explanations |
+//! | `forward_access` | which clients may use prefix form, mirrors, the forward proxy and `CONNECT` |
 //! | `gate` | refuses requests that are misdirected, come from a web page, or lack a right |
 //! | `admission` | from the head of a request to an action |
 //! | `purging` | `PURGE`: removes stored responses here and at the other peers |
@@ -23,6 +24,7 @@
 mod access;
 mod action;
 mod admission;
+mod forward_access;
 mod gate;
 mod host_bound;
 mod own_addresses;

@@ -4,10 +4,12 @@
 //! document gets an origin of its own and runs no scripts. With `nosniff`, the browser does not guess a content type.
 //! With `Cross-Origin-Resource-Policy`, pages of other origins cannot embed the response.
 
-use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
+use super::access::{Fields, SEC_FETCH_SITE};
 use crate::message::body::Body;
+use crate::message::nonblocking::PlainField;
 use crate::pool::protocol;
 
 const LINES: &str = "content-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
@@ -50,6 +52,23 @@ pub(super) fn write_guard(lines: &mut String) {
     lines.push_str(LINES);
 }
 
+/// Returns whether a page of another origin caused the request. Programs other than browsers send none of these fields.
+pub(super) fn is_cross_origin(headers: &HeaderMap) -> bool {
+    match headers.look_up(&SEC_FETCH_SITE) {
+        PlainField::Once(b"same-origin" | b"none") => return false,
+        PlainField::Once(_) | PlainField::Repeated => return true,
+        PlainField::Absent => {}
+    }
+    match (headers.look_up(&ORIGIN), headers.look_up(&HOST)) {
+        (PlainField::Absent, _) => false,
+        (PlainField::Once(origin), PlainField::Once(host)) => {
+            let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+            authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host))
+        }
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +86,26 @@ mod tests {
         let policies: Vec<_> = headers.get_all(CONTENT_SECURITY_POLICY).into_iter().collect();
         assert_eq!(policies, ["default-src 'self'", "sandbox"]);
         assert_eq!(headers.get_all(X_CONTENT_TYPE_OPTIONS).into_iter().count(), 1);
+    }
+
+    #[test]
+    fn request_of_another_origin_is_recognized_with_and_without_fetch_metadata() {
+        let is_cross = |fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("127.0.0.1:3001"));
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            is_cross_origin(&headers)
+        };
+        assert!(!is_cross(&[]));
+        assert!(!is_cross(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
+        assert!(!is_cross(&[("sec-fetch-site", "none")]));
+        assert!(!is_cross(&[("origin", "http://127.0.0.1:3001")]));
+        assert!(is_cross(&[("sec-fetch-site", "cross-site")]));
+        assert!(is_cross(&[("sec-fetch-site", "same-site")]));
+        assert!(is_cross(&[("origin", "null")]));
+        assert!(is_cross(&[("origin", "http://127.0.0.1:3002")]));
+        assert!(is_cross(&[("origin", "http://127.0.0.1:3001"), ("origin", "http://evil.example")]));
     }
 }

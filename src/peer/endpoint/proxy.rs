@@ -26,7 +26,7 @@ use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::Asked;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
-use crate::scheduler::{Client, Servers, Share, Shares};
+use crate::scheduler::{ClientAddress, Servers, Share, Shares};
 use crate::store::StoredResponse;
 
 /// The endpoint of a peer. It serves every URL from its own cache, whether this peer owns the URL or not, and never
@@ -189,7 +189,7 @@ impl Proxy {
         &self,
         request: Request<Body>,
         shares: Option<&Shares>,
-        client: impl FnOnce() -> Option<Client>,
+        client: impl FnOnce() -> Option<ClientAddress>,
     ) -> Response<Body> {
         let action = match self.admit(&request) {
             Ok(action) => action,

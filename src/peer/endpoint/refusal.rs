@@ -67,7 +67,7 @@ pub(crate) fn failure(error: &Error) -> Response<Body> {
         ErrorKind::Unavailable | ErrorKind::OriginBusy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     };
-    let mut response = refusal(status, error.kind(), error.message());
+    let mut response = refusal(status, error.kind(), error.reason());
     if let Some(time) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, whole_seconds(time));
     }

@@ -1,7 +1,5 @@
 //! [`ResponseContext`]: turns a result of the cache into the response of this peer.
 
-use std::error::Error as _;
-
 use http::Response;
 use log::warn;
 
@@ -57,6 +55,5 @@ impl ResponseContext {
 
 /// Logs a failed request with its URL, from which credentials are redacted.
 pub(super) fn log_failure(error: &Error, target: &CanonicalUrl) {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    warn!("{} {} {}{source}", error.kind(), redacted(target.as_str()), error.message());
+    warn!("{} {} {}", error.kind(), redacted(target.as_str()), error.reason());
 }

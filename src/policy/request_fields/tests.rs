@@ -51,7 +51,7 @@ fn unknown_fields_are_dropped_from_get_requests_if_configured() {
     let names = ["accept", "sec-fetch-mode", "x-b3-spanid", "x-mine", "x-anything"];
     assert_eq!(sent(&Method::GET, &names, UnknownFields::Drop), names[..4]);
     assert_eq!(sent(&Method::POST, &names, UnknownFields::Drop), names);
-    assert_eq!(sent(&Method::GET, &names, UnknownFields::Select), names);
+    assert_eq!(sent(&Method::GET, &names, UnknownFields::Vary), names);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn unknown_fields_select_the_response_if_configured() {
     for (unknown_fields, selecting_fields) in [
         (UnknownFields::Forward, &[][..]),
         (UnknownFields::Drop, &[]),
-        (UnknownFields::Select, &["x-anything"]),
+        (UnknownFields::Vary, &["x-anything"]),
     ] {
         let rules = rules(unknown_fields);
         assert_eq!(selecting(&headers, &rules).collect::<Vec<_>>(), selecting_fields);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::source::Discovery;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::names::{Lookup, LookupError, Names, SystemLookup};
+use crate::base::resolver::{Lookup, LookupError, Resolver, SystemLookup};
 use crate::pool::member::Member;
 use crate::pool::peer_url::PeerUrl;
 
@@ -21,7 +21,9 @@ use crate::pool::peer_url::PeerUrl;
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, DnsDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::DnsDiscovery;
+/// use forwardcache::Client;
 ///
 /// let client = Client::builder().build()?;
 /// let mut membership = Membership::new(&client, DnsDiscovery::new("localhost:3000")?);
@@ -33,7 +35,7 @@ use crate::pool::peer_url::PeerUrl;
 pub struct DnsDiscovery {
     /// The URL of each peer, with the name in place of its address.
     base: PeerUrl,
-    names: Arc<Names>,
+    resolver: Arc<Resolver>,
     ttl: Duration,
     timeout: Duration,
 }
@@ -57,14 +59,14 @@ impl DnsDiscovery {
         };
         let has_scheme = name.contains("://");
         let url = if has_scheme { name.to_owned() } else { format!("http://{name}") };
-        let base = PeerUrl::parse(&url).map_err(|error| bad(error.to_string()).with_source(error))?;
+        let base = PeerUrl::parse(&url).map_err(|error| bad(error.to_string()))?;
         if !has_scheme && !ends_in_port(name) {
             return Err(bad("the port is missing: write NAME:PORT".to_owned()));
         }
         Ok(Self {
             base,
             // `ttl` limits how long an answer is used, so the lookup itself caches nothing.
-            names: Names::uncached(lookup),
+            resolver: Resolver::uncached(lookup),
             ttl: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
         })
@@ -99,11 +101,11 @@ impl Discovery for DnsDiscovery {
             return Ok(Some(vec![self.member(address)?]));
         }
         let deadline = Instant::now().checked_add(self.timeout);
-        let addresses = self.names.addresses(self.base.host(), deadline).map_err(|why| match why {
+        let addresses = self.resolver.addresses(self.base.host(), deadline).map_err(|why| match why {
             LookupError::Timeout => self.failed(ErrorKind::Timeout, "the name was not resolved in time"),
-            LookupError::Failed(error) => self
-                .failed(ErrorKind::Unresolved, format_args!("the name cannot be resolved: {error}"))
-                .with_source(error),
+            LookupError::Failed(error) => {
+                self.failed(ErrorKind::Unresolved, "the name cannot be resolved").with_source(error)
+            }
         })?;
         if addresses.is_empty() {
             return Err(self.failed(ErrorKind::Unresolved, "the name has no address"));

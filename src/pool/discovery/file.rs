@@ -27,7 +27,7 @@ use crate::pool::member::Member;
 /// **Replace the file by renaming** a new file over it, so that readers see either the old list or the new one. A file
 /// that is written in place can be read half written. If its last line has no line end, the file is refused. If it ends
 /// with a complete line, it looks like a shorter list; therefore a new list must stay unchanged for a while before it
-/// takes effect: see [`Membership::settle`](crate::Membership::settle).
+/// takes effect: see [`Membership::settle`](crate::client::Membership::settle).
 ///
 /// The whole file is read at each [`interval`](Discovery::interval), by default every second, because the times and
 /// sizes that file systems report do not reveal every change. File notifications are not used: they differ between
@@ -35,7 +35,9 @@ use crate::pool::member::Member;
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Membership, FileDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::FileDiscovery;
+/// use forwardcache::Client;
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("peers");
@@ -89,7 +91,7 @@ impl Discovery for FileDiscovery {
 
 fn read_text(path: &Path) -> Result<String> {
     let unreadable = |error: std::io::Error| {
-        let text = format!("the list of peers in {} cannot be read: {error}", path.display());
+        let text = format!("the list of peers in {} cannot be read", path.display());
         Error::new(ErrorKind::BadOption, text).with_source(error)
     };
     // Opening a named pipe would wait for a writer.

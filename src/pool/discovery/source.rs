@@ -54,12 +54,14 @@ impl Discovery for Vec<Member> {
     }
 }
 
-/// A closure as a [`Discovery`], called once a second unless the [`Membership`](crate::Membership) sets another
+/// A closure as a [`Discovery`], called once a second unless the [`Membership`](crate::client::Membership) sets another
 /// interval.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use forwardcache::{Client, Member, Membership, FnDiscovery};
+/// use forwardcache::client::Membership;
+/// use forwardcache::pool::{FnDiscovery, Member};
+/// use forwardcache::Client;
 ///
 /// let client = Client::builder().build()?;
 /// // A registry of your own.

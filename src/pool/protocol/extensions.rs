@@ -21,7 +21,7 @@ pub(crate) struct SentToPeer;
 
 /// A request extension: the time limit for the head of the response, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Within(pub(crate) Duration);
+pub(crate) struct HeadTimeout(pub(crate) Duration);
 
 /// A request extension: the time limit for connecting, if it is shorter than the transport's.
 #[derive(Clone, Copy, Debug)]

@@ -40,7 +40,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 pub(crate) use self::extensions::{
-    ConnectTimeout, FetchedDirectly, HeadReadTimeout, IsLeaving, SentToPeer, WantsDigest, Within,
+    ConnectTimeout, FetchedDirectly, HeadReadTimeout, HeadTimeout, IsLeaving, SentToPeer, WantsDigest,
 };
 pub(crate) use self::hop::{HOP, Hop, NOT_A_PAGE, PoolDigest, is_over_hop};
 pub(crate) use self::paths::{DEFAULT_PATH, Endpoint, HEALTH_PATH, Paths, READY_PATH, is_path};

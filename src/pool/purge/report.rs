@@ -29,7 +29,7 @@ impl fmt::Display for PoolPurged {
                     let other = if peer.knows_other_pool { " other-pool" } else { "" };
                     writeln!(f, "{} {purged}{other}", peer.peer)?;
                 }
-                Err(error) => writeln!(f, "{} failed {} {}", peer.peer, error.kind(), error.message())?,
+                Err(error) => writeln!(f, "{} failed {} {}", peer.peer, error.kind(), error.reason())?,
             }
         }
         Ok(())

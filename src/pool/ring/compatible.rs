@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// when the pool changes, a new ring replaces it.
 ///
 /// ```
-/// use forwardcache::Ring;
+/// use forwardcache::pool::Ring;
 ///
 /// let ring = Ring::new(["http://10.0.1.1:3000", "http://10.0.1.2:3000"]);
 /// let owner = ring.owner("http://example.com/").unwrap();
@@ -71,7 +71,7 @@ impl Ring {
     /// ```
     /// use std::num::NonZeroU32;
     ///
-    /// use forwardcache::{HashFunction, Ring};
+    /// use forwardcache::pool::{HashFunction, Ring};
     ///
     /// let pool = [("http://10.0.1.1:3000", NonZeroU32::MIN), ("http://10.0.1.2:3000", NonZeroU32::new(3).unwrap())];
     /// let ring = Ring::weighted(pool, Ring::DEFAULT_REPLICAS, HashFunction::default());
@@ -190,7 +190,7 @@ impl fmt::Debug for Ring {
 /// All members of a pool must use the same function, in all releases, so it must not have a random seed.
 ///
 /// ```
-/// use forwardcache::HashFunction;
+/// use forwardcache::pool::HashFunction;
 ///
 /// // FNV-1a.
 /// let hash = HashFunction::new(|bytes| {

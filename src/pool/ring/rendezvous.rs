@@ -18,12 +18,12 @@ const BRANCHLESS: usize = 16;
 /// share moves. A lookup computes one product for each peer.
 ///
 /// A placement is immutable: when the pool changes, a new one replaces it. It differs from that of a
-/// [`Ring`](crate::Ring), so a pool must use one of the two.
+/// [`Ring`](crate::pool::Ring), so a pool must use one of the two.
 ///
 /// ```
 /// use std::num::NonZeroU32;
 ///
-/// use forwardcache::Rendezvous;
+/// use forwardcache::pool::Rendezvous;
 ///
 /// let large = NonZeroU32::new(3).unwrap();
 /// let peers = Rendezvous::new([("http://10.0.1.1:3000", NonZeroU32::MIN), ("http://10.0.1.2:3000", large)]);

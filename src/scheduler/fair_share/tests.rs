@@ -6,8 +6,8 @@ fn origin(number: u8) -> CanonicalUrl {
     CanonicalUrl::parse(&format!("http://origin-{number}/")).unwrap()
 }
 
-fn client(number: u8) -> Client {
-    Client::of([10, 0, 0, number].into())
+fn client(number: u8) -> ClientAddress {
+    ClientAddress::of([10, 0, 0, number].into())
 }
 
 fn fetch(of: u8, by: u8) -> Claim {
@@ -71,7 +71,7 @@ fn a_client_without_a_job_may_start_one_regardless_of_other_clients() {
     share.finish(&second);
     let others = (2..=255).filter_map(|by| share.start(&fetch(1, by), Instant::now())).count();
     assert_eq!(others, 254);
-    let more = (0..=255).map(|by| Client::of([10, 0, 1, by].into()));
+    let more = (0..=255).map(|by| ClientAddress::of([10, 0, 1, by].into()));
     let more = more.filter_map(|by| share.start(&Claim { client: Some(by), ..fetch(1, 1) }, Instant::now()));
     assert_eq!((more.count(), share.free()), (130, 128), "the last eighth is reserved");
     let capped = Purpose::Fetch { origin: origin(2), cap: Some(0) };

@@ -22,7 +22,7 @@ use parking_lot::{Condvar, Mutex};
 pub(crate) use self::options::PoolOptions;
 use self::state::{Phase, State, Watch};
 use self::workers::{Inner, refuse};
-use super::client::Client;
+use super::client::ClientAddress;
 use super::fair_share::{Claim, FairShare, Purpose};
 use super::queue::{Entry, Queue};
 use super::ramp::Ramp;
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     /// Runs the job on a thread when its turn comes, or refuses it on the present thread. Never blocks.
-    pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<Client>) {
+    pub(super) fn submit(&self, job: Job, purpose: Purpose, client: Option<ClientAddress>) {
         let now = Instant::now();
         let until = match purpose {
             Purpose::Transfer { .. } => None,

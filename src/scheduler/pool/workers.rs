@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::options::PoolOptions;
 use super::state::{Phase, State, Watch};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::{Hold, Ledger, Use};
-use crate::message::nonblocking::{Job, Refused, Turn};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
+use crate::message::nonblocking::{Job, Refused, RunMode};
 use crate::scheduler::ramp::QUICK;
 
 /// How often a fetch retries to reserve the memory of its buffers, and the delay between two attempts.
@@ -146,7 +146,7 @@ impl Inner {
             self.state.lock().refused[Refused::NoMemory as usize] += 1;
             return refuse(job, Refused::NoMemory);
         };
-        if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Pool))).is_err() {
+        if panic::catch_unwind(AssertUnwindSafe(|| job.take(RunMode::Worker))).is_err() {
             log::error!("a job panicked");
         }
         drop(held);
@@ -156,13 +156,13 @@ impl Inner {
     /// to be disconnected.
     fn memory_for(&self, buffers: u64, cancellation: &Cancellation) -> Option<Hold> {
         for _ in 0..MEMORY_RETRIES {
-            let held = self.ledger.reserve(Use::Fetches, buffers);
+            let held = self.ledger.reserve(MemoryUse::Fetches, buffers);
             if held.is_some() || cancellation.is_cancelled() {
                 return held;
             }
             thread::sleep(MEMORY_RETRY_DELAY);
         }
-        self.ledger.reserve(Use::Fetches, buffers)
+        self.ledger.reserve(MemoryUse::Fetches, buffers)
     }
 
     /// Removes a job from the counts.
@@ -179,7 +179,7 @@ impl Inner {
 
 /// Lets a job answer without running it.
 pub(super) fn refuse(job: Job, why: Refused) {
-    if panic::catch_unwind(AssertUnwindSafe(|| job.take(Turn::Refused(why)))).is_err() {
+    if panic::catch_unwind(AssertUnwindSafe(|| job.take(RunMode::Refused(why)))).is_err() {
         log::error!("a job panicked when it was refused");
     }
 }

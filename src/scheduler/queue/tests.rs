@@ -3,14 +3,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 
 fn origin(number: u8) -> CanonicalUrl {
     CanonicalUrl::parse(&format!("http://origin-{number}/")).unwrap()
 }
 
 fn entry(job: u32, purpose: Purpose, client: u8) -> Entry<u32> {
-    let client = (client > 0).then(|| Client::of([10, 0, 0, client].into()));
+    let client = (client > 0).then(|| ClientAddress::of([10, 0, 0, client].into()));
     Entry { job, claim: Claim { purpose, client }, since: Instant::now(), until: None }
 }
 

@@ -11,7 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use super::admission::{Admission, ConnectionPermit};
 use super::context::ThreadContext;
 use super::inbox::{Inbox, Message};
-use crate::message::stats::ConnectionRefusal;
+use crate::metrics::ConnectionRefusal;
 
 /// Pause in accepting after the system ran out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

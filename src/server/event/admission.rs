@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::message::stats::{ConnectionRefusal, ServerStats};
-use crate::scheduler::Client;
+use crate::metrics::{ConnectionRefusal, ServerStats};
+use crate::scheduler::ClientAddress;
 
 /// Counts the open connections of a server.
 #[derive(Debug)]
@@ -21,14 +21,14 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientAddress, usize>,
 }
 
 /// Permit that a connection holds until it closes.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     admission: Arc<Admission>,
-    client: Client,
+    client: ClientAddress,
 }
 
 impl Admission {
@@ -38,7 +38,7 @@ impl Admission {
 
     /// Admits a connection from this address, unless a limit is reached.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
-        let client = Client::of(address);
+        let client = ClientAddress::of(address);
         let mut counts = self.counts.lock();
         if counts.all >= self.max {
             self.stats.count_connection_refusal(ConnectionRefusal::TooMany);

@@ -30,8 +30,9 @@ use super::input::Input;
 use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
-use crate::base::ledger::{Hold, Use};
-use crate::scheduler::Client;
+use crate::base::ledger::{Hold, MemoryUse};
+use crate::scheduler::ClientAddress;
+use crate::server::access_log::Pending;
 
 /// Limits for reading from a client after the response on a closing connection. If the server closed the
 /// socket while the client is still sending, the client's system could discard the response before the client
@@ -57,6 +58,8 @@ pub(super) struct Connection {
     input: Input,
     outbound: Outbound,
     exchange: Option<Box<Exchange>>,
+    /// A hit that is only partly written.
+    partial_hit: Option<Box<Pending>>,
     /// Whether the last complete head is a HEAD request, so that an error response has no body.
     is_head_request: bool,
     /// Whether it is in a queue of the I/O thread.
@@ -110,6 +113,7 @@ impl Connection {
             input: Input::default(),
             outbound: Outbound::default(),
             exchange: None,
+            partial_hit: None,
             is_head_request: false,
             is_queued: false,
             budget: Budget::default(),
@@ -147,8 +151,8 @@ impl Connection {
     }
 
     /// Returns the client of this connection.
-    pub(super) fn client(&self) -> Client {
-        Client::of(self.remote.ip())
+    pub(super) fn client(&self) -> ClientAddress {
+        ClientAddress::of(self.remote.ip())
     }
 
     /// Returns the number of bytes that may still be transferred in this turn of the loop.
@@ -175,7 +179,7 @@ impl Connection {
             _ if private_bytes == 0 => self.held = None,
             Some(held) if held.bytes() == private_bytes => {}
             Some(held) => held.set(private_bytes),
-            None => self.held = Some(context.ledger.hold(Use::Connections, private_bytes)),
+            None => self.held = Some(context.ledger.hold(MemoryUse::Connections, private_bytes)),
         }
     }
 
@@ -257,6 +261,9 @@ impl Connection {
             Ok((_, Flushed::All)) => {
                 self.writing.stop();
                 self.blocked_since = None;
+                if let Some(hit) = self.partial_hit.take() {
+                    context.finished(&hit, self.remote, true);
+                }
                 if self.exchange.is_none() {
                     self.idle_since = context.now;
                 }
@@ -285,6 +292,7 @@ impl Connection {
         let Some(exchange) = self.exchange.take() else { return Next::Again };
         self.idle_since = context.now;
         self.reading.stop();
+        context.finished(&exchange.pending, self.remote, true);
         if exchange.receiving.is_some() || !exchange.summary.persistent {
             self.closing = Closing::Written;
         }
@@ -314,11 +322,18 @@ impl Connection {
     /// Releases everything without waiting.
     pub(super) fn dispose(mut self, context: &mut ThreadContext) {
         let mut is_complete = self.outbound.is_empty();
-        if let Some(exchange) = self.exchange.take()
-            && let Reply::Sending(sending) = exchange.reply
-        {
-            is_complete = false;
-            context.release_body(sending.stream, exchange.origin, exchange.client);
+        if let Some(mut hit) = self.partial_hit.take() {
+            hit.bytes = hit.bytes.saturating_sub(self.outbound.length() as u64);
+            context.finished(&hit, self.remote, false);
+        }
+        if let Some(mut exchange) = self.exchange.take() {
+            let is_written = matches!(exchange.reply, Reply::Done) && is_complete;
+            exchange.pending.bytes = exchange.pending.bytes.saturating_sub(self.outbound.length() as u64);
+            context.finished(&exchange.pending, self.remote, is_written);
+            if let Reply::Sending(sending) = exchange.reply {
+                is_complete = false;
+                context.release_body(sending.stream, exchange.origin, exchange.client);
+            }
         }
         if !is_complete {
             // A response that ends with its connection must not seem complete.

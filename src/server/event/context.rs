@@ -1,10 +1,11 @@
 //! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::budget::Budget;
 use super::inbox::Inbox;
@@ -13,10 +14,11 @@ use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Driver, FINISH_TIMEOUT, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::{Client, Scheduler};
-use crate::server::handler::{Responder, Scratch};
+use crate::metrics::ServerStats;
+use crate::scheduler::{ClientAddress, Scheduler};
+use crate::server::access_log::Pending;
+use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
 use crate::server::tls::ServerTls;
@@ -90,10 +92,35 @@ impl ThreadContext {
         }
     }
 
+    /// Starts the record of a request whose head is complete.
+    pub(super) fn pending(&self, method: Option<&Method>, target: &dyn Display) -> Pending {
+        let target = if self.options.access_log.is_some() { target.to_string() } else { String::new() };
+        Pending::new(self.now, method.cloned(), target.into())
+    }
+
+    /// Counts and logs a request that has ended.
+    pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
+        let record = pending.record(remote, Instant::now(), is_complete);
+        self.stats.count_duration(record.outcome, record.duration);
+        if let Some(log) = &self.options.access_log {
+            log.log(&record);
+        }
+    }
+
     /// Returns the client to which the jobs of a request are charged; `None` for a peer of the pool.
-    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<Client> {
+    pub(super) fn charged_client(&self, remote: SocketAddr, head: &HeaderMap) -> Option<ClientAddress> {
         let is_by_a_peer = self.responder.is_by_a_peer(head, remote.ip(), self.shows_certificates);
-        (!is_by_a_peer).then(|| Client::of(remote.ip()))
+        (!is_by_a_peer).then(|| ClientAddress::of(remote.ip()))
+    }
+
+    /// Returns how the requests of a client reach the server.
+    pub(super) fn sender(&self, remote: SocketAddr) -> Sender {
+        Sender {
+            address: remote,
+            shows_certificate: self.shows_certificates,
+            is_tls: self.options.tls.is_some(),
+            is_http_proxy: self.options.http_proxy,
+        }
     }
 
     pub(super) fn next_exchange(&mut self) -> u64 {
@@ -102,9 +129,14 @@ impl ThreadContext {
     }
 
     /// Submits a job that reads a body from its origin.
-    pub(super) fn transfer(&self, driver: Driver, origin: Option<CanonicalUrl>, client: Option<Client>) {
-        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |turn| {
-            if turn == nonblocking::Turn::Pool {
+    pub(super) fn transfer(
+        &self,
+        driver: Driver,
+        origin: Option<CanonicalUrl>,
+        client: Option<ClientAddress>,
+    ) {
+        let job = Job::new(Lane::Transfer(origin), Cancellation::new(), move |mode| {
+            if mode == nonblocking::RunMode::Worker {
                 driver();
             }
         });
@@ -117,7 +149,7 @@ impl ThreadContext {
         &mut self,
         stream: Box<dyn Growing>,
         origin: Option<CanonicalUrl>,
-        client: Option<Client>,
+        client: Option<ClientAddress>,
     ) {
         if !stream.is_worth_finishing() || self.finishing.len() >= MAX_FINISHING || self.is_stopping {
             return stream.abandon();
@@ -166,7 +198,7 @@ mod testing {
     }
 
     impl Responder for ImmediateResponder {
-        fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+        fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
             None
         }
 

@@ -14,7 +14,8 @@ use crate::base::ledger::Hold;
 use crate::message::body::{Body, Growing, Wake};
 use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
+use crate::server::access_log::Pending;
 use crate::server::request_head::RequestBody;
 use crate::server::response_head::{Framing, RequestSummary};
 
@@ -24,7 +25,7 @@ pub(super) struct Exchange {
     pub(super) serial: u64,
     pub(super) summary: RequestSummary,
     /// The client to which its jobs are charged; `None` for a peer of the pool.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<ClientAddress>,
     /// The origin of the response body, if known.
     pub(super) origin: Option<CanonicalUrl>,
     /// The token of its last job.
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     /// Encoded interim responses that wait to be written.
     pub(super) interim: Interims,
     pub(super) reply: Reply,
+    /// What is logged at its end.
+    pub(super) pending: Pending,
 }
 
 /// Interim responses, added by worker threads.
@@ -104,7 +107,12 @@ impl Exchange {
         self.receiving.is_none() && matches!(self.reply, Reply::Waiting(_) | Reply::Sending(_))
     }
 
-    pub(super) fn new(serial: u64, summary: RequestSummary, receiving: Option<Receiving>) -> Box<Self> {
+    pub(super) fn new(
+        serial: u64,
+        summary: RequestSummary,
+        receiving: Option<Receiving>,
+        pending: Pending,
+    ) -> Box<Self> {
         let (client, origin, job) = (None, None, None);
         let interim = Interims::default();
         Box::new(Self {
@@ -116,6 +124,7 @@ impl Exchange {
             receiving,
             interim,
             reply: Reply::NotDispatched,
+            pending,
         })
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 
 /// A queue of connections that gives each client the same number of turns, however many connections the
 /// client has.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
     /// Each client with waiting connections, once.
-    clients: VecDeque<Client>,
-    waiting: HashMap<Client, VecDeque<usize>>,
+    clients: VecDeque<ClientAddress>,
+    waiting: HashMap<ClientAddress, VecDeque<usize>>,
     count: usize,
 }
 
@@ -21,7 +21,7 @@ impl RoundRobin {
     }
 
     /// Adds a connection of the client.
-    pub(super) fn push(&mut self, client: Client, connection: usize) {
+    pub(super) fn push(&mut self, client: ClientAddress, connection: usize) {
         let connections = self.waiting.entry(client).or_default();
         if connections.is_empty() {
             self.clients.push_back(client);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn each_client_gets_the_same_number_of_turns() {
-        let [one, other, third] = [1, 2, 3].map(|number| Client::of([10, 0, 0, number].into()));
+        let [one, other, third] = [1, 2, 3].map(|number| ClientAddress::of([10, 0, 0, number].into()));
         let mut round_robin = RoundRobin::default();
         (0..4).for_each(|number| round_robin.push(one, number));
         round_robin.push(other, 10);

@@ -18,8 +18,8 @@ use super::io_thread::IoThread;
 use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
-use crate::message::stats::ServerStats;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::ServerStats;
 use crate::scheduler::{Scheduler, max_open_files};
 use crate::server::handler::{BlockingHandler, Handler, Responder};
 use crate::server::listener::{self, listen_error};
@@ -53,7 +53,8 @@ impl Server {
     /// ```
     /// use std::io::{Read, Write};
     ///
-    /// use forwardcache::{Body, Server, ServerConfig};
+    /// use forwardcache::server::{Server, ServerConfig};
+    /// use forwardcache::Body;
     /// use http::{Request, Response};
     ///
     /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));

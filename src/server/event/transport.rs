@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use rustls::pki_types::UnixTime;
 use rustls::{HandshakeKind, ServerConnection};
 
-use crate::message::stats::{Handshake, ServerStats};
+use crate::metrics::{Handshake, ServerStats};
 use crate::server::tls::TlsState;
 
 /// Maximum number of output bytes to encrypt before the socket accepts them: a piece of 64 KiB with its head.

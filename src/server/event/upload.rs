@@ -11,10 +11,10 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::error::{Error, ErrorKind};
-use crate::base::ledger::{Hold, Ledger, Use};
+use crate::base::ledger::{Hold, Ledger, MemoryUse};
 use crate::message::body::{Body, Wake};
 use crate::message::url::CanonicalUrl;
-use crate::scheduler::Client;
+use crate::scheduler::ClientAddress;
 
 /// Limits the uploads. Each occupies a worker until its client has sent the body. Uploads may use half of all
 /// workers; uploads to one origin, or of one client, may use an eighth.
@@ -22,14 +22,14 @@ use crate::scheduler::Client;
 pub(super) struct UploadLimits {
     workers: usize,
     counts: Mutex<Counts>,
-    collecting: Mutex<HashMap<Client, usize>>,
+    collecting: Mutex<HashMap<ClientAddress, usize>>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
     by_origin: HashMap<CanonicalUrl, usize>,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<ClientAddress, usize>,
 }
 
 /// Permit for one upload.
@@ -37,7 +37,7 @@ struct Counts {
 pub(super) struct UploadPermit {
     limits: Arc<UploadLimits>,
     origin: Option<CanonicalUrl>,
-    client: Option<Client>,
+    client: Option<ClientAddress>,
 }
 
 impl UploadLimits {
@@ -50,7 +50,7 @@ impl UploadLimits {
     pub(super) fn acquire(
         self: &Arc<Self>,
         origin: Option<CanonicalUrl>,
-        client: Option<Client>,
+        client: Option<ClientAddress>,
     ) -> Option<UploadPermit> {
         let mut counts = self.counts.lock();
         let of_origin = origin.as_ref().and_then(|origin| counts.by_origin.get(origin));
@@ -79,12 +79,15 @@ const MAX_COLLECTING: usize = 256;
 
 /// Permit for collecting one request body.
 #[derive(Debug)]
-pub(super) struct CollectPermit(Option<(Arc<UploadLimits>, Client)>);
+pub(super) struct CollectPermit(Option<(Arc<UploadLimits>, ClientAddress)>);
 
 impl UploadLimits {
     /// Returns a permit for collecting a request body of this client; a client of `None` is a
     /// peer of the pool.
-    pub(super) fn acquire_collecting(self: &Arc<Self>, client: Option<Client>) -> Option<CollectPermit> {
+    pub(super) fn acquire_collecting(
+        self: &Arc<Self>,
+        client: Option<ClientAddress>,
+    ) -> Option<CollectPermit> {
         let Some(client) = client else { return Some(CollectPermit(None)) };
         let mut collecting = self.collecting.lock();
         let count = collecting.entry(client).or_default();
@@ -174,7 +177,7 @@ pub(super) fn upload(
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             bytes: VecDeque::new(),
-            hold: ledger.hold(Use::Content, 0),
+            hold: ledger.hold(MemoryUse::Content, 0),
             end: None,
             is_reader_gone: false,
             wake: Some(wake),
@@ -201,7 +204,9 @@ impl UploadWriter {
     /// Appends a piece. Returns `false` if the memory limit is reached.
     pub(super) fn push(&self, piece: &[u8]) -> bool {
         // Reserve before locking: a reservation may evict entries, which must not happen under a lock.
-        let Some(reserved) = self.ledger.reserve(Use::Content, piece.len() as u64) else { return false };
+        let Some(reserved) = self.ledger.reserve(MemoryUse::Content, piece.len() as u64) else {
+            return false;
+        };
         let mut state = self.shared.state.lock();
         if !state.is_reader_gone && !piece.is_empty() {
             state.bytes.extend(piece);

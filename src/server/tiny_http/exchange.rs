@@ -187,7 +187,7 @@ enum BodyFailure {
 
 impl From<io::Error> for BodyFailure {
     fn from(error: io::Error) -> Self {
-        log::debug!("reading a request body failed: {error}");
+        log::debug!("reading a request body failed: {error:#}");
         Self::Malformed
     }
 }

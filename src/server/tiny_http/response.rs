@@ -96,7 +96,7 @@ fn prepare(response: Response<Body>, recipient: &Recipient) -> (response::Parts,
     match content_of(body, recipient) {
         Ok(content) => (parts, content),
         Err(error) => {
-            log::warn!("cannot read a response body: {error}");
+            log::warn!("cannot read a response body: {error:#}");
             let (status, line) = if error.kind() == ErrorKind::BodyTooLarge {
                 (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "the response is too large for HTTP/1.0")
             } else {

@@ -88,7 +88,8 @@ impl TinyHttpServer {
     /// ```
     /// use std::io::{Read, Write};
     ///
-    /// use forwardcache::{Body, ServerConfig, TinyHttpServer};
+    /// use forwardcache::server::{ServerConfig, TinyHttpServer};
+    /// use forwardcache::Body;
     /// use http::{Request, Response};
     ///
     /// let hello = |_: Request<Body>| Response::new(Body::from("hello"));
@@ -141,6 +142,12 @@ impl TinyHttpServer {
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
         let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
+        if options.http_proxy {
+            return Err(Error::new(
+                ErrorKind::BadOption,
+                "TinyHttpServer does not support http_proxy: remove the option or use Server",
+            ));
+        }
         if options.tls.is_some() {
             return Err(Error::new(
                 ErrorKind::BadOption,

@@ -1,209 +1,260 @@
-//! The thread that writes: what has come in a second is one transaction.
+//! One transaction: writes changes, makes room for them, and renews the lease of this process.
 
-use std::collections::HashSet;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+
+use redb::ReadableTable;
 
 use super::body_file;
 use super::core::{Core, SMALL};
-use super::head::{Head, decode};
-use super::index::{Index, Tables, failed};
-use super::known::Known;
-use super::part::cut_unfinished;
+use super::index::{Meta, Tables, failed};
+use super::invalidations;
 use super::pending::{Body, Op, Put};
-use super::rows::{Effects, files, remove_body, remove_row, row, write_put, write_row};
+use super::process::is_registered;
+use super::purging::{Affected, affected, write_purge};
+use super::room::KIB;
+use super::rows::{Effects, files, next_place, remove_row, row, write_put};
+use super::sync::foreign;
 use crate::message::purge::{Purge, Purged};
-use crate::store::{StoreError, StoredResponse, url_of};
+use crate::store::{StoreError, url_of};
 
-/// How long a disk that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How many used keys are moved to the end of the order in one transaction.
+const MAX_MOVED: u64 = 10_000;
 
-/// The part of the capacity that is left for what the index needs beside its rows.
-const SPARE: u64 = 16;
+/// How many unlinked bodies are struck off the list in one transaction.
+const MAX_STRUCK: usize = 4096;
 
-/// Writes until the store is closed.
-pub(super) fn run(core: &Arc<Core>) {
-    load(core);
-    let mut down: Option<Instant> = None;
-    while let Some(ops) = core.pending.next() {
-        if down.is_some_and(|since| since.elapsed() >= PAUSE) {
-            match reopen(core) {
-                Ok(()) => down = None,
-                Err(error) => {
-                    core.trouble.report("be opened", &error);
-                    down = Some(Instant::now());
-                }
-            }
-        }
-        let committed = commit(core, &ops);
-        let failure = committed.as_ref().err().map(ToString::to_string);
-        if let Err(error) = &committed {
-            let cause =
-                std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            core.trouble.report("write", &format!("{error}{cause}"));
-            // The database takes nothing more after an error: it is opened anew.
-            *core.index.write() = None;
-            down.get_or_insert_with(Instant::now);
-            for op in &ops {
-                if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
-                    let _ = fs::remove_file(core.file_of(*number));
-                }
-            }
-        }
-        for op in &ops {
-            if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
-                core.room.is_booked(*number);
-                core.growing.end(*number);
-            }
-        }
-        core.room.set_free(free(core));
-        core.pending.done(&ops);
-        let mut replies = committed.unwrap_or_default().into_iter();
-        for op in &ops {
-            let (Op::Remove { done: Some(done), .. } | Op::Purge { done, .. }) = &**op else { continue };
-            let failed = || Err(StoreError::new(failure.clone().unwrap_or_default()));
-            // Whoever does not wait any more needs no answer.
-            let _ = done.send(replies.next().unwrap_or_else(failed));
-        }
-    }
-}
-
-/// Learns what is in the index, and then sweeps files that no row names.
-fn load(core: &Arc<Core>) {
-    match core.index().and_then(|index| known(&index)) {
-        Ok(known) => *core.known.lock() = known,
-        Err(error) => core.trouble.report("be read", &error),
-    }
-    if let Err(error) = core.index().and_then(|index| cut_unfinished(core, &index)) {
-        core.trouble.report("cut a file", &error);
-    }
-    core.room.set_free(free(core));
-    let (first, own) = (core.numbers_given(), Arc::downgrade(core));
-    let directory = core.directory.join("bodies");
-    core.lane.submit_always(Box::new(move || {
-        for folder in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let names = fs::read_dir(folder.path()).into_iter().flatten().flatten();
-            let numbers = names.filter_map(|file| u64::from_str_radix(file.file_name().to_str()?, 16).ok());
-            let numbers = numbers.filter(|number| *number < first).collect();
-            let Some(core) = own.upgrade() else { return };
-            let orphans = core.index().and_then(|index| index.orphans(numbers)).unwrap_or_default();
-            for number in orphans {
-                let _ = fs::remove_file(core.file_of(number));
-            }
-        }
-    }));
-}
-
-fn reopen(core: &Core) -> Result<(), StoreError> {
-    let (index, _) = Index::open(&core.directory.join("index.redb"), [0; 2])?;
-    *core.known.lock() = known(&index)?;
-    *core.index.write() = Some(Arc::new(index));
-    Ok(())
-}
-
-/// What is in the index. It is made without a lock, for which threads would have to wait that never wait for a disk.
-fn known(index: &Index) -> Result<Known, StoreError> {
-    let mut entries = index.entries()?;
-    entries.sort_unstable_by_key(|(_, place, _)| *place);
-    let mut known = Known::default();
-    for (hash, _, kibibytes) in entries {
-        known.put(hash, kibibytes);
-    }
-    known.set_loaded();
-    Ok(known)
-}
-
-/// How much may be stored.
+/// Returns how much may be stored, in KiB. The rest of the capacity is for what the index needs beside its rows.
 fn limit(core: &Core) -> u64 {
     let capacity = core.capacity();
-    capacity - (capacity / SPARE).min(64 << 20)
+    (capacity - (capacity / 16).min(64 << 20)) / KIB
 }
 
-pub(super) fn free(core: &Core) -> u64 {
-    (limit(core) + core.growing.booked(None)).saturating_sub(core.known.lock().bytes())
-}
-
-fn commit(core: &Arc<Core>, ops: &[Arc<Op>]) -> Result<Vec<Result<Purged, StoreError>>, StoreError> {
+/// Writes changes, and marks keys as used. Returns the replies to those that wait.
+pub(super) fn commit(
+    core: &Arc<Core>,
+    ops: &[Arc<Op>],
+    used: &[u64],
+) -> Result<Vec<Result<Purged, StoreError>>, StoreError> {
     let index = core.index()?;
-    let needed = core.room.needed() + ops.iter().map(|op| size(op)).sum::<u64>();
-    let mut effects = Effects::default();
-    let mut victims = Vec::new();
-    let mut limit = limit(core) + core.growing.booked(None);
-    let mut known = core.known.lock();
-    while known.bytes() + needed > limit {
-        let Some((hash, _)) = known.evict() else { break };
-        limit -= core.growing.booked(Some(hash));
-        victims.push(hash);
-    }
-    drop(known);
-    // A purge looks at all rows, before the transaction: what comes meanwhile is in none of them.
+    let set_capacity = core.set_capacity.load(Ordering::Relaxed);
+    // A purge looks at all rows before the transaction, which then looks at those that were written meanwhile.
     let purges = ops.iter().filter_map(|op| match &**op {
         Op::Purge { purge, .. } => Some(affected(core, &index, purge)),
         _ => None,
     });
     let mut purges = purges.collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut effects = Effects::default();
+    let mut lease = 0;
     let written = index.write(|tables| {
-        for hash in &victims {
-            effects.evicted += 1;
-            for number in remove_row(tables, *hash)?.iter().flat_map(|heads| files(heads)) {
-                // At once, so that there is room for what comes in its place: a row without its file is a miss.
-                core.remove_file(number);
-            }
-            effects.charges.insert(*hash, None);
+        let before = tables.meta()?;
+        effects.meta = before;
+        if set_capacity > 0 {
+            effects.meta.capacity = set_capacity;
         }
+        strike_unlinked(core, tables)?;
+        mark(tables, used)?;
+        let is_void = invalidated(core, tables, ops, &before)?;
+        let others = leases_of_others(core, tables)?;
+        make_room(core, tables, others, ops, &mut effects)?;
         for op in ops {
-            match &**op {
-                Op::Put(put) => write_put(core, tables, put, &mut effects)?,
-                Op::Remove { hash, done } => {
-                    let heads = remove_row(tables, *hash)?;
-                    effects.charges.insert(*hash, None);
-                    let count = heads.as_ref().map_or(0, Vec::len) as u64;
-                    effects.unused.extend(heads.iter().flat_map(|heads| files(heads)));
-                    if done.is_some() {
-                        effects.replies.push(Ok(Purged::new(count, 0)));
-                    }
-                }
-                Op::Purge { purge, .. } => {
-                    let purged = write_purge(tables, purge, purges.next().unwrap_or_default(), &mut effects)?;
-                    effects.replies.push(Ok(purged));
-                }
-            }
+            write_op(core, tables, op, &is_void, &mut purges, &mut effects)?;
         }
         let sequence = core.sequence.load(Ordering::Relaxed);
-        for (name, value) in [("next-number", core.numbers_given()), ("sequence", sequence)] {
-            tables.meta.insert(name, value).map_err(failed)?;
+        effects.meta.sequence = effects.meta.sequence.max(sequence);
+        // What the index has of files that are still written is not counted twice.
+        let booked = core.growing.booked() / KIB;
+        let left = (limit(core) + booked).saturating_sub(effects.meta.kibibytes + others);
+        lease = core.room.wanted_lease().min(left);
+        take_lease(core, tables, lease.saturating_sub(booked))?;
+        for number in &effects.unused {
+            tables.doomed.insert(*number, ()).map_err(failed)?;
         }
-        Ok(())
+        tables.set_meta(&before, &effects.meta)
     });
     if let Err(error) = written {
-        for number in effects.written {
-            let _ = fs::remove_file(core.file_of(number));
-        }
+        effects.written.into_iter().for_each(|number| _ = core.remove_file(number));
+        effects.growing.into_iter().for_each(|number| _ = core.growing.unbook(number));
         return Err(error);
     }
+    let _ = core.set_capacity.compare_exchange(set_capacity, 0, Ordering::Relaxed, Ordering::Relaxed);
     let mut known = core.known.lock();
-    for (hash, charge) in &effects.charges {
-        match charge {
-            Some(kibibytes) => known.put(*hash, *kibibytes),
-            None => known.remove(*hash),
-        }
+    for (hash, is_there) in &effects.keys {
+        if *is_there { known.put(*hash) } else { known.remove(*hash) }
     }
     drop(known);
+    {
+        let mut meta = core.meta.lock();
+        *meta = Meta { keys: meta.keys, ..effects.meta };
+    }
+    core.room.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
-    for number in effects.unused {
-        core.remove_file(number);
-    }
-    for (number, hash, length) in effects.growing {
-        if effects.charges.get(&hash).is_some_and(Option::is_some) {
-            core.growing.book(number, hash, length);
-        }
-    }
+    effects.unused.into_iter().for_each(|number| _ = core.remove_file(number));
     Ok(effects.replies)
 }
 
-/// How much a change takes at most, of what room was not made for before.
+fn write_op(
+    core: &Core,
+    tables: &mut Tables<'_>,
+    op: &Op,
+    is_void: &impl Fn(&Put) -> bool,
+    purges: &mut impl Iterator<Item = Affected>,
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
+    match op {
+        Op::Put(put) if is_void(put) => {
+            if let Body::File(number) = put.body {
+                effects.unused.push(number);
+            }
+        }
+        Op::Put(put) => write_put(core, tables, put, effects)?,
+        Op::Remove { hash, purge, done } => {
+            let heads = remove_row(tables, *hash, effects)?;
+            effects.unused.extend(files(&heads));
+            list_invalidation(core, tables, purge, effects)?;
+            if done.is_some() {
+                effects.replies.push(Ok(Purged::new(heads.len() as u64, 0)));
+            }
+        }
+        Op::Discard { hash, number } => {
+            let is_meant = match (row(tables, *hash)?, number) {
+                (Some((_, heads)), Some(number)) => heads.iter().any(|head| head.number == *number),
+                (Some(_), None) => false,
+                (None, _) => true,
+            };
+            if is_meant {
+                let heads = remove_row(tables, *hash, effects)?;
+                effects.unused.extend(files(&heads));
+            }
+        }
+        Op::Purge { purge, done } => {
+            let purged = write_purge(tables, purge, purges.next().unwrap_or_default(), effects)?;
+            list_invalidation(core, tables, purge, effects)?;
+            if done.is_some() {
+                effects.replies.push(Ok(purged));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lists an invalidation for other processes.
+fn list_invalidation(
+    core: &Core,
+    tables: &mut Tables<'_>,
+    purge: &Purge,
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
+    effects.meta.invalidations += 1;
+    let number = effects.meta.invalidations;
+    tables.invalidations.insert(number, &*invalidations::encode(core.process.id(), purge)).map_err(failed)?;
+    if let Some(oldest) = number.checked_sub(invalidations::LISTED) {
+        tables.invalidations.remove(oldest).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Returns whether another process has invalidated a response since it was put.
+fn invalidated(
+    core: &Core,
+    tables: &Tables<'_>,
+    ops: &[Arc<Op>],
+    meta: &Meta,
+) -> Result<impl Fn(&Put) -> bool + use<>, StoreError> {
+    let applied = ops.iter().filter_map(|op| match &**op {
+        Op::Put(put) => Some(put.applied),
+        _ => None,
+    });
+    let purges = match applied.min() {
+        Some(applied) if applied < meta.invalidations => foreign(core, tables.invalidations_after(applied)?),
+        _ => Vec::new(),
+    };
+    Ok(move |put: &Put| purges.iter().any(|purge| purge.is_about(url_of(put.key.as_str()), &put.response)))
+}
+
+/// Strikes bodies off the list of those that no row names, and unlinks those that a killed process left there.
+fn strike_unlinked(core: &Core, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    let doomed = tables.doomed.iter().map_err(failed)?.take(MAX_STRUCK);
+    let numbers = doomed.map(|row| row.map(|(number, _)| number.value()).map_err(failed));
+    for number in numbers.collect::<Result<Vec<_>, _>>()? {
+        if core.remove_file(number) {
+            tables.doomed.remove(number).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks keys as used, so that they are not evicted by their next turn.
+fn mark(tables: &mut Tables<'_>, used: &[u64]) -> Result<(), StoreError> {
+    for hash in used {
+        let entry = tables.entries.get(*hash).map_err(failed)?.map(|entry| entry.value());
+        if let Some((place, kibibytes, false)) = entry {
+            tables.entries.insert(*hash, (place, kibibytes, true)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the sum of the leases of other processes in KiB, and cancels those of processes that ended.
+fn leases_of_others(core: &Core, tables: &mut Tables<'_>) -> Result<u64, StoreError> {
+    let leases = tables.leases.iter().map_err(failed)?;
+    let leases = leases.map(|lease| lease.map(|(id, lease)| (id.value(), lease.value())).map_err(failed));
+    let mut sum = 0;
+    for (id, lease) in leases.collect::<Result<Vec<_>, _>>()? {
+        if id == core.process.id() {
+            continue;
+        }
+        if is_registered(&core.directory, id) {
+            sum += lease;
+        } else {
+            tables.leases.remove(id).map_err(failed)?;
+        }
+    }
+    Ok(sum)
+}
+
+fn take_lease(core: &Core, tables: &mut Tables<'_>, lease: u64) -> Result<(), StoreError> {
+    let id = core.process.id();
+    if lease == 0 {
+        tables.leases.remove(id).map_err(failed)?;
+    } else {
+        tables.leases.insert(id, lease).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Evicts until there is room for the changes, and for unfinished bodies of all processes.
+fn make_room(
+    core: &Core,
+    tables: &mut Tables<'_>,
+    others: u64,
+    ops: &[Arc<Op>],
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
+    let needed = others + (core.room.needed() + ops.iter().map(|op| size(op)).sum::<u64>()).div_ceil(KIB);
+    let limit = limit(core);
+    let mut moves_left = effects.meta.keys.min(MAX_MOVED);
+    while effects.meta.kibibytes + needed > limit + core.growing.booked() / KIB {
+        let first = tables.order.first().map_err(failed)?;
+        let Some((place, hash)) = first.map(|(place, hash)| (place.value(), hash.value())) else { break };
+        let entry = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
+        let is_used = core.known.lock().take_use(hash) || entry.is_some_and(|(.., is_used)| is_used);
+        if let Some((_, kibibytes, _)) = entry.filter(|_| is_used && moves_left > 0) {
+            moves_left -= 1;
+            let place = next_place(tables, Some(place), hash, effects)?;
+            tables.entries.insert(hash, (place, kibibytes, false)).map_err(failed)?;
+            continue;
+        }
+        let heads = remove_row(tables, hash, effects)?;
+        tables.order.remove(place).map_err(failed)?;
+        // At once, to make room before the transaction ends: a row without its file is a miss.
+        files(&heads).for_each(|number| _ = core.remove_file(number));
+        effects.evicted += 1;
+    }
+    Ok(())
+}
+
+/// Returns how much a change takes at most in bytes, except for bodies that have a lease.
 fn size(op: &Op) -> u64 {
     match op {
         Op::Put(put) => {
@@ -211,72 +262,6 @@ fn size(op: &Op) -> u64 {
             let body = if body <= SMALL { 2 * body } else { body_file::file_length(body) + 4096 };
             body + 4096
         }
-        Op::Remove { .. } | Op::Purge { .. } => 0,
+        Op::Remove { .. } | Op::Discard { .. } | Op::Purge { .. } => 0,
     }
-}
-
-/// The keys of which something is to be purged.
-fn affected(core: &Core, index: &Index, purge: &Purge) -> Result<Vec<u64>, StoreError> {
-    if let Some(url) = purge.single_url() {
-        return Ok(vec![core.hash(url)]);
-    }
-    let mut hashes = Vec::new();
-    index.each_row(|hash, row| {
-        // What cannot be read answers for nothing, and takes room.
-        let is_meant = decode(row).map_or(true, |(key, heads)| {
-            heads.iter().any(|head| purge.changes(url_of(&key), &head.response))
-        });
-        if is_meant {
-            hashes.push(hash);
-        }
-    })?;
-    Ok(hashes)
-}
-
-/// Purges these keys, and what was put in the same transaction.
-fn write_purge(
-    tables: &mut Tables<'_>,
-    purge: &Purge,
-    hashes: Vec<u64>,
-    effects: &mut Effects,
-) -> Result<Purged, StoreError> {
-    let own: Vec<u64> =
-        effects.charges.iter().filter(|(_, charge)| charge.is_some()).map(|(hash, _)| *hash).collect();
-    let hashes: HashSet<u64> = hashes.into_iter().chain(own).collect();
-    let mut purged = Purged::default();
-    for hash in hashes {
-        let Some((key, heads)) = row(tables, hash)? else {
-            remove_row(tables, hash)?;
-            effects.charges.insert(hash, None);
-            continue;
-        };
-        let (mut left, mut gone) = (Vec::new(), Vec::new());
-        let before = purged.responses;
-        for head in heads {
-            if !purge.changes(url_of(&key), &head.response) {
-                left.push(head);
-                continue;
-            }
-            purged = purged.and(Purged::new(1, head.length));
-            match purge.stale(&head.response) {
-                Some(stale) => left.push(Head { response: StoredResponse::clone(&stale), ..head }),
-                None => gone.push(head),
-            }
-        }
-        if purged.responses == before {
-            continue;
-        }
-        for head in &gone {
-            remove_body(tables, head)?;
-        }
-        effects.unused.extend(files(&gone));
-        match left.first().map(|head| head.number) {
-            Some(place) => write_row(tables, hash, &key, &left, place, effects)?,
-            None => {
-                remove_row(tables, hash)?;
-                effects.charges.insert(hash, None);
-            }
-        }
-    }
-    Ok(purged)
 }

@@ -3,22 +3,24 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::head::{Head, Place, decode};
-use super::index::Index;
+use super::index::{Index, Meta};
 use super::known::Known;
 use super::lane::Lane;
 use super::part::Growing;
 use super::pending::{Op, Pending};
+use super::process::Process;
 use super::room::Room;
 use super::trouble::Trouble;
 use crate::base::ledger::Ledger;
 use crate::message::digest::Digest;
 use crate::store::StoreError;
+use crate::store::tier::TierListener;
 
 /// The largest body that is in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
@@ -27,7 +29,14 @@ pub(super) struct Core {
     pub(super) directory: PathBuf,
     /// `None` while it cannot be used.
     pub(super) index: RwLock<Option<Arc<Index>>>,
+    pub(super) process: Process,
     salt: [u64; 2],
+    /// The state of the directory at the last commit or synchronization.
+    pub(super) meta: Mutex<Meta>,
+    /// The number of the last invalidation of another process that this one has applied.
+    pub(super) applied: AtomicU64,
+    pub(super) listeners: Mutex<Vec<TierListener>>,
+    pub(super) is_closing: AtomicBool,
     pub(super) lane: Arc<Lane>,
     pub(super) known: Mutex<Known>,
     pub(super) pending: Pending,
@@ -35,9 +44,9 @@ pub(super) struct Core {
     pub(super) growing: Growing,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
-    pub(super) capacity: AtomicU64,
+    /// The capacity that the operator set and that is not in the index yet; zero if there is none.
+    pub(super) set_capacity: AtomicU64,
     pub(super) max_body: AtomicU64,
-    next_number: AtomicU64,
     pub(super) sequence: AtomicU64,
     pub(super) evictions: AtomicU64,
     pub(super) skipped: AtomicU64,
@@ -45,11 +54,16 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(directory: PathBuf, index: Index, meta: super::index::Meta) -> Self {
+    pub(super) fn new(directory: PathBuf, process: Process, index: Index, meta: Meta) -> Self {
         Self {
             directory,
             index: RwLock::new(Some(Arc::new(index))),
+            process,
             salt: meta.salt,
+            meta: Mutex::new(meta),
+            applied: AtomicU64::new(meta.invalidations),
+            listeners: Mutex::default(),
+            is_closing: AtomicBool::new(false),
             lane: Arc::default(),
             known: Mutex::default(),
             pending: Pending::default(),
@@ -57,9 +71,8 @@ impl Core {
             growing: Growing::default(),
             trouble: Trouble::default(),
             ledger: OnceLock::new(),
-            capacity: AtomicU64::new(super::CAPACITY),
+            set_capacity: AtomicU64::new(0),
             max_body: AtomicU64::new(u64::MAX),
-            next_number: AtomicU64::new(meta.next_number),
             sequence: AtomicU64::new(meta.sequence),
             evictions: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -79,16 +92,10 @@ impl Core {
         u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
     }
 
-    pub(super) fn next_number(&self) -> u64 {
-        self.next_number.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn numbers_given(&self) -> u64 {
-        self.next_number.load(Ordering::Relaxed)
-    }
-
+    /// Returns the size limit in bytes: the one that was set last, by any process.
     pub(super) fn capacity(&self) -> u64 {
-        self.capacity.load(Ordering::Relaxed)
+        let set = [self.set_capacity.load(Ordering::Relaxed), self.meta.lock().capacity];
+        set.into_iter().find(|bytes| *bytes > 0).unwrap_or(super::CAPACITY)
     }
 
     pub(super) fn max_body(&self) -> u64 {
@@ -99,17 +106,20 @@ impl Core {
         file_in(&self.directory, number)
     }
 
-    pub(super) fn create_file(&self, number: u64) -> io::Result<File> {
-        let path = self.file_of(number);
-        let create = || File::options().read(true).write(true).create(true).truncate(true).open(&path);
-        match create() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(path.parent().unwrap_or(&self.directory))?;
-                create()
+    /// Creates the file of a new body, and returns its number.
+    pub(super) fn create_file(&self) -> io::Result<(u64, File)> {
+        let create = || loop {
+            let number = self.process.next_body();
+            let path = self.file_of(number);
+            match File::options().read(true).write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(path.parent().unwrap_or(&self.directory))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|file| (number, file)),
             }
-            created => created,
-        }
-        .inspect_err(|error| self.trouble.report("write", error))
+        };
+        create().inspect_err(|error| self.trouble.report("write", error))
     }
 
     /// The heads of a row, where it is one of this key.
@@ -118,8 +128,7 @@ impl Core {
             Ok((of, heads)) => (of == key).then_some(heads),
             Err(error) => {
                 self.trouble.report("read a row", &error);
-                self.corrupt.fetch_add(1, Ordering::Relaxed);
-                self.discard(hash);
+                self.discard(hash, None);
                 None
             }
         }
@@ -139,23 +148,29 @@ impl Core {
         Ok(framed[4..].to_vec())
     }
 
-    /// A body could not be read: where it is gone or not what was written, its key is removed.
-    pub(super) fn is_corrupt(&self, hash: u64, error: &io::Error) {
+    /// Reports a body that could not be read. If it is missing or damaged, its key is removed.
+    pub(super) fn report_unreadable(&self, hash: u64, number: u64, error: &io::Error) {
         self.trouble.report("read", error);
-        let is_wrong = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof, io::ErrorKind::NotFound];
-        if is_wrong.contains(&error.kind()) {
-            self.corrupt.fetch_add(1, Ordering::Relaxed);
-            self.discard(hash);
+        if is_damage(error) {
+            self.discard(hash, Some(number));
         }
     }
 
-    fn discard(&self, hash: u64) {
-        self.pending.push(hash, Op::Remove { hash, done: None });
+    /// Removes a key that still has the body of this number, or whose row is unreadable.
+    pub(super) fn discard(&self, hash: u64, number: Option<u64>) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
+        self.pending.push(hash, Op::Discard { hash, number });
     }
 
     pub(super) fn corrupt(&self) -> u64 {
         self.corrupt.load(Ordering::Relaxed)
     }
+}
+
+/// Whether an error of a body states that it is missing or not what was written.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | UnexpectedEof | NotFound)
 }
 
 /// Salted by the number, as the checksums of blocks are.

@@ -1,77 +1,116 @@
-//! The index: an embedded database (redb) with a row for each key.
+//! The index: an embedded database (redb) that several processes open at the same time.
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `heads` | hash of the key | the [row](super::head): heads, and where their bodies are |
 //! | `bodies` | number of the body | CRC-32, and a body of up to 16 KiB |
 //! | `files` | number of the body | nothing: the body is in a file |
-//! | `growing` | number of the body | hash of the key: the file is still written |
-//! | `entries` | hash of the key | its place in the order in which keys came, and how many KiB it takes |
-//! | `meta` | name | version of the format, salt of the hashes, next number, last sequence |
+//! | `growing` | number of the body | hash of the key: its file is still written |
+//! | `doomed` | number of the body | nothing: no row needs its file any more |
+//! | `entries` | hash of the key | place in the order of eviction, size in KiB, whether it was used |
+//! | `order` | place | hash of the key |
+//! | `leases` | process | KiB that its unfinished bodies may take |
+//! | `invalidations` | number | process, and the [purge](super::invalidations) |
+//! | `meta` | name | see [`Meta`] |
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
-    TableDefinition,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageError, Table, TableDefinition, TransactionError, WriteTransaction,
 };
 
 use crate::store::StoreError;
 
-/// The version of the directory. Another one is left as it is.
-const FORMAT: u64 = 1;
+/// The version of the directory. A directory of another version is left as it is.
+pub(super) const FORMAT: u64 = 2;
 
-/// What redb may keep of the index in memory, in bytes.
-const MEMORY: usize = 16 << 20;
+/// The memory of the database's page cache, in bytes.
+const CACHE: usize = 16 << 20;
 
-/// How many numbers may have been given away and lost with a process.
-const LOST_NUMBERS: u64 = 1 << 20;
+/// How long to wait for another process that opens the index or writes to it.
+const BUSY: Duration = Duration::from_secs(10);
 
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 const FILES: TableDefinition<'_, u64, ()> = TableDefinition::new("files");
 const GROWING: TableDefinition<'_, u64, u64> = TableDefinition::new("growing");
-const ENTRIES: TableDefinition<'_, u64, (u64, u32)> = TableDefinition::new("entries");
+const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
+const ENTRIES: TableDefinition<'_, u64, (u64, u32, bool)> = TableDefinition::new("entries");
+const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
+const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
+const INVALIDATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("invalidations");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// The database of one directory, which no other process has open.
+/// The database of one directory.
 pub(super) struct Index {
     database: Database,
     path: PathBuf,
 }
 
-/// What is known of the directory as a whole.
+/// The state of the directory as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meta {
+    /// The salt of the hashes of keys.
     pub(super) salt: [u64; 2],
-    /// No body has this number or a greater one.
-    pub(super) next_number: u64,
-    /// The greatest sequence of a response.
+    /// The greatest sequence of a response or an invalidation.
     pub(super) sequence: u64,
+    /// The size limit that an operator set, in bytes; zero if none did.
+    pub(super) capacity: u64,
+    /// The size of all entries, in KiB.
+    pub(super) kibibytes: u64,
+    /// The number of entries.
+    pub(super) keys: u64,
+    /// The next place in the order of eviction. Each write of a response takes a new one.
+    pub(super) next_place: u64,
+    /// The number of the last invalidation.
+    pub(super) invalidations: u64,
 }
 
-/// The tables in a transaction.
+/// The tables in a write transaction.
 pub(super) struct Tables<'t> {
     pub(super) heads: Table<'t, u64, &'static [u8]>,
     pub(super) bodies: Table<'t, u64, &'static [u8]>,
     pub(super) files: Table<'t, u64, ()>,
     pub(super) growing: Table<'t, u64, u64>,
-    pub(super) entries: Table<'t, u64, (u64, u32)>,
-    pub(super) meta: Table<'t, &'static str, u64>,
+    pub(super) doomed: Table<'t, u64, ()>,
+    pub(super) entries: Table<'t, u64, (u64, u32, bool)>,
+    pub(super) order: Table<'t, u64, u64>,
+    pub(super) leases: Table<'t, u64, u64>,
+    pub(super) invalidations: Table<'t, u64, &'static [u8]>,
+    meta: Table<'t, &'static str, u64>,
 }
 
+/// A snapshot of the index.
+pub(super) struct Snapshot(ReadTransaction);
+
 impl Index {
-    /// Opens the index, or makes one with this salt.
+    /// Opens the index, or creates it with this salt.
     pub(super) fn open(path: &Path, salt: [u64; 2]) -> Result<(Self, Meta), StoreError> {
-        let opened = guarded(|| {
-            let mut builder = Database::builder();
-            builder.set_cache_size(MEMORY);
-            Ok(builder.create(path))
-        })?;
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::new("another process uses it"),
+        let (send, opened) = mpsc::channel();
+        let own = path.to_owned();
+        // The database waits without a limit if another process stops while it repairs the index.
+        thread::Builder::new()
+            .name("storage-open".to_owned())
+            .spawn(move || send.send(guarded(|| Self::open_blocking(own, salt))))
+            .map_err(|error| StoreError::new("no thread can be started").with_source(error))?;
+        opened.recv_timeout(BUSY).unwrap_or_else(|_| Err(busy()))
+    }
+
+    fn open_blocking(path: PathBuf, salt: [u64; 2]) -> Result<(Self, Meta), StoreError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE);
+        #[cfg(unix)]
+        builder.set_concurrency_mode(redb::ConcurrencyMode::MultiWriter);
+        let database = builder.create(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                StoreError::new("a process of another version uses it")
+            }
             DatabaseError::UpgradeRequired(version) => {
                 StoreError::new(format!("its index has the old format {version} of redb"))
             }
@@ -80,62 +119,106 @@ impl Index {
             }
             error => StoreError::new("its index cannot be opened").with_source(error),
         })?;
-        let index = Self { database, path: path.to_owned() };
-        let meta = index.write(|tables| {
-            let get = |tables: &Tables<'_>, name: &str| -> Result<Option<u64>, StoreError> {
-                Ok(tables.meta.get(name).map_err(failed)?.map(|value| value.value()))
-            };
-            match get(tables, "format")? {
-                None => {
-                    for (name, value) in
-                        [("format", FORMAT), ("salt-0", salt[0]), ("salt-1", salt[1]), ("next-number", 1)]
-                    {
-                        tables.meta.insert(name, value).map_err(failed)?;
-                    }
-                }
-                Some(FORMAT) => {}
-                Some(other) => {
-                    let text = format!("it has format {other}, and this version reads {FORMAT}");
-                    return Err(StoreError::new(text));
-                }
-            }
-            let known = |name| get(tables, name).map(Option::unwrap_or_default);
-            Ok(Meta {
-                salt: [known("salt-0")?, known("salt-1")?],
-                next_number: known("next-number")? + LOST_NUMBERS,
-                sequence: known("sequence")?,
-            })
-        })?;
+        let index = Self { database, path };
+        let meta = match index.snapshot().and_then(|snapshot| snapshot.meta()) {
+            Ok(Some(meta)) => meta,
+            Ok(None) => index.write(|tables| tables.create(salt))?,
+            Err(error) => return Err(error),
+        };
         Ok((index, meta))
     }
 
-    /// The row of a key.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        guarded(|| self.database.begin_read().map(Snapshot).map_err(failed))
+    }
+
+    /// Returns the row of a key.
     pub(super) fn row(&self, hash: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.value(HEADS, hash)
+        self.snapshot()?.value(HEADS, hash)
     }
 
-    /// A body in the index.
+    /// Returns a body in the index, preceded by its checksum.
     pub(super) fn body(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.value(BODIES, number)
+        self.snapshot()?.value(BODIES, number)
     }
 
+    /// Runs `work` in one transaction, which is on the disk when this returns, or not at all.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        guarded(|| {
+            let mut write = self.begin_write()?;
+            // After a crash the index is usable at once, however large it is.
+            write.set_quick_repair(true);
+            let mut tables = Tables {
+                heads: write.open_table(HEADS).map_err(failed)?,
+                bodies: write.open_table(BODIES).map_err(failed)?,
+                files: write.open_table(FILES).map_err(failed)?,
+                growing: write.open_table(GROWING).map_err(failed)?,
+                doomed: write.open_table(DOOMED).map_err(failed)?,
+                entries: write.open_table(ENTRIES).map_err(failed)?,
+                order: write.open_table(ORDER).map_err(failed)?,
+                leases: write.open_table(LEASES).map_err(failed)?,
+                invalidations: write.open_table(INVALIDATIONS).map_err(failed)?,
+                meta: write.open_table(META).map_err(failed)?,
+            };
+            let done = work(&mut tables)?;
+            drop(tables);
+            write.commit().map_err(failed)?;
+            Ok(done)
+        })
+    }
+
+    /// Waits for the transactions of other processes, for some seconds.
+    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        let until = Instant::now() + BUSY;
+        loop {
+            match self.database.try_begin_write() {
+                Err(TransactionError::WouldBlock) if Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(TransactionError::WouldBlock) => return Err(busy()),
+                begun => return begun.map_err(failed),
+            }
+        }
+    }
+
+    /// Returns the size of its file on the disk, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| blocks(&file))
+    }
+}
+
+impl Snapshot {
     fn value(
         &self,
         table: TableDefinition<'_, u64, &'static [u8]>,
         key: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed)?;
-            let table = read.open_table(table).map_err(failed)?;
+            let table = self.0.open_table(table).map_err(failed)?;
             Ok(table.get(key).map_err(failed)?.map(|value| value.value().to_vec()))
         })
     }
 
-    /// Which of these bodies are in no row.
+    /// Returns the state of the directory; `None` if nothing was ever written to it.
+    pub(super) fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        guarded(|| {
+            let table = match self.0.open_table(META) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table.map_err(failed)?,
+            };
+            let Some(meta) = read_meta(&table)? else { return Ok(None) };
+            let keys = self.0.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
+            Ok(Some(Meta { keys, ..meta }))
+        })
+    }
+
+    /// Returns which of these bodies no row names.
     pub(super) fn orphans(&self, numbers: Vec<u64>) -> Result<Vec<u64>, StoreError> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed)?;
-            let files = read.open_table(FILES).map_err(failed)?;
+            let files = self.0.open_table(FILES).map_err(failed)?;
             let mut orphans = Vec::new();
             for number in numbers {
                 if files.get(number).map_err(failed)?.is_none() {
@@ -146,75 +229,149 @@ impl Index {
         })
     }
 
-    /// The files that are still written, each with the hash of its key.
+    /// Returns the bodies whose files are still written, or were when a process was killed, with the hashes of their
+    /// keys.
     pub(super) fn growing(&self) -> Result<Vec<(u64, u64)>, StoreError> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed)?;
-            let table = read.open_table(GROWING).map_err(failed)?;
+            let table = match self.0.open_table(GROWING) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table.map_err(failed)?,
+            };
             let rows = table.iter().map_err(failed)?;
             rows.map(|row| row.map(|(number, hash)| (number.value(), hash.value())).map_err(failed)).collect()
         })
     }
 
-    /// All keys: hash, place, and KiB.
-    pub(super) fn entries(&self) -> Result<Vec<(u64, u64, u32)>, StoreError> {
+    /// Returns the hashes of the keys from a place on, up to `most`, and the next place.
+    pub(super) fn order(&self, from: u64, most: usize) -> Result<(Vec<u64>, u64), StoreError> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed)?;
-            let table = read.open_table(ENTRIES).map_err(failed)?;
-            let mut entries = Vec::with_capacity(usize::try_from(table.len().map_err(failed)?).unwrap_or(0));
-            for entry in table.iter().map_err(failed)? {
-                let (hash, value) = entry.map_err(failed)?;
-                let (place, kibibytes) = value.value();
-                entries.push((hash.value(), place, kibibytes));
+            let table = self.0.open_table(ORDER).map_err(failed)?;
+            let (mut hashes, mut next) = (Vec::new(), from);
+            for entry in table.range(from..).map_err(failed)?.take(most) {
+                let (place, hash) = entry.map_err(failed)?;
+                next = place.value() + 1;
+                hashes.push(hash.value());
             }
-            Ok(entries)
+            Ok((hashes, next))
         })
     }
 
-    /// Looks at all rows.
-    pub(super) fn each_row(&self, mut look: impl FnMut(u64, &[u8])) -> Result<(), StoreError> {
+    /// Returns which of these entries are not marked as used.
+    pub(super) fn unmarked(&self, hashes: Vec<u64>) -> Result<Vec<u64>, StoreError> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed)?;
-            let table = read.open_table(HEADS).map_err(failed)?;
-            for row in table.iter().map_err(failed)? {
+            let entries = self.0.open_table(ENTRIES).map_err(failed)?;
+            let is_unmarked =
+                |hash: &u64| entries.get(*hash).ok().flatten().is_some_and(|entry| !entry.value().2);
+            Ok(hashes.into_iter().filter(is_unmarked).collect())
+        })
+    }
+
+    /// Returns the invalidations after this one; `None` if some of them are no longer listed.
+    pub(super) fn invalidations(&self, after: u64) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        guarded(|| {
+            let table = self.0.open_table(INVALIDATIONS).map_err(failed)?;
+            listed_after(&table, after)
+        })
+    }
+
+    /// Returns the rows whose hashes are at least this, up to `most`.
+    pub(super) fn rows(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        guarded(|| {
+            let table = self.0.open_table(HEADS).map_err(failed)?;
+            let mut rows = Vec::new();
+            for row in table.range(from..).map_err(failed)?.take(most) {
                 let (hash, row) = row.map_err(failed)?;
-                look(hash.value(), row.value());
+                rows.push((hash.value(), row.value().to_vec()));
             }
-            Ok(())
+            Ok(rows)
         })
-    }
-
-    /// Does this in one transaction, which is on the disk when it returns, or not at all.
-    pub(super) fn write<T>(
-        &self,
-        work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        guarded(|| {
-            let mut write = self.database.begin_write().map_err(failed)?;
-            // After a crash the index is there at once, however large it is.
-            write.set_quick_repair(true);
-            let mut tables = Tables {
-                heads: write.open_table(HEADS).map_err(failed)?,
-                bodies: write.open_table(BODIES).map_err(failed)?,
-                files: write.open_table(FILES).map_err(failed)?,
-                growing: write.open_table(GROWING).map_err(failed)?,
-                entries: write.open_table(ENTRIES).map_err(failed)?,
-                meta: write.open_table(META).map_err(failed)?,
-            };
-            let done = work(&mut tables)?;
-            drop(tables);
-            write.commit().map_err(failed)?;
-            Ok(done)
-        })
-    }
-
-    /// How many bytes its file takes.
-    pub(super) fn length(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |file| blocks(&file))
     }
 }
 
-/// How many bytes a file takes on the disk.
+/// Returns the invalidations after this one, as [`Snapshot::invalidations`].
+fn listed_after(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    after: u64,
+) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+    let mut listed = Vec::new();
+    for (expected, entry) in (after + 1..).zip(table.range(after + 1..).map_err(failed)?) {
+        let (number, record) = entry.map_err(failed)?;
+        if number.value() != expected {
+            return Ok(None);
+        }
+        listed.push(record.value().to_vec());
+    }
+    Ok(Some(listed))
+}
+
+fn read_meta(table: &impl ReadableTable<&'static str, u64>) -> Result<Option<Meta>, StoreError> {
+    let get = |name: &str| -> Result<Option<u64>, StoreError> {
+        Ok(table.get(name).map_err(failed)?.map(|value| value.value()))
+    };
+    match get("format")? {
+        None => return Ok(None),
+        Some(FORMAT) => {}
+        Some(other) => {
+            let text = format!("it has format {other}, and this version reads {FORMAT}");
+            return Err(StoreError::new(text));
+        }
+    }
+    let known = |name| get(name).map(Option::unwrap_or_default);
+    Ok(Some(Meta {
+        salt: [known("salt-0")?, known("salt-1")?],
+        sequence: known("sequence")?,
+        capacity: known("capacity")?,
+        kibibytes: known("kibibytes")?,
+        keys: 0,
+        next_place: known("next-place")?,
+        invalidations: known("invalidations")?,
+    }))
+}
+
+impl Tables<'_> {
+    /// Initializes the index, unless another process did.
+    fn create(&mut self, salt: [u64; 2]) -> Result<Meta, StoreError> {
+        if let Some(meta) = read_meta(&self.meta)? {
+            return Ok(meta);
+        }
+        for (name, value) in [("format", FORMAT), ("salt-0", salt[0]), ("salt-1", salt[1])] {
+            self.meta.insert(name, value).map_err(failed)?;
+        }
+        Ok(Meta { salt, ..Meta::default() })
+    }
+
+    pub(super) fn meta(&self) -> Result<Meta, StoreError> {
+        let meta = read_meta(&self.meta)?.ok_or_else(|| StoreError::new("the index lost its format"))?;
+        Ok(Meta { keys: self.entries.len().map_err(failed)?, ..meta })
+    }
+
+    /// Writes what differs between two states.
+    pub(super) fn set_meta(&mut self, old: &Meta, new: &Meta) -> Result<(), StoreError> {
+        for (name, old, new) in [
+            ("sequence", old.sequence, new.sequence),
+            ("capacity", old.capacity, new.capacity),
+            ("kibibytes", old.kibibytes, new.kibibytes),
+            ("next-place", old.next_place, new.next_place),
+            ("invalidations", old.invalidations, new.invalidations),
+        ] {
+            if old != new {
+                self.meta.insert(name, new).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn invalidations_after(&self, after: u64) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        listed_after(&self.invalidations, after)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_format(&mut self, format: u64) -> Result<(), StoreError> {
+        self.meta.insert("format", format).map(drop).map_err(failed)
+    }
+}
+
+/// Returns the size of a file on the disk, in bytes.
 pub(super) fn blocks(file: &fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
@@ -226,9 +383,13 @@ pub(super) fn blocks(file: &fs::Metadata) -> u64 {
     }
 }
 
-/// A damaged file may make the database panic: that is an error like others.
+/// Turns a panic of the database, which a damaged file may cause, into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::new("the index is damaged")))
+}
+
+fn busy() -> StoreError {
+    StoreError::new(format!("another process has held its index for {} s", BUSY.as_secs()))
 }
 
 pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {

@@ -1,95 +1,90 @@
-//! What is known in memory of the keys on disk: that they are there, what they take, and which goes first. Pure.
+//! What this process knows in memory of the keys on disk: that they are there, and which of them it used. Pure.
 //!
-//! The order is first in, first out, and a key that was used since it came to the front has another turn. A key takes 16
-//! bytes in a table and 8 in the queue, twice that at most where these have just grown.
+//! The keys are learnt in the order in which they were written, so that the writes of other processes are learnt the same
+//! way. A key takes 17 bytes of a table that is at least 44 % full after it has grown.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+
+/// How many used keys are remembered until they are marked in the index.
+const USED: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    slots: HashMap<u64, Slot>,
-    /// The oldest first. Those that were removed are still in it for a while.
-    queue: VecDeque<u64>,
-    kibibytes: u64,
-    /// Whether all that is in the index is known.
+    /// The keys, and whether this process has checked the digests of their bodies.
+    keys: HashMap<u64, bool>,
+    used: HashSet<u64>,
+    /// The next place to read in the order of the index.
+    place: u64,
     is_loaded: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    kibibytes: u32,
-    is_used: bool,
-    /// Whether the digest of its bodies was checked by this process.
-    is_checked: bool,
-}
-
 impl Known {
-    /// Whether something may be stored under the hash of a key.
+    /// Whether responses may be stored under the hash of a key.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
-        !self.is_loaded || self.slots.contains_key(&hash)
+        !self.is_loaded || self.keys.contains_key(&hash)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
+    pub(super) fn is_loaded(&self) -> bool {
+        self.is_loaded
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.kibibytes << 10
+    /// Returns the next place to read.
+    pub(super) fn place(&self) -> u64 {
+        self.place
     }
 
-    pub(super) fn set_loaded(&mut self) {
-        self.is_loaded = true;
-    }
-
-    pub(super) fn put(&mut self, hash: u64, kibibytes: u32) {
-        let new = Slot { kibibytes, is_used: false, is_checked: false };
-        self.kibibytes += u64::from(kibibytes);
-        match self.slots.insert(hash, new) {
-            Some(old) => {
-                self.kibibytes -= u64::from(old.kibibytes);
-                self.slots.entry(hash).and_modify(|slot| slot.is_used = true);
-            }
-            None => self.queue.push_back(hash),
+    /// Adds keys that were written up to a place. `is_all` states that no other keys are in the index.
+    pub(super) fn learn(&mut self, hashes: &[u64], place: u64, is_all: bool) {
+        for hash in hashes {
+            self.keys.insert(*hash, false);
         }
-        if self.queue.len() > 2 * self.slots.len() + 1024 {
-            let (slots, mut seen) = (&self.slots, HashSet::new());
-            self.queue.retain(|hash| slots.contains_key(hash) && seen.insert(*hash));
-        }
+        self.place = place;
+        self.is_loaded |= is_all;
+    }
+
+    /// Whether so many keys were removed by other processes that the table should be read again.
+    pub(super) fn is_outgrown(&self, keys: u64) -> bool {
+        self.keys.len() as u64 > 2 * keys + 10_000
+    }
+
+    /// Forgets all keys, until they are read again.
+    pub(super) fn reload(&mut self) {
+        *self = Self { used: std::mem::take(&mut self.used), ..Self::default() };
+    }
+
+    /// Adds a key that this process wrote.
+    pub(super) fn put(&mut self, hash: u64) {
+        self.keys.insert(hash, false);
     }
 
     pub(super) fn remove(&mut self, hash: u64) {
-        if let Some(slot) = self.slots.remove(&hash) {
-            self.kibibytes -= u64::from(slot.kibibytes);
+        self.keys.remove(&hash);
+        self.used.remove(&hash);
+    }
+
+    /// Notes a use of a key.
+    pub(super) fn note_use(&mut self, hash: u64) {
+        if self.used.len() < USED {
+            self.used.insert(hash);
         }
     }
 
-    pub(super) fn use_of(&mut self, hash: u64) {
-        self.slots.entry(hash).and_modify(|slot| slot.is_used = true);
+    /// Whether the key was used since the last [`take_used`](Self::take_used); forgets that.
+    pub(super) fn take_use(&mut self, hash: u64) -> bool {
+        self.used.remove(&hash)
+    }
+
+    /// Returns the keys that were used, and forgets that.
+    pub(super) fn take_used(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.used).into_iter().collect()
     }
 
     pub(super) fn is_checked(&self, hash: u64) -> bool {
-        self.slots.get(&hash).is_some_and(|slot| slot.is_checked)
+        self.keys.get(&hash) == Some(&true)
     }
 
     pub(super) fn set_checked(&mut self, hash: u64) {
-        self.slots.entry(hash).and_modify(|slot| slot.is_checked = true);
-    }
-
-    /// Takes out the one that is to go, and gives how many bytes that frees; `None` if there is none.
-    pub(super) fn evict(&mut self) -> Option<(u64, u64)> {
-        // Each is passed over once at most.
-        for _ in 0..=2 * self.queue.len() {
-            let hash = self.queue.pop_front()?;
-            let Some(slot) = self.slots.get_mut(&hash) else { continue };
-            if std::mem::take(&mut slot.is_used) {
-                self.queue.push_back(hash);
-                continue;
-            }
-            let bytes = u64::from(slot.kibibytes) << 10;
-            self.remove(hash);
-            return Some((hash, bytes));
-        }
-        None
+        self.keys.entry(hash).and_modify(|is_checked| *is_checked = true);
     }
 }
 
@@ -98,31 +93,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_goes_first_unless_it_was_used() {
+    fn every_key_may_be_held_until_all_are_learnt() {
         let mut known = Known::default();
-        assert!(known.may_hold(1), "nothing is known yet");
-        known.set_loaded();
-        for hash in 1..=4 {
-            known.put(hash, 2);
-        }
-        known.use_of(1);
-        known.remove(2);
-        known.put(3, 5);
-        assert!(known.may_hold(1) && !known.may_hold(2) && known.bytes() == 9 << 10);
-        // What was stored anew is in use, too.
-        assert_eq!(known.evict(), Some((4, 2 << 10)));
-        assert_eq!(known.evict(), Some((1, 2 << 10)));
-        assert_eq!(known.evict(), Some((3, 5 << 10)));
-        assert_eq!((known.evict(), known.bytes(), known.len()), (None, 0, 0));
+        known.learn(&[1, 2], 5, false);
+        assert!(known.may_hold(1) && known.may_hold(9) && !known.is_loaded());
+        known.learn(&[3], 6, true);
+        assert!(known.may_hold(1) && known.may_hold(3) && !known.may_hold(9) && known.place() == 6);
+        known.remove(1);
+        assert!(!known.may_hold(1));
+        known.reload();
+        assert!(known.may_hold(9) && known.place() == 0);
     }
 
     #[test]
-    fn the_queue_does_not_grow_with_what_comes_and_goes() {
+    fn uses_are_taken_once_and_a_new_body_is_unchecked() {
         let mut known = Known::default();
-        for hash in 0..100_000 {
-            known.put(hash % 10, 1);
-            known.remove(hash % 10);
-        }
-        assert!(known.queue.len() < 2000, "{}", known.queue.len());
+        known.put(1);
+        known.set_checked(1);
+        known.note_use(1);
+        known.note_use(2);
+        assert!(known.is_checked(1) && known.take_use(1) && !known.take_use(1));
+        assert_eq!((known.take_used(), known.take_used()), (vec![2], vec![]));
+        known.learn(&[1], 9, true);
+        assert!(!known.is_checked(1));
+    }
+
+    #[test]
+    fn keys_that_others_removed_are_dropped_by_reading_again() {
+        let mut known = Known::default();
+        known.learn(&(0..20_000).collect::<Vec<_>>(), 20_000, true);
+        assert!(known.is_outgrown(4_999) && !known.is_outgrown(5_000));
     }
 }

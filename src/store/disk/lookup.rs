@@ -10,7 +10,7 @@ use super::head::Head;
 use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
@@ -27,23 +27,28 @@ impl Core {
         // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
         let pending = self.pending.of(hash);
         let row = self.index()?.row(hash)?;
-        let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+        let mut heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+        let is_discarded = |head: &Head| {
+            let of = |op: &Arc<Op>| matches!(**op, Op::Discard { number, .. } if number == Some(head.number));
+            pending.iter().any(of)
+        };
+        heads.retain(|head| !is_discarded(head));
         let mut found: Vec<(u64, Arc<StoredResponse>)> =
             heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
         for op in pending {
             match &*op {
                 Op::Put(put) if put.key == *key => merge(&mut found, put),
                 Op::Remove { .. } => found.clear(),
-                Op::Put(_) | Op::Purge { .. } => {}
+                Op::Put(_) | Op::Discard { .. } | Op::Purge { .. } => {}
             }
         }
         if !found.is_empty() {
-            self.known.lock().use_of(hash);
+            self.known.lock().note_use(hash);
         }
         Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
     }
 
-    fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
+    pub(super) fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
         let Head { number, place, length, response, .. } = head;
         let core = Arc::clone(self);
         let source: Arc<dyn StoredBytes> =
@@ -66,15 +71,19 @@ impl Core {
             read += bytes.len();
             // What is small is counted with its head.
             pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
-                Some(ledger) => ledger.share(Use::Bodies, bytes),
+                Some(ledger) => ledger.share(MemoryUse::Bodies, bytes),
                 None => Bytes::from(bytes.into_vec()),
             });
         }
         let body: Pieces = pieces.into_iter().collect();
         if !self.known.lock().is_checked(hash) {
             if response.digest().is_some_and(|digest| digest != Digest::of_pieces(&body)) {
-                let error = io::Error::from(io::ErrorKind::InvalidData);
-                self.is_corrupt(hash, &error);
+                let error = io::Error::new(io::ErrorKind::InvalidData, "a body does not match its digest");
+                let row = self.index()?.row(hash)?;
+                let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+                if let Some(head) = heads.iter().find(|head| head.response.digest() == response.digest()) {
+                    self.report_unreadable(hash, head.number, &error);
+                }
                 return Err(StoreError::new("a body on disk is not the one that was stored"));
             }
             self.known.lock().set_checked(hash);

@@ -1,38 +1,62 @@
-//! The tier that outlives the process: an index in a database, and large bodies in files.
+//! `DiskStore`: the tier below memory that outlives the process. Several processes can share its directory.
 //!
-//! | file | what it holds |
+//! ```text
+//! directory/index.redb      the index: heads, small bodies, order of eviction, invalidations (a redb database)
+//!           bodies/XX/...   one file for each body larger than 16 KiB
+//!           processes/...   one locked file for each process that has the directory open
+//! ```
+//!
+//! A lookup reads the index on a thread of the lane. A change waits up to a second in memory, where lookups find it; then
+//! one thread commits all changes in one transaction. That thread also learns every 250 ms what other processes wrote
+//! and purged. Each process keeps the hashes of all keys in memory, so that most misses do not read the disk.
+//!
+//! Files in reading order:
+//!
+//! | file | content |
 //! |---|---|
 //! | `core` | the state that the threads share |
-//! | `lookup` | looks up responses and loads their bodies |
-//! | `index` | the database |
-//! | `head` | the row of a key |
-//! | `body_file` | a body in a file, in blocks with checksums |
-//! | `stored_body` | a body that is read, and one that is written while it comes |
-//! | `pending` | what waits to be written |
-//! | `commit` | the thread that writes it |
-//! | `rows` | writes and removes the row and the bodies of one key |
-//! | `known` | what is known in memory of the keys on disk; pure |
-//! | `part` | parts of bodies, and files that are still written |
-//! | `room` | how much of the disk may still be taken |
+//! | `lookup` | finds the responses of a key, and loads their bodies |
 //! | `lane` | the threads that read |
-//! | `trouble` | says that the disk fails |
+//! | `index` | the tables of the database |
+//! | `head` | the row of a key: its responses without their bodies |
+//! | `body_file` | a body in a file: blocks with checksums |
+//! | `stored_body` | a body that is read, and a body that is written while it arrives |
+//! | `pending` | changes that wait for the next transaction |
+//! | `writer` | the thread that writes |
+//! | `commit` | one transaction |
+//! | `rows` | writes and removes the row and the bodies of a key |
+//! | `purging` | finds and changes the keys that a purge affects |
+//! | `part` | parts of bodies, and files that are still written |
+//! | `room` | the room for bodies that are being written |
+//! | `sync` | learns what other processes wrote and purged |
+//! | `invalidations` | the purges in the index |
+//! | `process` | which processes live, and cleaning up after those that were killed |
+//! | `known` | the keys on disk, in memory; pure |
+//! | `inspect` | lists, verifies and removes single responses, for operators |
+//! | `trouble` | logs failures of the disk |
 
 mod body_file;
 mod commit;
 mod core;
 mod head;
 mod index;
+mod inspect;
+mod invalidations;
 mod known;
 mod lane;
 mod lookup;
 mod part;
 mod pending;
+mod process;
+mod purging;
 mod room;
 mod rows;
 mod stored_body;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod writer;
 
 use std::fmt;
 use std::fs;
@@ -49,15 +73,17 @@ use parking_lot::Mutex;
 
 use self::core::Core;
 use self::index::Index;
+pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
+use self::process::Process;
 use self::stored_body::BodyWriter;
-use super::tier::{Tier, TierUsage, Work};
+use super::tier::{Tier, TierListener, TierUsage, Work};
 use super::{Key, StoreError, StoredResponse, Usage, url_of};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 
-/// How much a store may take that was given no capacity, in bytes.
+/// The capacity of a directory for which none was set, in bytes.
 const CAPACITY: u64 = 1 << 30;
 
 /// How long an invalidation may take.
@@ -65,22 +91,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
 ///
-/// A cache has it by [`HttpCacheBuilder::disk`](crate::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
+/// A cache has it by [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
 /// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
 /// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
 ///
-/// One process uses a directory at a time. Responses that depend on credentials, or that set cookies, are not written.
+/// Several processes can use a directory at the same time. Responses that depend on credentials, or that set cookies, are not written.
 /// The directory belongs to the store: it has to be empty or one of its own.
 ///
 /// ```
-/// use forwardcache::{HttpCache, DiskStore};
+/// use forwardcache::store::DiskStore;
+/// use forwardcache::HttpCache;
 ///
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
 /// let cache = HttpCache::builder().disk(&disk).build().unwrap();
-/// # Ok::<(), forwardcache::StoreError>(())
+/// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
 /// Cloning it is cheap and gives the same store. It is closed when the last clone and the last cache that has it are
@@ -101,8 +128,8 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made or written to, belongs to another user, is used by another process, or has a
-    /// format that this version does not know. Nothing in it is changed then.
+    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user, has a format that this
+    /// version does not read, or is held by a stopped process for 10 seconds. Its content stays as it is.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let told = |error: StoreError| {
@@ -116,12 +143,14 @@ impl DiskStore {
             |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));
         let open = || {
             make(directory).map_err(failed("the directory cannot be made"))?;
-            check_owner(directory)?;
-            fs::create_dir_all(directory.join("bodies")).map_err(failed("it cannot be written to"))?;
+            let cannot_write = failed("it cannot be written to");
+            let process = Process::register(directory).map_err(cannot_write)?;
+            check_owner(directory, process.file())?;
+            fs::create_dir_all(directory.join("bodies")).map_err(cannot_write)?;
             let random = RandomState::new();
             let salt = [random.hash_one(0), random.hash_one(1)];
             let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
-            let core = Arc::new(Core::new(directory.to_owned(), index, meta));
+            let core = Arc::new(Core::new(directory.to_owned(), process, index, meta));
             let waking = Arc::downgrade(&core);
             core.room.set_wake(move || {
                 if let Some(core) = waking.upgrade() {
@@ -131,17 +160,18 @@ impl DiskStore {
             let own = Arc::clone(&core);
             let writer = thread::Builder::new()
                 .name("storage-writer".to_owned())
-                .spawn(move || commit::run(&own))
+                .spawn(move || writer::run(&own))
                 .map_err(failed("no thread can be started"))?;
             Ok(Self { open: Arc::new(Open { core, writer: Mutex::new(Some(writer)) }) })
         };
         open().map_err(told)
     }
 
-    /// With this many bytes of the disk as the most that it takes, its index included. Default: 1 GiB.
+    /// Sets the size limit of the directory in bytes, its index included. Default: the limit that was set last, by any
+    /// process, or 1 GiB.
     #[must_use]
     pub fn capacity(self, bytes: u64) -> Self {
-        self.core().capacity.store(bytes, Ordering::Relaxed);
+        self.core().set_capacity.store(bytes, Ordering::Relaxed);
         self.core().pending.hurry();
         self
     }
@@ -185,7 +215,8 @@ impl DiskStore {
         let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
             let (key, response) = (key.clone(), Arc::clone(response));
             core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
-            core.pending.push(hash, Op::Put(Put { key, hash, rules, response, body }))
+            let applied = core.applied.load(Ordering::SeqCst);
+            core.pending.push(hash, Op::Put(Put { key, hash, rules, applied, response, body }))
         };
         if is_taken {
             return true;
@@ -199,7 +230,7 @@ impl DiskStore {
         }
         // What is stored is older than what could not be.
         if self.may_hold(key.as_str()) {
-            core.pending.push(hash, Op::Remove { hash, done: None });
+            core.pending.push(hash, Op::Remove { hash, purge: Purge::of_key(key.url()), done: None });
         }
         false
     }
@@ -224,16 +255,15 @@ fn make(directory: &Path) -> std::io::Result<()> {
     builder.create(directory)
 }
 
-/// A directory of another user may be changed by that user, who could then answer for every site.
-fn check_owner(directory: &Path) -> Result<(), StoreError> {
+/// Refuses a directory of another user, who could change it and so answer for every site.
+#[cfg_attr(not(unix), allow(unused_variables))]
+fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let probe = directory.join(".owner");
-        let written = fs::write(&probe, []).and_then(|()| fs::metadata(&probe));
-        let _ = fs::remove_file(&probe);
-        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be written to: {error}"));
-        let (own, its) = (written.map_err(owner)?.uid(), fs::metadata(directory).map_err(owner)?.uid());
+        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
+        let own = own.metadata().map_err(owner)?.uid();
+        let its = fs::metadata(directory).map_err(owner)?.uid();
         if own != its {
             return Err(StoreError::new(format!(
                 "it belongs to the user {its}, and this process is user {own}"
@@ -297,23 +327,34 @@ impl Tier for DiskStore {
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
         core.abandon(number);
-        core.room.is_booked(number);
+        core.room.note_counted(number);
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let hash = self.core().hash(key.as_str());
+        let purge = Purge::of_key(key.url());
         if !self.may_hold(key.as_str()) {
+            // Other processes may have it in memory.
+            self.core().pending.push(hash, Op::Remove { hash, purge, done: None });
             return Ok(false);
         }
-        let hash = self.core().hash(key.as_str());
-        let removed = self.durably(hash, |done| Op::Remove { hash, done: Some(done) })?;
+        let removed = self.durably(hash, |done| Op::Remove { hash, purge, done: Some(done) })?;
         Ok(removed.responses > 0)
     }
 
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        let purge = purge.clone();
         if purge.single_url().is_some_and(|url| !self.may_hold(url)) {
+            self.core().pending.push(0, Op::Purge { purge, done: None });
             return Ok(Purged::default());
         }
-        self.durably(0, |done| Op::Purge { purge: purge.clone(), done })
+        self.durably(0, |done| Op::Purge { purge, done: Some(done) })
+    }
+
+    fn on_invalidation(&self, listener: TierListener) {
+        let mut listeners = self.core().listeners.lock();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(listener);
     }
 
     fn sequence(&self) -> u64 {
@@ -326,10 +367,8 @@ impl Tier for DiskStore {
 
     fn usage(&self) -> TierUsage {
         let core = self.core();
-        let (keys, bytes) = {
-            let known = core.known.lock();
-            (known.len() as u64, known.bytes())
-        };
+        let index::Meta { keys, kibibytes, .. } = *core.meta.lock();
+        let bytes = kibibytes * room::KIB;
         let index = core.index().map_or(0, |index| index.length());
         TierUsage {
             keys,
@@ -358,6 +397,7 @@ impl fmt::Debug for DiskStore {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        self.core.is_closing.store(true, Ordering::Relaxed);
         self.core.pending.close();
         self.core.room.close();
         if let Some(writer) = self.writer.lock().take() {
@@ -365,7 +405,7 @@ impl Drop for Open {
             let _ = writer.join();
         }
         self.core.lane.close();
-        // Another process may have it from here on, whoever still holds a body.
+        // Bodies may still be held.
         *self.core.index.write() = None;
     }
 }

@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use super::body_file::{BLOCK, file_length};
 use super::core::Core;
 use super::head::{Place, decode};
-use super::index::Index;
+use super::index::failed;
 use super::pending::Op;
+use super::process::try_lock;
 use super::stored_body::BodyWriter;
 use crate::message::stored_bytes::Spill;
 use crate::policy::{have_same_strong_tag, strong_tag};
@@ -80,32 +81,30 @@ impl Growing {
         self.0.lock().remove(&number).filter(|booked| booked.bytes > 0).map(|booked| booked.hash)
     }
 
-    /// How many bytes are counted twice; those of one key, or of all.
-    pub(super) fn booked(&self, hash: Option<u64>) -> u64 {
-        let files = self.0.lock();
-        let of_key = files.values().filter(|booked| hash.is_none_or(|hash| hash == booked.hash));
-        of_key.map(|booked| booked.bytes).sum()
+    /// Returns how many bytes are counted twice.
+    pub(super) fn booked(&self) -> u64 {
+        self.0.lock().values().map(|booked| booked.bytes).sum()
     }
 }
 
 impl Core {
-    /// Removes a file that no row names any more, unless it is still written.
-    pub(super) fn remove_file(&self, number: u64) {
-        if !self.growing.unbook(number) {
+    /// Removes a file that no row names any more, unless it is still written. Returns whether it was removed.
+    pub(super) fn remove_file(&self, number: u64) -> bool {
+        let is_growing = self.growing.unbook(number);
+        if !is_growing {
             let _ = fs::remove_file(self.file_of(number));
         }
+        !is_growing
     }
 
     /// Gives up a file that is not written any more, and its row if it has one. Never waits.
     pub(super) fn abandon(self: &Arc<Self>, number: u64) {
         match self.growing.end(number) {
             // The row goes first, and its file with it.
-            Some(hash) => drop(self.pending.push(hash, Op::Remove { hash, done: None })),
+            Some(hash) => drop(self.pending.push(hash, Op::Discard { hash, number: Some(number) })),
             None => {
                 let core = Arc::clone(self);
-                self.lane.submit_always(Box::new(move || {
-                    let _ = fs::remove_file(core.file_of(number));
-                }));
+                self.lane.submit_always(Box::new(move || _ = core.remove_file(number)));
             }
         }
     }
@@ -132,7 +131,6 @@ impl Core {
         }
         let opened = self.check_part(hash, key, number, stored).and_then(|()| {
             self.growing.book(number, hash, file_length(stored));
-            self.room.set_free(super::commit::free(self));
             BodyWriter::resume(self, number, stored, length)
                 .map_err(|error| StoreError::new("a part cannot be continued").with_source(error))
         });
@@ -156,28 +154,35 @@ impl Core {
         });
         if is_there { Ok(()) } else { Err(StoreError::new("the part is not stored any more")) }
     }
-}
 
-/// Cuts the files that were still written when the last process ended to the length that the index has of them.
-pub(super) fn cut_unfinished(core: &Core, index: &Index) -> Result<(), StoreError> {
-    let unfinished = index.growing()?;
-    for (number, hash) in &unfinished {
-        let row = index.row(*hash)?.and_then(|row| decode(&row).ok());
-        let heads = row.map(|(_, heads)| heads).unwrap_or_default();
-        if let Some(head) = heads.iter().find(|head| head.number == *number)
-            && let Ok(file) = fs::File::options().write(true).open(core.file_of(*number))
-        {
-            // If it is shorter than the index says, its blocks do not match their checksums.
-            let _ = file.set_len(file_length(head.length));
+    /// Cuts the files that killed processes wrote to the length that the index has of them.
+    pub(super) fn cut_unfinished(&self) -> Result<(), StoreError> {
+        let index = self.index()?;
+        let mut cut = Vec::new();
+        for (number, hash) in index.snapshot()?.growing()? {
+            let file = fs::File::options().write(true).open(self.file_of(number));
+            if let Ok(file) = &file {
+                if !try_lock(file).unwrap_or(false) {
+                    // It is still written.
+                    continue;
+                }
+                let row = index.row(hash)?.and_then(|row| decode(&row).ok());
+                let heads = row.map(|(_, heads)| heads).unwrap_or_default();
+                if let Some(head) = heads.iter().find(|head| head.number == number) {
+                    // If it is shorter than the index says, its blocks do not match their checksums.
+                    let _ = file.set_len(file_length(head.length));
+                }
+            }
+            cut.push(number);
         }
-    }
-    if unfinished.is_empty() {
-        return Ok(());
-    }
-    index.write(|tables| {
-        for (number, _) in unfinished {
-            tables.growing.remove(number).map_err(super::index::failed)?;
+        if cut.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    })
+        index.write(|tables| {
+            for number in cut {
+                tables.growing.remove(number).map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
 }

@@ -26,14 +26,29 @@ pub(super) type Done = Sender<Result<Purged, StoreError>>;
 /// A change of the store.
 pub(super) enum Op {
     Put(Put),
-    Remove { hash: u64, done: Option<Done> },
-    Purge { purge: Purge, done: Done },
+    /// Removes what is stored under a key. Other processes drop what they have of the URL.
+    Remove {
+        hash: u64,
+        purge: Purge,
+        done: Option<Done>,
+    },
+    /// Removes a key if it still has the body of this number; without a number, if its row is unreadable.
+    Discard {
+        hash: u64,
+        number: Option<u64>,
+    },
+    Purge {
+        purge: Purge,
+        done: Option<Done>,
+    },
 }
 
 pub(super) struct Put {
     pub(super) key: Key,
     pub(super) hash: u64,
     pub(super) rules: u64,
+    /// The last invalidation of another process that was applied before.
+    pub(super) applied: u64,
     pub(super) response: Arc<StoredResponse>,
     pub(super) body: Body,
 }
@@ -62,6 +77,13 @@ impl Put {
     }
 }
 
+/// What the thread that writes has to do.
+pub(super) enum Next {
+    Write(Vec<Arc<Op>>),
+    Tick,
+    Closed,
+}
+
 #[derive(Default)]
 pub(super) struct Pending {
     state: Mutex<State>,
@@ -86,7 +108,7 @@ impl Pending {
     /// Adds a change; says whether it is taken. Only what takes memory is ever refused.
     pub(super) fn push(&self, hash: u64, op: Op) -> bool {
         let bytes = if let Op::Put(put) = &op { put.bytes() } else { 0 };
-        let is_urgent = matches!(&op, Op::Purge { .. } | Op::Remove { done: Some(_), .. });
+        let is_urgent = matches!(&op, Op::Purge { done: Some(_), .. } | Op::Remove { done: Some(_), .. });
         let op = Arc::new(op);
         let mut state = self.state.lock();
         if state.is_closed || (bytes > 0 && state.bytes + bytes > MOST) {
@@ -125,26 +147,37 @@ impl Pending {
         self.state.lock().by_hash.contains_key(&hash)
     }
 
-    /// Blocks until there is something to do, and gives what is to be written; `None` at the end. It is still found
-    /// until [`done`](Self::done) says that it is written.
-    pub(super) fn next(&self) -> Option<Vec<Arc<Op>>> {
+    /// Blocks until changes have to be written, or until the next `tick`.
+    ///
+    /// The changes are still found until [`done`](Self::done) is called with them.
+    pub(super) fn next(&self, tick: Instant) -> Next {
         let mut state = self.state.lock();
         loop {
+            let now = Instant::now();
             let due = state.since.map(|since| since + LONGEST);
-            if state.is_urgent || state.is_closed || due.is_some_and(|due| due <= Instant::now()) {
+            if state.is_urgent || state.is_closed || due.is_some_and(|due| due <= now) {
                 break;
             }
-            match due {
-                Some(due) => drop(self.changed.wait_until(&mut state, due)),
-                None => self.changed.wait(&mut state),
+            if tick <= now {
+                return Next::Tick;
             }
+            self.changed.wait_until(&mut state, due.map_or(tick, |due| due.min(tick)));
         }
         if state.is_closed && state.queue.is_empty() {
-            return None;
+            return Next::Closed;
         }
         state.is_urgent = false;
         state.since = None;
-        Some(state.queue.drain(..).collect())
+        Next::Write(state.queue.drain(..).collect())
+    }
+
+    /// Hides changes that another process has invalidated, until they are discarded.
+    pub(super) fn hide(&self, is_void: impl Fn(&Put) -> bool) {
+        let is_hidden = |op: &Arc<Op>| matches!(&**op, Op::Put(put) if is_void(put));
+        self.state.lock().by_hash.retain(|_, ops| {
+            ops.retain(|op| !is_hidden(op));
+            !ops.is_empty()
+        });
     }
 
     pub(super) fn done(&self, ops: &[Arc<Op>]) {
@@ -155,7 +188,7 @@ impl Pending {
                     state.bytes -= put.bytes();
                     put.hash
                 }
-                Op::Remove { hash, .. } => *hash,
+                Op::Remove { hash, .. } | Op::Discard { hash, .. } => *hash,
                 Op::Purge { .. } => continue,
             };
             if let Some(waiting) = state.by_hash.get_mut(&hash) {

@@ -1,4 +1,7 @@
-//! How much of the disk may still be taken.
+//! How much of the disk the bodies that are being written may take.
+//!
+//! The process has a lease in the index, which counts for all processes. A body reserves its room from the lease; if the
+//! lease is too small, the next transaction makes room and increases it.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// How long a body that is being written waits for room.
+pub(super) const KIB: u64 = 1024;
+
+/// How long a body waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often room is made before it is clear that there is none.
+/// How many transactions may fail to make room before a body is refused.
 const ROUNDS: u64 = 3;
 
-/// The room for bodies that are on their way to the disk.
+/// How much more than needed is leased, so that not every body waits for a transaction.
+const SPARE: u64 = 4 << 20;
+
+/// The room for bodies that are being written.
 #[derive(Default)]
 pub(super) struct Room {
     state: Mutex<State>,
@@ -21,53 +29,58 @@ pub(super) struct Room {
 
 #[derive(Default)]
 struct State {
-    /// What may be taken beside what is stored.
-    free: u64,
-    /// What bodies on their way take, or may take in a moment.
+    /// What the bodies may take, in bytes.
+    lease: u64,
+    /// What they have reserved.
     reserved: u64,
-    /// What somebody waits for.
+    /// What others wait for.
     wanted: u64,
-    /// What bodies take that are whole and not in the books.
+    /// What finished bodies take whose entries are not in the index yet.
     finished: HashMap<u64, u64>,
-    /// How often room was made, or could not be.
+    /// How often the lease was decided.
     rounds: u64,
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     is_closed: bool,
 }
 
 impl Room {
-    /// Whoever makes room is called by this.
+    /// Sets the function that starts a transaction.
     pub(super) fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.state.lock().wake = Some(Box::new(wake));
     }
 
-    /// Says how much is free beside what is stored.
-    pub(super) fn set_free(&self, free: u64) {
+    /// Sets the lease, in KiB.
+    pub(super) fn set_lease(&self, kibibytes: u64) {
         let mut state = self.state.lock();
-        state.free = free;
+        state.lease = kibibytes * KIB;
         state.rounds += 1;
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Takes room for so many bytes. Waits until it is made, for some seconds.
+    /// Returns the lease in bytes.
+    pub(super) fn lease(&self) -> u64 {
+        self.state.lock().lease
+    }
+
+    /// Reserves room for so many bytes. Waits for some seconds until there is room.
     pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
-        if state.reserved + bytes <= state.free {
+        if state.reserved + bytes <= state.lease {
             state.reserved += bytes;
             return Ok(());
         }
         state.wanted += bytes;
         let (mut is_late, enough) = (false, state.rounds + ROUNDS);
-        while state.reserved + bytes > state.free && !is_late && !state.is_closed && state.rounds < enough {
+        while state.reserved + bytes > state.lease && !is_late && !state.is_closed && state.rounds < enough {
             if let Some(wake) = &state.wake {
                 wake();
             }
             is_late = self.changed.wait_until(&mut state, until).timed_out();
         }
         state.wanted -= bytes;
-        if state.reserved + bytes > state.free {
+        if state.reserved + bytes > state.lease {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "there is no room for it in the store"));
         }
         state.reserved += bytes;
@@ -81,21 +94,36 @@ impl Room {
         self.changed.notify_all();
     }
 
-    /// Releases the room of a body when it is in the books.
+    /// Releases the room of a body when its entry is in the index.
     pub(super) fn release_later(&self, number: u64, bytes: u64) {
         self.state.lock().finished.insert(number, bytes);
     }
 
-    /// The body is in the books, or gone.
-    pub(super) fn is_booked(&self, number: u64) {
+    /// Notes that the entry of a body is in the index, or that the body is removed.
+    pub(super) fn note_counted(&self, number: u64) {
         let bytes = self.state.lock().finished.remove(&number);
         self.release(bytes.unwrap_or(0));
     }
 
-    /// How much is needed beside what is stored, what others wait for included.
+    /// Returns what is reserved or waited for, in bytes.
     pub(super) fn needed(&self) -> u64 {
         let state = self.state.lock();
         state.reserved + state.wanted
+    }
+
+    /// Returns the lease that the process needs, in KiB.
+    pub(super) fn wanted_lease(&self) -> u64 {
+        match self.needed() {
+            0 => 0,
+            needed => (needed + SPARE).div_ceil(KIB),
+        }
+    }
+
+    /// Whether there is a lease that nothing needs.
+    pub(super) fn has_idle_lease(&self) -> bool {
+        let state = self.state.lock();
+        state.lease > 2 * SPARE + 2 * (state.reserved + state.wanted)
+            || (state.lease > 0 && state.reserved + state.wanted == 0)
     }
 
     pub(super) fn close(&self) {

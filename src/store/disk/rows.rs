@@ -5,44 +5,63 @@ use redb::ReadableTable;
 use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
 use super::head::{Head, Place, decode, encode};
-use super::index::{Tables, failed};
+use super::index::{Meta, Tables, failed};
 use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
 
-/// What a transaction comes to once it is committed.
+/// The effects of a transaction, for when it is committed.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// What each key takes by now; `None` where it is gone.
-    pub(super) charges: ByHash<Option<u32>>,
-    /// Bodies that are in no row any more.
+    /// The state of the directory after the transaction.
+    pub(super) meta: Meta,
+    /// Whether each changed key is still there.
+    pub(super) keys: ByHash<bool>,
+    /// Bodies in files that no row names any more.
     pub(super) unused: Vec<u64>,
-    /// Bodies that were written, in case that they are in no row in the end.
+    /// Bodies that were written to files, to be removed if the transaction fails.
     pub(super) written: Vec<u64>,
-    /// Files that are still written: number, hash of the key, and length.
-    pub(super) growing: Vec<(u64, u64, u64)>,
+    /// Bodies of which the index has more now, and whose files are still written.
+    pub(super) growing: Vec<u64>,
     pub(super) evicted: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
+}
+
+/// Whether the write of a row brings a response, or only changes those that are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    New,
+    Changed,
 }
 
 pub(super) fn files(heads: &[Head]) -> impl Iterator<Item = u64> {
     heads.iter().filter(|head| head.place == Place::File).map(|head| head.number)
 }
 
-/// The heads of a row; none where it cannot be read.
+/// Returns the heads of a row; `None` if it is missing or unreadable.
 pub(super) fn row(tables: &Tables<'_>, hash: u64) -> Result<Option<(String, Vec<Head>)>, StoreError> {
     let row = tables.heads.get(hash).map_err(failed)?;
     Ok(row.and_then(|row| decode(row.value()).ok()))
 }
 
-pub(super) fn remove_row(tables: &mut Tables<'_>, hash: u64) -> Result<Option<Vec<Head>>, StoreError> {
-    let heads = row(tables, hash)?.map(|(_, heads)| heads);
-    for head in heads.iter().flatten() {
+/// Removes a row and its small bodies. Returns its heads.
+pub(super) fn remove_row(
+    tables: &mut Tables<'_>,
+    hash: u64,
+    effects: &mut Effects,
+) -> Result<Vec<Head>, StoreError> {
+    let heads = row(tables, hash)?.map(|(_, heads)| heads).unwrap_or_default();
+    for head in &heads {
         remove_body(tables, head)?;
     }
     tables.heads.remove(hash).map_err(failed)?;
-    tables.entries.remove(hash).map_err(failed)?;
+    let entry = tables.entries.remove(hash).map_err(failed)?.map(|entry| entry.value());
+    if let Some((place, kibibytes, _)) = entry {
+        tables.order.remove(place).map_err(failed)?;
+        effects.meta.kibibytes = effects.meta.kibibytes.saturating_sub(kibibytes.into());
+    }
+    effects.keys.insert(hash, false);
     Ok(heads)
 }
 
@@ -63,14 +82,14 @@ pub(super) fn write_put(
     put: &Put,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let Put { key, hash, rules, response, body } = put;
+    let Put { key, hash, rules, response, body, .. } = put;
     let found = row(tables, *hash)?;
     let mut heads = match found {
         Some((of, heads)) if of == key.as_str() => heads,
         Some((_, heads)) => {
-            // Another key of the same hash, which the later takes the place of.
+            // Another key has the same hash: the later one replaces it.
             effects.unused.extend(files(&heads));
-            remove_row(tables, *hash)?;
+            remove_row(tables, *hash, effects)?;
             Vec::new()
         }
         None => Vec::new(),
@@ -85,7 +104,13 @@ pub(super) fn write_put(
             && head.response.digest() == response.digest()
     };
     let kept = old.filter(|at| is_same(&heads[*at])).map(|at| (heads[at].number, heads[at].place));
-    if is_outdated || (kept.is_none() && matches!(body, Body::Kept)) {
+    let is_lost = match body {
+        // Another process may have evicted what was put of it before.
+        Body::File(number) | Body::Growing(number) => !core.file_of(*number).exists(),
+        Body::Kept => kept.is_none(),
+        Body::Memory => false,
+    };
+    if is_outdated || is_lost {
         if let Body::File(number) = body {
             effects.unused.push(*number);
         }
@@ -93,16 +118,17 @@ pub(super) fn write_put(
     }
     let (number, place) = match (kept, body) {
         (Some(kept), Body::Kept | Body::Memory) => kept,
-        (_, Body::File(number)) => {
+        (_, Body::File(number) | Body::Growing(number)) => {
             tables.files.insert(number, ()).map_err(failed)?;
-            tables.growing.remove(number).map_err(failed)?;
-            (*number, Place::File)
-        }
-        (_, Body::Growing(number)) => {
-            tables.files.insert(number, ()).map_err(failed)?;
-            tables.growing.insert(number, hash).map_err(failed)?;
-            let length = body_file::file_length(response.body_length() as u64);
-            effects.growing.push((*number, *hash, length));
+            tables.doomed.remove(number).map_err(failed)?;
+            effects.unused.retain(|unused| unused != number);
+            if matches!(body, Body::Growing(_)) {
+                tables.growing.insert(number, hash).map_err(failed)?;
+                effects.growing.push(*number);
+                core.growing.book(*number, *hash, body_file::file_length(response.body_length() as u64));
+            } else {
+                tables.growing.remove(number).map_err(failed)?;
+            }
             (*number, Place::File)
         }
         (_, Body::Memory | Body::Kept) => write_body(core, tables, response, effects)?,
@@ -114,21 +140,19 @@ pub(super) fn write_put(
             effects.unused.extend(files(&[head]));
         }
     }
-    heads.insert(
-        0,
-        Head {
-            number,
-            place,
-            length: response.body_length() as u64,
-            rules: *rules,
-            response: StoredResponse::clone(response),
-        },
-    );
+    let head = Head {
+        number,
+        place,
+        length: response.body_length() as u64,
+        rules: *rules,
+        response: StoredResponse::clone(response),
+    };
+    heads.insert(0, head);
     for head in heads.drain(MAX_VARIANTS.min(heads.len())..).collect::<Vec<_>>() {
         remove_body(tables, &head)?;
         effects.unused.extend(files(&[head]));
     }
-    write_row(tables, *hash, key.as_str(), &heads, number, effects)
+    write_row(tables, *hash, key.as_str(), &heads, Write::New, effects)
 }
 
 pub(super) fn write_row(
@@ -136,33 +160,61 @@ pub(super) fn write_row(
     hash: u64,
     key: &str,
     heads: &[Head],
-    place: u64,
+    write: Write,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
     let row = encode(key, heads);
     let kibibytes = charge(row.len(), heads);
     tables.heads.insert(hash, &*row).map_err(failed)?;
-    tables.entries.insert(hash, (place, kibibytes)).map_err(failed)?;
-    effects.charges.insert(hash, Some(kibibytes));
+    let old = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
+    let (place, is_used) = match old {
+        Some((place, _, is_used)) if write == Write::Changed => (place, is_used),
+        _ => (next_place(tables, old.map(|(place, ..)| place), hash, effects)?, old.is_some()),
+    };
+    tables.entries.insert(hash, (place, kibibytes, is_used)).map_err(failed)?;
+    let before = old.map_or(0, |(_, kibibytes, _)| kibibytes);
+    let meta = &mut effects.meta;
+    meta.kibibytes = (meta.kibibytes + u64::from(kibibytes)).saturating_sub(before.into());
+    effects.keys.insert(hash, true);
     Ok(())
 }
 
-pub(super) fn write_body(
+/// Moves a key to the end of the order of eviction.
+pub(super) fn next_place(
+    tables: &mut Tables<'_>,
+    old: Option<u64>,
+    hash: u64,
+    effects: &mut Effects,
+) -> Result<u64, StoreError> {
+    if let Some(old) = old {
+        tables.order.remove(old).map_err(failed)?;
+    }
+    let place = effects.meta.next_place;
+    tables.order.insert(place, hash).map_err(failed)?;
+    effects.meta.next_place += 1;
+    Ok(place)
+}
+
+fn write_body(
     core: &Core,
     tables: &mut Tables<'_>,
     response: &StoredResponse,
     effects: &mut Effects,
 ) -> Result<(u64, Place), StoreError> {
-    let (number, body) = (core.next_number(), response.body());
+    let body = response.body();
     if body.len() as u64 <= SMALL {
+        let mut number = core.process.next_body();
+        while tables.bodies.get(number).map_err(failed)?.is_some() {
+            number = core.process.next_body();
+        }
         let body = body.to_bytes();
         let framed = [&small_checksum(number, &body).to_be_bytes()[..], &body].concat();
         tables.bodies.insert(number, &*framed).map_err(failed)?;
         return Ok((number, Place::Index));
     }
-    effects.written.push(number);
     let io = |error| StoreError::new("a body cannot be written").with_source(error);
-    let file = core.create_file(number).map_err(io)?;
+    let (number, file) = core.create_file().map_err(io)?;
+    effects.written.push(number);
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
     for mut piece in body.slices() {

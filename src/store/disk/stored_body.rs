@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
+use super::process::try_lock;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// For how many bytes room is made at a time.
@@ -47,7 +48,8 @@ impl StoredBody {
 
 impl StoredBytes for StoredBody {
     fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
-        self.read_part(at, most).inspect_err(|error| self.core.is_corrupt(self.hash, error))
+        self.read_part(at, most)
+            .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
@@ -85,11 +87,12 @@ struct State {
 
 impl BodyWriter {
     pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
-        let number = core.next_number();
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
         core.room.reserve(reserved)?;
-        let file = core.create_file(number).inspect_err(|_| core.room.release(reserved))?;
+        let (number, file) = core.create_file().inspect_err(|_| core.room.release(reserved))?;
         core.growing.begin(number);
+        // Other processes see by the lock that it is written. Nothing else locks a new file.
+        let _ = try_lock(&file);
         Ok(Self::new(core, number, file, 0, reserved))
     }
 
@@ -101,6 +104,10 @@ impl BodyWriter {
         length: Option<u64>,
     ) -> io::Result<Arc<Self>> {
         let file = File::options().read(true).write(true).open(core.file_of(number))?;
+        if !try_lock(&file)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
         core.room.reserve(reserved)?;
         Ok(Self::new(core, number, file, stored, reserved))
@@ -193,10 +200,25 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            // Whatever stays is swept after the next start.
-            self.core.abandon(self.number);
-            self.core.room.release(state.reserved);
+            let unfinished =
+                Unfinished { core: Arc::clone(&self.core), number: self.number, reserved: state.reserved };
+            // The thread that drops it may be one that never waits.
+            self.core.lane.submit_always(Box::new(move || drop(unfinished)));
         }
+    }
+}
+
+/// Removes an unfinished body when it is dropped.
+struct Unfinished {
+    core: Arc<Core>,
+    number: u64,
+    reserved: u64,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.core.abandon(self.number);
+        self.core.room.release(self.reserved);
     }
 }
 

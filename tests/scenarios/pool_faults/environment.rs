@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use forwardcache::{Clock, ErrorKind, FileDiscovery, ManualClock, Membership};
+use forwardcache::ErrorKind;
+use forwardcache::client::Membership;
+use forwardcache::clock::{Clock, ManualClock};
+use forwardcache::pool::FileDiscovery;
 
 use super::load::{self, get, under_load};
 use super::table::{TIME_LIMIT, Table};
@@ -31,7 +34,7 @@ fn origin_down_and_stale_allowed(table: &mut Table) {
     let results = under_load(&origin, &|url| get(&client, url), |load| {
         load.wait_for_more(300);
         origin.set_down(true);
-        load.wait_until(|| load.outcome("stale-on-error") > 300);
+        load.wait_until(|| load.outcome("stale-if-error") > 300);
         origin.set_down(false);
         let revalidated = load.outcome("revalidated");
         load.wait_until(|| load.outcome("revalidated") > revalidated + 150);
@@ -54,7 +57,7 @@ fn origin_down_and_stale_forbidden(table: &mut Table) {
         load.wait_for_more(150);
     });
     let (failed, unreachable) = (results.failed(), results.failed_as(ErrorKind::Unreachable));
-    let stale = results.outcome("stale-on-error");
+    let stale = results.outcome("stale-if-error");
     let healthy = client.health().iter().all(|peer| peer.failures == 0);
     table
         .row("the origin is down, stale responses are forbidden", "during the outage", results, TIME_LIMIT)

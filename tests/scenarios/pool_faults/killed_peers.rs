@@ -1,6 +1,7 @@
 //! Peers that are killed or stopped.
 
-use forwardcache::{ErrorKind, OnNoPeers, PeerState};
+use forwardcache::ErrorKind;
+use forwardcache::client::{OnNoPeers, PeerState};
 
 use super::load::{self, Load, get, under_load};
 use super::table::{TIME_LIMIT, Table};
@@ -47,7 +48,7 @@ fn one_killed(table: &mut Table) {
     let counts = client.counts();
     let skipped = client.counts().skipped;
     for number in 0..60 {
-        client.get(&origin.url(&format!("/{number}"))).unwrap();
+        client.get(&origin.url(&format!("/{number}"))).send().unwrap();
     }
     table
         .all_answered("`kill -9` of one of three peers, then a restart", results, TIME_LIMIT)

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, Client, ClientBuilder, Deadline, Error, ErrorKind, Outcome, RoundTrip};
+use forwardcache::client::ClientBuilder;
+use forwardcache::{Body, Client, Deadline, Error, ErrorKind, Outcome, RoundTrip};
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 

@@ -1,6 +1,7 @@
 //! Peers that cannot reach each other, or have different peer lists.
 
-use forwardcache::{Client, NearCache, Peer};
+use forwardcache::client::NearCache;
+use forwardcache::{Client, Peer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::load::{self, get, under_load};
@@ -46,7 +47,7 @@ fn partition(table: &mut Table) {
         link.set(Some(Fault::ResetAll));
         load.wait_for_more(300);
         link.set(None);
-        load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::PeerState::Up);
+        load.wait_until(|| state(peer.client(), &link.url()) == forwardcache::client::PeerState::Up);
         load.wait_for_more(150);
     });
     let counts = outside.counts();
@@ -76,7 +77,7 @@ fn different_lists(table: &mut Table) {
     };
     let results = under_load(&origin, &each, |load| load.wait_for_more(900));
     let most = (0..60).map(|number| origin.server.count_of(&format!("/{number}"))).max().unwrap();
-    let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().disagreements()).sum();
+    let mismatches: u64 = pool.iter().map(|peer| peer.peer.client().ring_mismatches()).sum();
     table
         .all_answered("peers and clients with different lists", results, TIME_LIMIT)
         .note(format!(

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use forwardcache::{Body, Client, Deadline, Error, ErrorKind, OnNoPeers, Outcome, PeerState, Purge};
+use forwardcache::client::{OnNoPeers, PeerState};
+use forwardcache::{Body, Client, Deadline, Error, ErrorKind, Outcome, Purge, RoundTrip};
 use http::{Request, Response};
 use parking_lot::{Condvar, Mutex};
 
@@ -229,13 +230,13 @@ impl Run {
             };
             let mut request = test.request(&self.origin.server.url(&test.target));
             request.extensions_mut().insert(Deadline::within(limit));
-            let result = self.client.request(request);
+            let result = self.client.round_trip(request);
             let outcome = result.as_ref().ok().and_then(|result| Outcome::of(result.headers()));
             let version = result.as_ref().ok().and_then(version_of);
             let is_returned = result.is_ok();
             let read = test.read(result);
             let took = started.elapsed();
-            let is_stale = matches!(outcome, Some(Outcome::StaleOnError(_) | Outcome::StaleAccepted));
+            let is_stale = matches!(outcome, Some(Outcome::StaleIfError(_) | Outcome::StaleAccepted));
             let wrong = match &read {
                 Ok(()) if test.method == "POST" => None,
                 Ok(()) => {

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use forwardcache::{Body, ServerConfig};
+use forwardcache::Body;
+use forwardcache::server::ServerConfig;
 use http::{Request, Response};
 
 use super::{RecordingServer, assert_still_serves, read_rejection, start_server};

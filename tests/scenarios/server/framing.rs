@@ -1,6 +1,6 @@
 //! Bodies, their framing and their limits.
 
-use forwardcache::ServerConfig;
+use forwardcache::server::ServerConfig;
 
 use super::{ReceivedRequest, RecordingServer, read_rejection};
 

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use forwardcache::{Body, ServerConfig};
+use forwardcache::Body;
+use forwardcache::server::ServerConfig;
 use http::{Request, Response};
 
 use super::{RecordingServer, assert_still_serves, start_server};

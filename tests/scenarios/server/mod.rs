@@ -12,7 +12,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use forwardcache::{Body, Server, ServerConfig, ServerHandle};
+use forwardcache::Body;
+use forwardcache::server::{Server, ServerConfig, ServerHandle};
 use http::{Request, Response};
 use parking_lot::Mutex;
 

@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::net::TcpStream;
 
-use forwardcache::{Body, ServerConfig};
+use forwardcache::Body;
+use forwardcache::server::ServerConfig;
 use http::{Request, Response};
 
 use super::{assert_still_serves, start_server};
@@ -27,7 +28,7 @@ impl Read for Pieces {
 }
 
 /// A server whose response depends on the path.
-fn scripted_server() -> forwardcache::ServerHandle {
+fn scripted_server() -> forwardcache::server::ServerHandle {
     start_server(ServerConfig::new(), |request: Request<Body>| {
         let stream = |fails, length| Body::from_reader(Pieces(vec![b"defgh", b"abc"], fails), length);
         match request.uri().path() {
@@ -58,7 +59,7 @@ impl Read for PanickingBody {
     }
 }
 
-fn send_head(serving: &forwardcache::ServerHandle, head: &str) -> Connection {
+fn send_head(serving: &forwardcache::server::ServerHandle, head: &str) -> Connection {
     let mut connection = Connection::open(serving.local_addr());
     connection.write(head.to_owned() + "\r\n");
     connection

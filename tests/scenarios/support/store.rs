@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use forwardcache::{Key, Ledger, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
+use forwardcache::store::{Key, Ledger, MemoryStore, Store, StoreError, StoredResponse, Usage, Variants};
 
 type Check = dyn Fn(&str) -> Result<(), StoreError> + Send + Sync;
 
@@ -34,8 +34,8 @@ impl Store for CheckedStore {
         (self.check)(key.as_str()).and_then(|()| self.store.variants(key))
     }
 
-    fn at_once(&self, key: &str) -> Option<Variants> {
-        (self.check)(key).ok().and_then(|()| self.store.at_once(key))
+    fn variants_nonblocking(&self, key: &str) -> Option<Variants> {
+        (self.check)(key).ok().and_then(|()| self.store.variants_nonblocking(key))
     }
 
     fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {

@@ -220,7 +220,7 @@ fn a_stored_whole_stays_when_the_transfer_of_the_next_is_interrupted() {
     cache.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"2\"")], cut(3_000_000));
     assert!(cache.read(&[]).2.is_err());
     cache.fail(ErrorKind::Unreachable);
-    cache.get(&[]).is(Outcome::StaleOnError(Forward::Stale), "old");
+    cache.get(&[]).is(Outcome::StaleIfError(Forward::Stale), "old");
 }
 
 #[test]

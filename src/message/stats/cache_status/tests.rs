@@ -78,7 +78,7 @@ fn every_outcome_parses_back() {
             Outcome::Miss(forward),
             Outcome::Collapsed(forward),
             Outcome::Revalidated(forward),
-            Outcome::StaleOnError(forward),
+            Outcome::StaleIfError(forward),
             Outcome::StaleOnDeadline(forward),
             Outcome::Passed(forward),
             Outcome::Failed(forward),

@@ -190,7 +190,7 @@ fn peer_is_not_ready_without_memory_or_while_its_servers_stop() {
     let ready = || ask(&proxy, Request::get("/readyz"));
     assert_eq!(ready(), (200, "ok\n".to_owned()));
     let ledger = proxy.cache.store().ledger().unwrap();
-    let held = ledger.hold(crate::base::ledger::Use::Content, ledger.limit() + 1);
+    let held = ledger.hold(crate::base::ledger::MemoryUse::Content, ledger.limit() + 1);
     let (status, text) = ready();
     assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
     drop(held);
@@ -498,7 +498,7 @@ fn client_with_another_pool_gets_the_response_and_the_digest() {
     for _ in 0..2 {
         assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
     }
-    assert_eq!(proxy.cache.stats().counts().disagreements, 2);
+    assert_eq!(proxy.cache.stats().counts().ring_mismatches, 2);
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn client_with_another_pool_purges_and_gets_the_digest() {
     };
     let (ours, theirs) = (PoolDigest::of("ours"), PoolDigest::of("theirs"));
     assert_eq!((told(None), told(Some(ours)), told(Some(theirs))), (None, None, Some(ours)));
-    assert_eq!(proxy.cache.stats().counts().disagreements, 1);
+    assert_eq!(proxy.cache.stats().counts().ring_mismatches, 1);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_failed_lookup_is_an_error_and_not_an_empty_pool() {
     let failing = Scripted(|_: &str| Err(io::Error::other("no such name")));
     let failure = |mut dns: DnsDiscovery| {
         let error = dns.read().unwrap_err();
-        (error.kind(), error.to_string())
+        (error.kind(), error.reason())
     };
     assert_eq!(
         failure(DnsDiscovery::with_lookup("pool.example:3000", empty).unwrap()),

@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 
 fn refused(file: &mut FileDiscovery) -> String {
-    file.read().unwrap_err().to_string()
+    file.read().unwrap_err().reason()
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn both_limits_hold_and_a_closed_connection_makes_room() {
     let last = admission.admit(other).unwrap();
     assert!(admission.admit(third).is_none());
     assert_eq!((stats.accepted(), stats.open()), (3, 3));
-    assert_eq!(stats.connection_refusals()[..2], [("too_many", 1), ("too_many_of_address", 1)]);
+    assert_eq!(stats.connection_refusals()[..2], [("too_many", 1), ("too_many_from_address", 1)]);
     drop(first);
     drop(admission.admit(third).unwrap());
     drop((second, last));

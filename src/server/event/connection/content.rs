@@ -6,12 +6,14 @@ use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
 use super::rejections::{NO_MEMORY, TOO_MANY_UPLOADS, too_large};
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::message::body::Body;
+use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Collected, Exchange, Receiving, Reply, Sink};
 use crate::server::event::inbox::ExchangeId;
 use crate::server::event::upload::upload;
+use crate::server::handler::RemoteAddress;
 use crate::server::request_head::{Rejection, RequestBody, RequestHead};
 use crate::server::response_head::RequestSummary;
 
@@ -22,7 +24,10 @@ const MAX_COLLECTED: usize = 64 << 10;
 impl Connection {
     /// Starts an exchange: dispatches the request, or receives its body first.
     pub(super) fn start_exchange(&mut self, head: RequestHead, context: &mut ThreadContext) {
-        let RequestHead { request, body, persistent } = head;
+        let RequestHead { mut request, body, persistent } = head;
+        request.extensions_mut().insert(RemoteAddress(self.remote));
+        request.extensions_mut().insert(context.sender(self.remote));
+        let pending = context.pending(Some(request.method()), request.uri());
         let summary = RequestSummary {
             method: request.method().clone(),
             version: request.version(),
@@ -35,7 +40,7 @@ impl Connection {
         };
         let length = match body {
             RequestBody::None => {
-                self.exchange = Some(Exchange::new(context.next_exchange(), summary, None));
+                self.exchange = Some(Exchange::new(context.next_exchange(), summary, None, pending));
                 return self.dispatch(request, Body::empty(), context);
             }
             RequestBody::Length(length) if length > context.options.max_body => {
@@ -46,7 +51,7 @@ impl Connection {
         };
         let origin = match context.responder.admit(&request) {
             Ok(origin) => origin,
-            Err(response) => return self.respond_without_body(*response, summary, context),
+            Err(response) => return self.respond_without_body(*response, summary, pending, context),
         };
         let serial = context.next_exchange();
         let client = context.charged_client(self.remote, request.headers());
@@ -56,16 +61,16 @@ impl Connection {
                 return self.reject(TOO_MANY_UPLOADS, context);
             };
             self.send_continue(expects);
-            let hold = context.ledger.hold(Use::Content, 0);
+            let hold = context.ledger.hold(MemoryUse::Content, 0);
             let collected = Collected { request, bytes: Vec::new(), hold, origin, _permit: permit };
             let receiving = Receiving::new(body, Sink::Collect(Box::new(collected)));
-            self.exchange = Some(Exchange::new(serial, summary, Some(receiving)));
+            self.exchange = Some(Exchange::new(serial, summary, Some(receiving), pending));
         } else if let Some(permit) = context.uploads.acquire(origin, client) {
             self.send_continue(expects);
             let wake = context.inbox.wake(self.exchange_id(serial));
             let (sink, content) = upload(permit, &context.ledger, length, wake);
             let receiving = Receiving::new(body, Sink::Upload(sink));
-            self.exchange = Some(Exchange::new(serial, summary, Some(receiving)));
+            self.exchange = Some(Exchange::new(serial, summary, Some(receiving), pending));
             self.dispatch(request, content, context);
         } else {
             self.reject(TOO_MANY_UPLOADS, context);
@@ -77,10 +82,11 @@ impl Connection {
         &mut self,
         response: Response<Body>,
         summary: RequestSummary,
+        pending: Pending,
         context: &mut ThreadContext,
     ) {
         let summary = RequestSummary { persistent: false, ..summary };
-        self.exchange = Some(Exchange::new(context.next_exchange(), summary, None));
+        self.exchange = Some(Exchange::new(context.next_exchange(), summary, None, pending));
         self.respond(response, context);
     }
 
@@ -124,7 +130,7 @@ impl Connection {
             match receiving.map(|receiving| receiving.sink) {
                 Some(Sink::Collect(collected)) => {
                     // The ledger counts the body until it is dropped.
-                    let content = context.ledger.share(Use::Content, collected.bytes.into());
+                    let content = context.ledger.share(MemoryUse::Content, collected.bytes.into());
                     self.dispatch(collected.request, Body::from(content), context);
                 }
                 Some(Sink::Upload(upload)) => upload.finish(),

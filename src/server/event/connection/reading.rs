@@ -5,11 +5,13 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::{Closing, Connection, Next};
 use crate::message::header::token::is_token_byte;
 use crate::message::nonblocking::PlainRequest;
+use crate::message::stats::Outcome;
+use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::head_end::{Scan, empty_lines, head_end};
 use crate::server::event::input::Consumed;
@@ -169,8 +171,9 @@ impl Connection {
         if is_common && let Some(plain) = PlainRequest::new(target, parsed.headers) {
             context.scratch.lines.clear();
             context.scratch.url.clear();
-            if let Some(stored) = context.responder.hit(&plain, &mut context.scratch) {
-                return self.send_hit(&stored, plain.persistent, context);
+            let sender = context.sender(self.remote);
+            if let Some(stored) = context.responder.hit(&plain, &sender, &mut context.scratch) {
+                return self.send_hit(&stored, &plain, context);
             }
         }
         let fields = parsed.headers.iter().map(|field| (field.name.as_bytes(), field.value));
@@ -183,13 +186,18 @@ impl Connection {
     }
 
     /// Writes a stored response. Bytes that the socket accepts at once are not copied.
-    fn send_hit(&mut self, stored: &Arc<StoredResponse>, persistent: bool, context: &mut ThreadContext) {
+    fn send_hit(
+        &mut self,
+        stored: &Arc<StoredResponse>,
+        request: &PlainRequest<'_>,
+        context: &mut ThreadContext,
+    ) {
         use std::fmt::Write;
         let (fields, length) = (stored.lines(), stored.body_length());
         let lines = &mut context.scratch.lines;
         // Writing to a String cannot fail.
         let _ = write!(lines, "content-length: {length}\r\n");
-        let persistent = persistent && !context.is_stopping;
+        let persistent = request.persistent && !context.is_stopping;
         if !persistent {
             lines.push_str("connection: close\r\n");
             self.closing = Closing::Written;
@@ -223,7 +231,7 @@ impl Connection {
             }
             context.budget.charge(written);
             if written == status.len() + fields.len() + lines.len() + length {
-                return;
+                return context.finished(&hit(request, stored, context), self.remote, true);
             }
         }
         // Queue the bytes that the socket did not accept.
@@ -238,5 +246,15 @@ impl Connection {
         let done = take_written(lines.len());
         self.outbound.push_private(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
         stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(take_written(piece.len())..)));
+        self.partial_hit = Some(Box::new(hit(request, stored, context)));
     }
+}
+
+/// Returns the record of a hit.
+fn hit(request: &PlainRequest<'_>, stored: &StoredResponse, context: &ThreadContext) -> Pending {
+    let mut pending = context.pending(Some(&Method::GET), &request.target);
+    pending.status = Some(stored.status());
+    pending.outcome = Some(Outcome::Hit);
+    pending.bytes = stored.body_length() as u64;
+    pending
 }

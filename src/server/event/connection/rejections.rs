@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::message::stats::RequestRefusal;
+use crate::metrics::RequestRefusal;
 use crate::server::request_head::Rejection;
 
 pub(super) const TOO_MANY_UPLOADS: Rejection = Rejection {
@@ -22,7 +22,7 @@ pub(super) fn kind_of(rejection: Rejection) -> RequestRefusal {
     match rejection.status {
         _ if rejection == TOO_MANY_UPLOADS => RequestRefusal::TooManyUploads,
         _ if rejection == NO_MEMORY => RequestRefusal::NoMemory,
-        StatusCode::REQUEST_TIMEOUT => RequestRefusal::Late,
+        StatusCode::REQUEST_TIMEOUT => RequestRefusal::Timeout,
         StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::URI_TOO_LONG
         | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => RequestRefusal::TooLarge,

@@ -12,11 +12,11 @@ use super::{Connection, Next};
 use crate::message::body::{Body, Grown};
 use crate::message::interim::OnInterim;
 use crate::message::nonblocking::{BodyOrigin, Step};
+use crate::message::stats::Outcome;
 use crate::server::error_response::{text, unavailable};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Exchange, Reply, Sending};
 use crate::server::event::inbox::ExchangeId;
-use crate::server::handler::RemoteAddress;
 use crate::server::request_head::Rejection;
 use crate::server::response_head::{self, Framing, RequestSummary};
 
@@ -27,7 +27,6 @@ impl Connection {
     /// Passes a request to the responder; its body may still be arriving.
     pub(super) fn dispatch(&mut self, request: Request<()>, content: Body, context: &mut ThreadContext) {
         let mut request = request.map(|()| content);
-        request.extensions_mut().insert(RemoteAddress(self.remote));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.client = context.charged_client(self.remote, request.headers());
         let id = ExchangeId { connection: self.number, exchange: exchange.serial };
@@ -93,6 +92,8 @@ impl Connection {
             response
         };
         let (mut parts, body) = response.into_parts();
+        exchange.pending.status = Some(parts.status);
+        exchange.pending.outcome = Outcome::of(&parts.headers);
         exchange.origin = parts.extensions.remove().map(|BodyOrigin(origin)| origin);
         if let Some(job) = exchange.job.take()
             && parts.headers.get(CONTENT_TYPE).is_some_and(|value| is_event_stream(value.as_bytes()))
@@ -113,6 +114,7 @@ impl Connection {
             (framing, Ok((stream, _))) => Reply::Sending(Sending::new(stream, framing)),
             (_, Err(body)) => {
                 if let Some(pieces) = body.as_pieces() {
+                    exchange.pending.bytes = pieces.len() as u64;
                     pieces.iter().for_each(|piece| self.outbound.push(piece));
                 }
                 Reply::Done
@@ -131,6 +133,7 @@ impl Connection {
             .get_or_insert_with(|| context.inbox.wake(ExchangeId { connection: number, exchange: serial }));
         match sending.stream.poll_read(PIECE, wake) {
             Ok(Grown::Bytes(bytes)) => {
+                exchange.pending.bytes += bytes.len() as u64;
                 if sending.push(bytes, &mut self.outbound) {
                     return Next::Again;
                 }
@@ -151,7 +154,7 @@ impl Connection {
                 }
                 return Next::Wait;
             }
-            Err(error) => log::warn!("reading a response body failed: {error}; the connection is aborted"),
+            Err(error) => log::warn!("reading a response body failed: {error:#}; the connection is aborted"),
         }
         self.transport.abort();
         Next::Close
@@ -165,7 +168,8 @@ impl Connection {
         let summary = RequestSummary { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;
         self.reading.stop();
-        self.exchange = Some(Exchange::new(context.next_exchange(), summary, None));
+        let pending = context.pending(None, &"");
+        self.exchange = Some(Exchange::new(context.next_exchange(), summary, None, pending));
         let response = match rejection.status {
             StatusCode::SERVICE_UNAVAILABLE => unavailable(rejection.reason),
             status => text(status, rejection.reason),

@@ -6,9 +6,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::*;
-use crate::base::ledger::Use;
+use crate::base::ledger::MemoryUse;
 use crate::base::tls::testing::Authority;
-use crate::message::stats::ServerStats;
+use crate::metrics::ServerStats;
 use crate::server::ServerTls;
 use crate::server::event::admission::Admission;
 
@@ -94,7 +94,7 @@ fn pipelined_input_is_buffered_up_to_the_head_limit() {
     for _ in 0..100 {
         assert!(thread.run_turn(&mut events));
         received(&clients[0]);
-        let held = thread.context.ledger.held(Use::Connections);
+        let held = thread.context.ledger.held(MemoryUse::Connections);
         assert!(held > 0 && held < 17 << 10, "{held}");
     }
 }

@@ -4,10 +4,10 @@ use std::net::TcpStream;
 use http::{Request, Response};
 
 use super::*;
-use crate::base::ledger::{Evict, Use};
+use crate::base::ledger::{Evict, MemoryUse};
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
-use crate::server::handler::Scratch;
+use crate::server::handler::{Scratch, Sender};
 use crate::store::StoredResponse;
 
 struct FaultyStore;
@@ -31,7 +31,7 @@ impl Handler for Responding {
 }
 
 impl Responder for Responding {
-    fn hit(&self, _: &PlainRequest<'_>, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
+    fn hit(&self, _: &PlainRequest<'_>, _: &Sender, _: &mut Scratch) -> Option<Arc<StoredResponse>> {
         None
     }
 
@@ -58,7 +58,7 @@ fn a_panic_outside_a_connection_shuts_the_server_down_as_failed() {
     client.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
     assert!(!serving.has_failed());
-    let _held = ledger.hold(Use::Bodies, 2000);
+    let _held = ledger.hold(MemoryUse::Bodies, 2000);
     let handle = serving.shutdown_handle();
     serving.join();
     assert!(handle.has_failed());

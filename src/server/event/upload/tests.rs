@@ -44,7 +44,7 @@ fn uploads_get_half_of_the_workers_and_an_eighth_for_each_origin() {
 #[test]
 fn uploads_of_one_client_get_an_eighth_of_the_workers() {
     let limits = UploadLimits::new(64);
-    let client = |number| Some(Client::of([10, 0, 0, number].into()));
+    let client = |number| Some(ClientAddress::of([10, 0, 0, number].into()));
     let origin = |name: usize| CanonicalUrl::parse(&format!("http://origin-{name}/")).ok();
     let of_one: Vec<UploadPermit> =
         (0..20).filter_map(|name| limits.acquire(origin(name), client(1))).collect();
@@ -57,7 +57,7 @@ fn uploads_of_one_client_get_an_eighth_of_the_workers() {
 #[test]
 fn the_number_of_collected_bodies_of_one_client_is_limited() {
     let limits = UploadLimits::new(1);
-    let client = |number| Some(Client::of([10, 0, 0, number].into()));
+    let client = |number| Some(ClientAddress::of([10, 0, 0, number].into()));
     let held: Vec<CollectPermit> = std::iter::from_fn(|| limits.acquire_collecting(client(1))).collect();
     assert_eq!(held.len(), MAX_COLLECTING);
     assert!(limits.acquire_collecting(client(2)).is_some() && limits.acquire_collecting(None).is_some());
@@ -71,10 +71,10 @@ fn small_pieces_have_no_overhead_and_stop_at_the_memory_limit() {
     let (upload, body) =
         super::upload(UploadLimits::new(1).acquire(None, None).unwrap(), &ledger, None, counting().1);
     let counts = (0..2000).take_while(|_| upload.push(b"x")).count();
-    assert_eq!((counts, ledger.held(Use::Content)), (1000, 1000));
+    assert_eq!((counts, ledger.held(MemoryUse::Content)), (1000, 1000));
     assert!(upload.shared.state.lock().bytes.capacity() <= 1024);
     drop(body);
-    assert_eq!(ledger.held(Use::Content), 0);
+    assert_eq!(ledger.held(MemoryUse::Content), 0);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Lookup for HangingLookup {
 /// Senders that let the lookup of each name finish.
 type Answers = HashMap<String, Sender<Vec<IpAddr>>>;
 
-fn hanging(names: &[&str]) -> (Arc<Names>, Receiver<String>, Answers) {
+fn hanging(names: &[&str]) -> (Arc<Resolver>, Receiver<String>, Answers) {
     let (started, starts) = mpsc::channel();
     let (mut answers, mut receivers) = (HashMap::new(), HashMap::new());
     for name in names {
@@ -33,7 +33,7 @@ fn hanging(names: &[&str]) -> (Arc<Names>, Receiver<String>, Answers) {
         receivers.insert((*name).to_owned(), receive);
     }
     let lookup = HangingLookup { started: Mutex::new(started), answers: Mutex::new(receivers) };
-    (Names::new(lookup, Arc::new(SystemClock), LIFETIME), starts, answers)
+    (Resolver::new(lookup, Arc::new(SystemClock), LIFETIME), starts, answers)
 }
 
 fn address(last: u8) -> IpAddr {
@@ -48,14 +48,14 @@ fn no_wait() -> Option<Instant> {
 fn answers_are_cached_for_their_lifetime() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1000));
     let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
-    let names = Names::new(lookup.clone(), clock.clone(), LIFETIME);
-    let ask = || names.addresses("a.example", None).unwrap()[0];
+    let resolver = Resolver::new(lookup.clone(), clock.clone(), LIFETIME);
+    let ask = || resolver.addresses("a.example", None).unwrap()[0];
     assert_eq!((ask(), ask()), (address(1), address(1)));
     clock.advance(LIFETIME - Duration::from_secs(1));
     assert_eq!(ask(), address(1));
     clock.advance(Duration::from_secs(1));
     assert_eq!((ask(), ask()), (address(2), address(2)));
-    names.forget("a.example");
+    resolver.forget("a.example");
     assert_eq!(ask(), address(3));
     clock.set(SystemTime::UNIX_EPOCH);
     assert_eq!(ask(), address(4));
@@ -67,14 +67,14 @@ fn stale_addresses_are_used_while_hanging_lookups_hold_all_threads() {
     let silent: Vec<String> = (0..MAX_THREADS).map(|number| format!("{number}.example")).collect();
     let mut all: Vec<&str> = silent.iter().map(String::as_str).collect();
     all.push("known.example");
-    let (names, starts, answers) = hanging(&all);
+    let (resolver, starts, answers) = hanging(&all);
     let entry = CachedAnswer { answer: Ok(Arc::from([address(1)])), since: SystemTime::now() - 2 * LIFETIME };
-    names.state.lock().cached.insert("known.example".to_owned(), entry);
+    resolver.state.lock().cached.insert("known.example".to_owned(), entry);
     for name in &silent {
-        assert!(matches!(names.addresses(name, no_wait()), Err(LookupError::Timeout)));
+        assert!(matches!(resolver.addresses(name, no_wait()), Err(LookupError::Timeout)));
         starts.recv().unwrap();
     }
-    let addresses = names.addresses("known.example", None).unwrap();
+    let addresses = resolver.addresses("known.example", None).unwrap();
     assert_eq!(addresses[0], address(1), "the caller does not wait for the queued lookup");
     drop(answers);
 }
@@ -86,11 +86,11 @@ fn failures_are_cached_for_a_shorter_time() {
         "empty.example" => Ok(Vec::new()),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
     });
-    let names = Names::new(lookup.clone(), clock.clone(), LIFETIME);
+    let resolver = Resolver::new(lookup.clone(), clock.clone(), LIFETIME);
     for expected in [2, 4] {
         for _ in 0..3 {
-            assert!(names.addresses("empty.example", None).unwrap().is_empty());
-            let failure = names.addresses("bad.example", None).unwrap_err();
+            assert!(resolver.addresses("empty.example", None).unwrap().is_empty());
+            let failure = resolver.addresses("bad.example", None).unwrap_err();
             assert!(
                 matches!(&failure, LookupError::Failed(error) if error.to_string() == "no such name"),
                 "{failure:?}"
@@ -104,40 +104,40 @@ fn failures_are_cached_for_a_shorter_time() {
 #[test]
 fn zero_lifetime_disables_the_cache() {
     let lookup = ScriptedLookup::new(|_, count| Ok(vec![address(count)]));
-    let names = Names::new(lookup.clone(), Arc::new(SystemClock), Duration::ZERO);
+    let resolver = Resolver::new(lookup.clone(), Arc::new(SystemClock), Duration::ZERO);
     for count in 1..4 {
-        assert_eq!(names.addresses("a.example", None).unwrap()[0], address(count));
+        assert_eq!(resolver.addresses("a.example", None).unwrap()[0], address(count));
     }
-    assert!(names.state.lock().cached.is_empty());
+    assert!(resolver.state.lock().cached.is_empty());
 }
 
 #[test]
 fn cache_size_is_bounded() {
     let lookup = ScriptedLookup::new(|_, _| Ok((0..1000).map(|_| address(1)).collect()));
     let clock = Arc::new(ManualClock::at_unix_seconds(1000));
-    let names = Names::new(lookup, clock.clone(), LIFETIME);
+    let resolver = Resolver::new(lookup, clock.clone(), LIFETIME);
     {
-        let mut state = names.state.lock();
+        let mut state = resolver.state.lock();
         for number in 0..MAX_NAMES + 10 {
-            names.remember(&mut state, number.to_string(), Ok(Arc::from([address(1)])));
+            resolver.remember(&mut state, number.to_string(), Ok(Arc::from([address(1)])));
             clock.advance(Duration::from_millis(1));
         }
         assert_eq!(state.cached.len(), MAX_NAMES);
         assert!(!state.cached.contains_key("0") && state.cached.contains_key("10"));
     }
-    assert_eq!(names.addresses("a.example", None).unwrap().len(), MAX_ADDRESSES);
+    assert_eq!(resolver.addresses("a.example", None).unwrap().len(), MAX_ADDRESSES);
     clock.advance(LIFETIME);
-    names.addresses("b.example", None).unwrap();
-    assert_eq!(names.state.lock().cached.len(), 1);
+    resolver.addresses("b.example", None).unwrap();
+    assert_eq!(resolver.state.lock().cached.len(), 1);
 }
 
 #[test]
 fn concurrent_requests_for_a_name_share_one_lookup() {
-    let (names, starts, answers) = hanging(&["a.example"]);
+    let (resolver, starts, answers) = hanging(&["a.example"]);
     let callers: Vec<_> = (0..5)
         .map(|_| {
-            let names = Arc::clone(&names);
-            thread::spawn(move || names.addresses("a.example", None).unwrap())
+            let resolver = Arc::clone(&resolver);
+            thread::spawn(move || resolver.addresses("a.example", None).unwrap())
         })
         .collect();
     assert_eq!(starts.recv().unwrap(), "a.example");
@@ -145,39 +145,39 @@ fn concurrent_requests_for_a_name_share_one_lookup() {
     for caller in callers {
         assert_eq!(caller.join().unwrap()[..], [address(7)]);
     }
-    assert!(names.state.lock().pending.is_empty());
+    assert!(resolver.state.lock().pending.is_empty());
 }
 
 #[test]
 fn answer_of_a_timed_out_lookup_is_not_lost() {
-    let (names, starts, answers) = hanging(&["slow.example"]);
-    assert!(matches!(names.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
+    let (resolver, starts, answers) = hanging(&["slow.example"]);
+    assert!(matches!(resolver.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
     starts.recv().unwrap();
     // The first lookup still hangs, and the second request starts no other.
-    assert!(matches!(names.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
-    assert_eq!(names.state.lock().threads, 1);
+    assert!(matches!(resolver.addresses("slow.example", no_wait()), Err(LookupError::Timeout)));
+    assert_eq!(resolver.state.lock().threads, 1);
     answers["slow.example"].send(vec![address(1)]).unwrap();
-    assert_eq!(names.addresses("slow.example", None).unwrap()[..], [address(1)]);
+    assert_eq!(resolver.addresses("slow.example", None).unwrap()[..], [address(1)]);
 }
 
 #[test]
 fn hanging_lookups_hold_a_bounded_number_of_threads() {
     let hang = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
     let all: Vec<_> = hang.into_iter().chain(["given-up", "waits"]).collect();
-    let (names, starts, answers) = hanging(&all);
+    let (resolver, starts, answers) = hanging(&all);
     for name in hang {
-        assert!(matches!(names.addresses(name, no_wait()), Err(LookupError::Timeout)));
+        assert!(matches!(resolver.addresses(name, no_wait()), Err(LookupError::Timeout)));
         starts.recv().unwrap();
     }
     // No thread is free, so this lookup never starts.
-    assert!(matches!(names.addresses("given-up", no_wait()), Err(LookupError::Timeout)));
+    assert!(matches!(resolver.addresses("given-up", no_wait()), Err(LookupError::Timeout)));
     {
-        let state = names.state.lock();
+        let state = resolver.state.lock();
         assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MAX_THREADS, 0, MAX_THREADS));
     }
     let waits = {
-        let names = Arc::clone(&names);
-        thread::spawn(move || names.addresses("waits", None).unwrap())
+        let resolver = Arc::clone(&resolver);
+        thread::spawn(move || resolver.addresses("waits", None).unwrap())
     };
     answers["h3"].send(vec![address(3)]).unwrap();
     // The lookup gets a thread whether it was queued before or after the answer was sent.
@@ -192,7 +192,7 @@ fn panicking_lookup_is_a_failure() {
         assert!(count > 1, "the first lookup panics");
         Ok(vec![address(count)])
     });
-    let names = Names::new(lookup, Arc::new(SystemClock), Duration::ZERO);
-    assert!(matches!(names.addresses("a.example", None), Err(LookupError::Failed(_))));
-    assert_eq!(names.addresses("a.example", None).unwrap()[..], [address(2)]);
+    let resolver = Resolver::new(lookup, Arc::new(SystemClock), Duration::ZERO);
+    assert!(matches!(resolver.addresses("a.example", None), Err(LookupError::Failed(_))));
+    assert_eq!(resolver.addresses("a.example", None).unwrap()[..], [address(2)]);
 }

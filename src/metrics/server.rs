@@ -1,8 +1,11 @@
 //! Connection and request counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::durations::{DurationCounts, Durations};
 use crate::base::named::named;
+use crate::message::stats::Outcome;
 
 named! {
     /// The reason for refusing a connection.
@@ -11,7 +14,7 @@ named! {
         /// The limit on connections is reached.
         TooMany = "too_many",
         /// The limit on connections from one address is reached.
-        TooManyOfAddress = "too_many_of_address",
+        TooManyOfAddress = "too_many_from_address",
         /// The system has no free file descriptors or no memory for a socket.
         NoDescriptors = "no_descriptors",
     }
@@ -26,7 +29,7 @@ named! {
         /// The head or the body exceeds its size limit.
         TooLarge = "too_large",
         /// The request did not arrive in time.
-        Late = "late",
+        Timeout = "timeout",
         /// The limit on concurrent requests with large bodies is reached.
         TooManyUploads = "too_many_uploads",
         /// The memory account has no room for the body.
@@ -57,6 +60,7 @@ pub(crate) struct ServerStats {
     request_refusals: [AtomicU64; RequestRefusal::ALL.len()],
     handshakes: [AtomicU64; Handshake::ALL.len()],
     cut_off: AtomicU64,
+    durations: Durations,
 }
 
 /// Counters with their names.
@@ -87,6 +91,15 @@ impl ServerStats {
     /// Counts a connection that was closed because its client reads slowly and the memory limit is reached.
     pub(crate) fn count_cut_off(&self) {
         add_one(&self.cut_off);
+    }
+
+    /// Counts how long an answered request took.
+    pub(crate) fn count_duration(&self, outcome: Option<Outcome>, duration: Duration) {
+        self.durations.count(outcome, duration);
+    }
+
+    pub(crate) fn durations(&self) -> Vec<DurationCounts> {
+        self.durations.counts()
     }
 
     pub(crate) fn accepted(&self) -> u64 {
@@ -142,7 +155,7 @@ mod tests {
         stats.count_handshake(Handshake::Failed);
         assert_eq!(
             stats.connection_refusals(),
-            [("too_many", 0), ("too_many_of_address", 0), ("no_descriptors", 1)]
+            [("too_many", 0), ("too_many_from_address", 0), ("no_descriptors", 1)]
         );
         assert_eq!(stats.request_refusals().last(), Some(&("no_memory", 2)));
         assert_eq!(stats.handshakes(), [("full", 0), ("resumed", 0), ("failed", 1)]);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::outcome::Outcome;
 use crate::message::purge::Purged;
+use crate::message::stats::Outcome;
 
 /// Declares the counters beside those of outcomes: field, name, and the method that increments the counter.
 macro_rules! counters {
@@ -57,19 +57,19 @@ counters! {
     /// Failures of the store. The affected requests were sent to the origin.
     store_errors = "store-errors" by count_store_error,
     /// Responses that were read from the disk.
-    disk_answers = "disk-answers" by count_disk_answer,
+    disk_hits = "disk-hits" by count_disk_hit,
     /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
     /// Requests from clients whose view of the pool differs from that of the peer.
-    disagreements = "disagreements" by count_ring_mismatch,
+    ring_mismatches = "ring-mismatches" by count_ring_mismatch,
     /// Purges requested from this cache.
     purges = "purges",
     /// Responses that purges removed, as far as they could be counted.
     purged = "purged",
     /// Requests that waited because the limit of their origin was reached.
-    origin_waits = "origin-waits" by count_origin_wait,
+    throttle_waits = "throttle-waits" by count_throttle_wait,
     /// Requests that were not sent because the limit of their origin was reached or the origin requested a pause.
-    origin_refusals = "origin-refusals" by count_origin_refusal,
+    throttle_rejections = "throttle-rejections" by count_throttle_rejection,
     /// Requests that were answered with 407 because their token was missing or wrong.
     unauthorized = "unauthorized" by count_unauthorized,
 }

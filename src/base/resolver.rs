@@ -57,7 +57,7 @@ pub(crate) enum LookupError {
 
 /// The resolver: cached names, their addresses, and pending lookups.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct Resolver {
     lookup: Box<dyn Lookup>,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
@@ -90,7 +90,7 @@ struct Pending {
     answer: Arc<OnceLock<Answer>>,
 }
 
-impl Names {
+impl Resolver {
     /// Creates a resolver that caches answers for `lifetime`. Zero disables the cache.
     pub(crate) fn new(lookup: impl Lookup + 'static, clock: Arc<dyn Clock>, lifetime: Duration) -> Arc<Self> {
         Self::with(Box::new(lookup), clock, lifetime, MAX_ADDRESSES)

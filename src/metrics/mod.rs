@@ -1,0 +1,24 @@
+//! Counters of caches, under the names of [`Outcome`](crate::Outcome).
+
+// Counters. The same names appear in `Cache-Status`, metrics and logs.
+//
+// | file | content |
+// |---|---|
+// | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
+// | `durations` | histograms of how long requests took |
+// | `server` | counters of a server: connections, refusals and handshakes |
+//
+// This hall imports `base`, `message` and `pool`.
+
+#[cfg(feature = "peer")]
+mod counters;
+#[cfg(feature = "peer")]
+mod durations;
+#[cfg(feature = "peer")]
+mod server;
+
+pub use crate::message::stats::Forward;
+#[cfg(feature = "peer")]
+pub use counters::{Counts, Stats};
+#[cfg(feature = "peer")]
+pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};

@@ -1,0 +1,181 @@
+//! The text of a line of the access log. Pure: the time is an argument.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use http::Method;
+
+use crate::base::error::redacted;
+use crate::message::stats::Outcome;
+use crate::message::url::unescape;
+use crate::pool::protocol;
+use crate::server::AccessRecord;
+
+/// The format of the lines of an access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessLogFormat {
+    /// The combined format of Apache and nginx, without referrer and user agent, followed by the outcome and the
+    /// duration in seconds:
+    ///
+    /// ```text
+    /// 10.0.0.9 - - [29/Nov/2026:05:38:29 +0000] "GET https://example.com/a HTTP" 200 1234 "-" "-" hit 0.000041
+    /// ```
+    ///
+    /// The URL is logged without its userinfo and query. If the client did not receive the whole response, `aborted` follows.
+    #[default]
+    Text,
+    /// One JSON object in each line, with the members `time`, `client`, `method`, `url`, `status`, `bytes`, `outcome`,
+    /// `seconds` and `complete`.
+    Json,
+}
+
+/// The start of a second, as the formats write it.
+#[derive(Debug, Default)]
+pub(super) struct Timestamp {
+    second: Option<u64>,
+    text: String,
+    json: String,
+}
+
+impl Timestamp {
+    /// Formats the time, unless it is still the same second.
+    pub(super) fn update(&mut self, now: SystemTime) {
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.second.replace(second) == Some(second) {
+            return;
+        }
+        // `Sun, 29 Nov 2026 05:38:29 GMT`
+        let date = httpdate::fmt_http_date(now);
+        let (day, name, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        let names = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        let month = names.find(name).map_or(0, |at| at / 3 + 1);
+        self.text = format!("{day}/{name}/{year}:{time} +0000");
+        self.json = format!("{year}-{month:02}-{day}T{time}Z");
+    }
+}
+
+/// Appends the line of a request.
+pub(super) fn write(
+    format: AccessLogFormat,
+    record: &AccessRecord<'_>,
+    timestamp: &Timestamp,
+    out: &mut String,
+) {
+    let client = record.remote.ip().to_canonical();
+    let method = record.method.map_or("-", Method::as_str);
+    let url = logged_url(record.target);
+    let outcome = record.outcome.map_or("-", Outcome::name);
+    let (status, bytes, seconds) = (record.status, record.bytes, record.duration.as_secs_f64());
+    // Writing to a String cannot fail.
+    let _ = match format {
+        AccessLogFormat::Text => {
+            let aborted = if record.is_complete { "" } else { " aborted" };
+            let time = &timestamp.text;
+            writeln!(
+                out,
+                "{client} - - [{time}] \"{method} {url} HTTP\" {status} {bytes} \"-\" \"-\" {outcome} {seconds:.6}{aborted}"
+            )
+        }
+        AccessLogFormat::Json => {
+            let (time, complete) = (&timestamp.json, record.is_complete);
+            writeln!(
+                out,
+                "{{\"time\":\"{time}\",\"client\":\"{client}\",\"method\":\"{method}\",\"url\":\"{url}\",\
+                 \"status\":{status},\"bytes\":{bytes},\"outcome\":\"{outcome}\",\"seconds\":{seconds:.6},\
+                 \"complete\":{complete}}}"
+            )
+        }
+    };
+}
+
+/// Returns what is logged of a request target: the requested URL or the path, without userinfo and query. It contains
+/// only visible ASCII without quotes and backslashes, so it needs no quoting in any format.
+fn logged_url(target: &str) -> String {
+    let value = target
+        .split_once('?')
+        .and_then(|(_, query)| query.strip_prefix(protocol::QUERY).and_then(|rest| rest.strip_prefix('=')));
+    let mut url = Vec::new();
+    let is_url = value.is_some_and(|value| unescape(value, &mut url).is_ok());
+    let url = if is_url { String::from_utf8(url).ok() } else { None };
+    let shown = redacted(url.as_deref().unwrap_or(target));
+    if shown.is_empty() {
+        return "-".to_owned();
+    }
+    if shown.bytes().all(is_plain) {
+        return shown;
+    }
+    let mut escaped = String::with_capacity(shown.len() + 8);
+    for byte in shown.bytes() {
+        if is_plain(byte) {
+            escaped.push(byte.into());
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn line(format: AccessLogFormat, record: &AccessRecord<'_>) -> String {
+        let (mut timestamp, mut out) = (Timestamp::default(), String::new());
+        timestamp.update(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_930_709));
+        write(format, record, &timestamp, &mut out);
+        out
+    }
+
+    fn record(target: &str) -> AccessRecord<'_> {
+        AccessRecord {
+            remote: "[::ffff:10.0.0.9]:4000".parse().unwrap(),
+            method: Some(&Method::GET),
+            target,
+            status: 200,
+            bytes: 1234,
+            is_complete: true,
+            outcome: Some(Outcome::Hit),
+            duration: Duration::from_micros(41),
+        }
+    }
+
+    #[test]
+    fn text_is_the_combined_format_with_outcome_and_duration() {
+        let target = "/proxy?q=https%3A%2F%2Fuser%3Apw%40example.com%2Fa%3Fkey%3Dsecret";
+        assert_eq!(
+            line(AccessLogFormat::Text, &record(target)),
+            "10.0.0.9 - - [29/Nov/2026:05:38:29 +0000] \"GET https://example.com/a HTTP\" 200 1234 \"-\" \"-\" hit 0.000041\n"
+        );
+    }
+
+    #[test]
+    fn json_has_one_object_in_each_line() {
+        let mut aborted = record("/healthz");
+        (aborted.is_complete, aborted.outcome, aborted.method) = (false, None, None);
+        let expected = "{\"time\":\"2026-11-29T05:38:29Z\",\"client\":\"10.0.0.9\",\"method\":\"-\",\"url\":\"/healthz\",\
+             \"status\":200,\"bytes\":1234,\"outcome\":\"-\",\"seconds\":0.000041,\"complete\":false}\n";
+        assert_eq!(line(AccessLogFormat::Json, &aborted), expected);
+    }
+
+    #[test]
+    fn url_is_logged_without_credentials_and_without_characters_that_end_a_field() {
+        for (target, expected) in [
+            ("/proxy?q=https%3A%2F%2Fa.example%2F%22%0A%5Cx", "https://a.example/%22%0A%5Cx"),
+            ("/proxy?q=https%3A%2F%2Fa.example%2F%C3%A9", "https://a.example/%C3%A9"),
+            ("/proxy?q=%zz", "/proxy"),
+            ("/fetch/https://u:p@a.example/x?token=1", "/fetch/https://a.example/x"),
+            ("http://u:p@a.example/x?token=1#f", "http://a.example/x"),
+            ("", "-"),
+        ] {
+            assert_eq!(logged_url(target), expected, "{target}");
+        }
+    }
+}

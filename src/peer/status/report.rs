@@ -1,0 +1,141 @@
+//! [`Report`]: the state of a peer at one moment.
+
+use crate::base::ledger::MemoryUse;
+use crate::client::PeerState;
+use crate::message::stats::Outcome;
+use crate::metrics::Counts;
+use crate::peer::Peer;
+
+/// The state of a peer at one moment.
+#[derive(Debug)]
+pub(in crate::peer) struct Report {
+    pub(super) self_url: String,
+    pub(super) is_leaving: bool,
+    /// All members of the pool.
+    pub(super) members: Vec<MemberStatus>,
+    pub(super) counts: Counts,
+    pub(super) store: StoreStatus,
+    pub(super) near_cache: Option<NearCacheStatus>,
+    pub(super) disk: Option<StoreStatus>,
+    /// Memory by use, in bytes, and its limit.
+    pub(super) memory: Vec<(&'static str, u64)>,
+    pub(super) memory_limit: Option<u64>,
+    pub(super) fetches: Vec<FetchStatus>,
+}
+
+#[derive(Debug)]
+pub(super) struct MemberStatus {
+    pub(super) url: String,
+    /// The state as this peer observes it; `self` for this peer.
+    pub(super) state: &'static str,
+    /// The fair share of the URLs, from 0 to 1.
+    pub(super) share: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct StoreStatus {
+    pub(super) keys: u64,
+    pub(super) bytes: u64,
+    pub(super) capacity: u64,
+    pub(super) evictions: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct NearCacheStatus {
+    pub(super) hits: u64,
+    pub(super) bytes: u64,
+    pub(super) capacity: u64,
+}
+
+/// The workers of one server.
+#[derive(Debug)]
+pub(super) struct FetchStatus {
+    pub(super) running: usize,
+    pub(super) streams: usize,
+    pub(super) threads: usize,
+    pub(super) queued: usize,
+    /// The origins with the longest queues, and how many fetches wait for each.
+    pub(super) queues: Vec<(String, usize)>,
+}
+
+impl Report {
+    /// Returns the current state. Never blocks.
+    pub(in crate::peer) fn of(peer: &Peer) -> Self {
+        let (client, cache) = (peer.client(), peer.cache());
+        let health = client.health();
+        let members = client.members();
+        let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
+        let members = members.iter().map(|member| {
+            let is_self = member.url() == peer.self_url();
+            let state = health.iter().find(|health| health.url == *member.url()).map(|health| health.state);
+            MemberStatus {
+                url: member.url().to_string(),
+                state: if is_self { "self" } else { state.unwrap_or(PeerState::Up).name() },
+                share: f64::from(member.weight().get()) / total,
+            }
+        });
+        let usage = cache.store().usage();
+        let near_cache = client.near_stats().zip(client.near_usage()).map(|(stats, usage)| NearCacheStatus {
+            hits: stats.counts().of(Outcome::Hit),
+            bytes: usage.bytes,
+            capacity: usage.capacity,
+        });
+        let disk = cache.tier().map(|tier| tier.usage()).map(|usage| StoreStatus {
+            keys: usage.keys,
+            bytes: usage.bytes,
+            capacity: usage.capacity,
+            evictions: usage.evictions,
+        });
+        let ledger = cache.store().ledger();
+        let schedulers = peer.servers().schedulers();
+        let fetches = schedulers.iter().map(|scheduler| scheduler.numbers()).map(|numbers| FetchStatus {
+            running: numbers.fetches.running,
+            streams: numbers.fetches.streams,
+            threads: numbers.threads,
+            queued: numbers.fetches.queued,
+            queues: numbers
+                .fetches
+                .longest
+                .iter()
+                .map(|(origin, count)| (origin.to_string(), *count))
+                .collect(),
+        });
+        Self {
+            self_url: peer.self_url().to_string(),
+            is_leaving: peer.inner.proxy.is_leaving(),
+            members: members.collect(),
+            counts: peer.stats().counts(),
+            store: StoreStatus {
+                keys: usage.keys,
+                bytes: usage.bytes,
+                capacity: usage.capacity,
+                evictions: usage.evictions,
+            },
+            near_cache,
+            disk,
+            memory: ledger.as_ref().map_or_else(Vec::new, |ledger| {
+                MemoryUse::ALL.into_iter().map(|purpose| (purpose.name(), ledger.held(purpose))).collect()
+            }),
+            memory_limit: ledger.map(|ledger| ledger.limit()),
+            fetches: fetches.collect(),
+        }
+    }
+
+    /// Returns the outcomes with their counts.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().take(Outcome::NAMES.len())
+    }
+
+    /// Returns the share of requests whose response came from the store, without `passed` and errors of clients; `None`
+    /// before the first one.
+    pub(super) fn hit_ratio(&self) -> Option<f64> {
+        let sum = |names: &[&str]| {
+            self.outcomes().filter(|(name, _)| names.contains(name)).map(|(_, count)| count).sum::<u64>()
+        };
+        let hits = sum(&["hit", "stale-accepted", "stale-while-revalidate", "collapsed"]);
+        let misses = sum(&["miss", "revalidated", "stale-if-error", "stale-on-deadline", "failed"]);
+        let total = hits + misses;
+        #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
+        (total > 0).then(|| hits as f64 / total as f64)
+    }
+}

@@ -1,0 +1,89 @@
+//! Invalidations in the index, from which processes learn what others have purged.
+//!
+//! ```text
+//! process | kind | soft | custom keys | has time | time in microseconds | text | name of the group
+//! ```
+//!
+//! Numbers are big-endian; texts are preceded by their length. The kind is 0 for a URL, 1 for a prefix, 2 for a group
+//! and 3 for everything.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::message::purge::Purge;
+use crate::store::record::read::Reader;
+use crate::store::record::write::Sink;
+
+/// How many invalidations are listed. A process that has missed more drops all that it has in memory.
+pub(super) const LISTED: u64 = 4096;
+
+/// Encodes the purge of a process.
+pub(super) fn encode(process: u64, purge: &Purge) -> Vec<u8> {
+    let (kind, text) = match (purge.single_url(), purge.common_prefix(), purge.group_origin()) {
+        (Some(url), ..) => (0, url),
+        (_, Some(prefix), _) => (1, prefix),
+        (_, _, Some(origin)) => (2, origin),
+        _ => (3, ""),
+    };
+    let since = purge.time().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let micros = since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
+    let mut record = Vec::new();
+    record.number(process);
+    let is_by_url = !purge.matches_by_key();
+    record.write(&[kind, purge.is_soft().into(), is_by_url.into(), since.is_some().into()]);
+    record.number(micros);
+    record.block(text.as_bytes());
+    record.block(purge.group_name().unwrap_or_default().as_bytes());
+    record
+}
+
+/// Decodes the purge of another process; `None` if this process wrote it. An unreadable record purges everything.
+pub(super) fn decode(own: u64, record: &[u8]) -> Option<Purge> {
+    let mut reader = Reader { rest: Bytes::copy_from_slice(record) };
+    if reader.number().is_ok_and(|process| process == own) {
+        return None;
+    }
+    Some(purge(&mut reader).unwrap_or_else(Purge::all))
+}
+
+fn purge(reader: &mut Reader) -> Option<Purge> {
+    let [kind] = reader.array().ok()?;
+    let (is_soft, is_by_url, has_time) = (reader.flag().ok()?, reader.flag().ok()?, reader.flag().ok()?);
+    let time = UNIX_EPOCH + Duration::from_micros(reader.number().ok()?);
+    let text = String::from_utf8(reader.block().ok()?.into()).ok()?;
+    let name = String::from_utf8(reader.block().ok()?.into()).ok()?;
+    let purge = match kind {
+        0 => Purge::of_key(&text),
+        1 => Purge::prefix(&text).ok()?,
+        2 => Purge::group(&text, &name).ok()?,
+        3 => Purge::all(),
+        _ => return None,
+    };
+    let purge = if is_by_url { purge.with_custom_keys() } else { purge };
+    let purge = if is_soft { purge.soft() } else { purge };
+    Some(if has_time { purge.at(time) } else { purge })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purges_are_decoded_by_other_processes_as_they_were() {
+        let at = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
+        for purge in [
+            Purge::url("http://a/b").unwrap(),
+            Purge::prefix("http://a/b").unwrap().with_custom_keys(),
+            Purge::group("http://a", "news").unwrap().soft().at(at),
+            Purge::all(),
+        ] {
+            let record = encode(7, &purge);
+            assert_eq!(decode(8, &record), Some(purge.clone()));
+            assert_eq!(decode(7, &record), None);
+            for end in 0..record.len() {
+                assert_eq!(decode(8, &record[..end]), Some(Purge::all()), "{end}");
+            }
+        }
+    }
+}
