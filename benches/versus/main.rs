@@ -13,6 +13,7 @@
 //! | `tls` | a TLS client, and the rate of handshakes |
 //! | `beside` | hits while other clients keep the server busy |
 //! | `idle` | idle connections and event streams |
+//! | `disk` | start over a store on disk, and the memory of its entries |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
 //! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
@@ -27,11 +28,16 @@
 //! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
+//! | `disk-hits-1-kib`, `-64-kib`, `-1-mib`, `-100-mib` | hits from disk, ten times what memory holds | nginx |
+//! | `hits-above-disk` | hits that memory holds, of a server with a store on disk | nginx |
+//! | `disk-inserts` | misses that are stored on the disk | nginx |
+//! | `disk-entries` | start over 100,000 entries on disk; memory of each further entry | - |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
 mod beside;
 mod client;
+mod disk;
 mod figures;
 mod idle;
 mod interruption;
@@ -116,6 +122,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;
+    }
+    if arguments.has(Scenario::DiskEntries) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
+        results.disk = Some(disk::measure(arguments.entries)?);
     }
     if arguments.has(Scenario::Start) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
         results.start = Some(start::measure()?);

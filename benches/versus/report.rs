@@ -6,7 +6,7 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{beside, idle, packages, start, targets, throughput};
+use crate::{beside, disk, idle, packages, start, targets, throughput};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -14,6 +14,7 @@ pub(crate) struct Results {
     pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) objects: Vec<(Kind, f64)>,
+    pub(crate) disk: Option<disk::Outcome>,
     pub(crate) start: Option<start::Outcome>,
 }
 
@@ -37,6 +38,7 @@ impl Results {
         sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
+        sections.extend(self.disk.map(disk_table));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
         sections.join("\n")
@@ -139,6 +141,14 @@ fn idle_table(outcome: &idle::Outcome) -> String {
 fn objects_table(objects: &[(Kind, f64)]) -> String {
     let rows: Vec<_> = objects.iter().map(|(kind, bytes)| [kind.to_string(), grouped(*bytes)]).collect();
     format!("## a stored object of 1 KiB\n\n{}", table(["server", "resident bytes"], &rows))
+}
+
+fn disk_table(disk: disk::Outcome) -> String {
+    let rows = [
+        ["start to first hit with 100,000 entries".to_owned(), milliseconds(disk.start_milliseconds)],
+        [format!("memory of each of {} more, in bytes", grouped(disk.more as f64)), grouped(disk.bytes)],
+    ];
+    format!("## entries on disk\n\n{}", table(["measure", "forwardcache"], &rows))
 }
 
 fn start_table(start: start::Outcome) -> String {
