@@ -304,20 +304,20 @@ fn a_transfer_that_the_origin_cut_is_completed_after_a_restart() {
 fn a_transfer_whose_process_was_killed_is_completed() {
     const LENGTH: u64 = 60 * MIB;
     let (gate, folder) = (Gate::new(), TempDir::new().unwrap());
-    let origin = LargeOrigin::start(LENGTH, 50 * MIB, &gate, 0);
+    let origin = LargeOrigin::start(LENGTH, 30 * MIB, &gate, 0);
     let options = ["--memory", "16MiB", "--disk", "1GiB", "--admin", "127.0.0.1:0"];
     let mut peer = start(folder.path(), &options);
     let line = peer.process.wait_for_line("metrics on http://");
     let admin = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
     let has_a_key = || {
         let metrics = String::from_utf8(send(admin, "GET", "/metrics", "").body).unwrap();
-        metrics.lines().any(|line| line.ends_with("disk_keys 1"))
+        metrics.lines().any(|line| line == "forwardcache_cache_keys{tier=\"disk\"} 1")
     };
     thread::scope(|scope| {
         let mut reader = Reader::open(peer.address, &origin.url(), "");
         scope.spawn(move || reader.read(u64::MAX));
         poll("a part of it is in the index", || {
-            stored(folder.path()) > 49 * MIB
+            stored(folder.path()) > 29 * MIB
                 && has_a_key()
         });
         peer.process.signal("KILL");
