@@ -38,7 +38,9 @@ pub(crate) fn measure(more: u64) -> Result<Outcome> {
     let (server, _) = restart(server, &origin)?;
     let after = settled(&server);
     let bytes = (after - before) / more as f64;
-    eprintln!("disk entries: first hit {milliseconds:.1} ms after the start, {bytes:.0} bytes of memory each");
+    eprintln!(
+        "disk entries: first hit {milliseconds:.1} ms after the start, {bytes:.0} bytes of memory each"
+    );
     Ok(Outcome { start_milliseconds: milliseconds, bytes, more })
 }
 

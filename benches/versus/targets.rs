@@ -82,7 +82,12 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         " ms",
         results.disk.map(|disk| disk.start_milliseconds),
     ));
-    targets.push(at_most("bytes of memory for an entry on disk", 100.0, "", results.disk.map(|disk| disk.bytes)));
+    targets.push(at_most(
+        "bytes of memory for an entry on disk",
+        100.0,
+        "",
+        results.disk.map(|disk| disk.bytes),
+    ));
     targets.extend(idle_targets(results.idle(idle::HeldOpen::Idle)));
     targets.push(streams_target(results.idle(idle::HeldOpen::Streams)));
     let start = results.start;

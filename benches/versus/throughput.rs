@@ -301,7 +301,9 @@ fn measure_once(
 ) -> Result<Measurement> {
     match case.load {
         Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
-        Load::Hits(file) | Load::TlsHits(file) | Load::HitsAboveDisk(file) => hits(server, origin, file, case.connections, seconds),
+        Load::Hits(file) | Load::TlsHits(file) | Load::HitsAboveDisk(file) => {
+            hits(server, origin, file, case.connections, seconds)
+        }
         Load::DiskHits(file, count) => disk_hits(server, origin, file, count, (case.connections, seconds)),
         Load::Inserts => inserts(server, origin, numbers, case.connections, seconds),
         Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),

@@ -336,7 +336,8 @@ impl Inner {
             }
         };
         let keeping = self.keeping(cancellation, Box::new(commit));
-        let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), beginning, stored, ..keeping });
+        let reader =
+            Fill::start(body, Keeping { spill: self.store.begin_spill(), beginning, stored, ..keeping });
         if let Some(leader) = leader {
             // Only a fresh response may answer requests that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;

@@ -18,9 +18,10 @@ use tempfile::TempDir;
 use crate::local::{escaped, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::Gate;
-use crate::support::wait_until;
 
 const MIB: u64 = 1 << 20;
+
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A block of a body: no two that are next to each other are equal.
 fn block(number: u64) -> [u8; 4096] {
@@ -31,18 +32,20 @@ fn block(number: u64) -> [u8; 4096] {
     block
 }
 
+/// The `Range` and the number of body bytes of each request.
+type Served = Mutex<Vec<(Option<String>, u64)>>;
+
 /// An origin of one large body, which it makes while it sends it. It knows `Range` and `If-Range`.
 struct LargeOrigin {
     address: SocketAddr,
-    /// The `Range` and the number of body bytes of each request.
-    served: Arc<Mutex<Vec<(Option<String>, u64)>>>,
+    served: Arc<Served>,
 }
 
 impl LargeOrigin {
     /// With this length, which is slow from a position on until the gate opens. The first `cuts` responses end there.
     fn start(length: u64, slow_from: u64, gate: &Gate, cuts: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, served) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+        let (address, served) = (listener.local_addr().unwrap(), Arc::<Served>::default());
         let (gate, all, left) = (gate.clone(), Arc::clone(&served), Arc::new(AtomicUsize::new(cuts)));
         thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
@@ -66,7 +69,7 @@ fn serve(
     length: u64,
     slow_from: u64,
     gate: &Gate,
-    served: &Mutex<Vec<(Option<String>, u64)>>,
+    served: &Served,
     cuts: &AtomicUsize,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
@@ -76,9 +79,8 @@ fn serve(
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-    let field = |name: &str| {
-        head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned))
-    };
+    let field =
+        |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
     let range = field("range").filter(|_| field("if-range").is_none_or(|tag| tag == "\"large\""));
     let bounds = range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
     let (start, end) = match bounds {
@@ -180,12 +182,14 @@ fn start(folder: &Path, options: &[&str]) -> PeerProcess {
     PeerProcess::start_as("127.0.0.1:0", &[&["--store", store], options].concat())
 }
 
-/// Like [`wait_until`], and leaves the processor to others between the checks.
+/// Waits until a condition holds, for as long as a download of many gigabytes may take. Leaves the processor to others
+/// between the checks.
 fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
-    wait_until(what, || {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
         thread::sleep(Duration::from_millis(5));
-        is_so()
-    });
+    }
 }
 
 /// What the bodies take of the disk.
@@ -316,10 +320,7 @@ fn a_transfer_whose_process_was_killed_is_completed() {
     thread::scope(|scope| {
         let mut reader = Reader::open(peer.address, &origin.url(), "");
         scope.spawn(move || reader.read(u64::MAX));
-        poll("a part of it is in the index", || {
-            stored(folder.path()) > 29 * MIB
-                && has_a_key()
-        });
+        poll("a part of it is in the index", || stored(folder.path()) > 29 * MIB && has_a_key());
         peer.process.signal("KILL");
     });
     peer.restart();
@@ -329,7 +330,7 @@ fn a_transfer_whose_process_was_killed_is_completed() {
     let served = origin.served.lock().clone();
     let start = served[1].0.as_deref().unwrap().strip_prefix("bytes=").unwrap();
     let start: u64 = start.strip_suffix('-').unwrap().parse().unwrap();
-    assert!(served.len() == 2 && start > 0 && start % (64 << 10) == 0, "{served:?}");
+    assert!(served.len() == 2 && start > 0 && start.is_multiple_of(64 << 10), "{served:?}");
     let mut hit = Reader::open(peer.address, &origin.url(), "");
     assert!(hit.head.contains("; hit"), "{}", hit.head);
     hit.read_all();
@@ -382,8 +383,7 @@ fn a_transfer_that_its_only_reader_leaves_is_finished_if_little_is_missing_and_a
         let fields = "Cache-Control: only-if-cached\r\n";
         let range = format!("Range: bytes=1000000-1999999\r\n{fields}");
         poll("it is stored", || Reader::open(peer.address, &origin.url(), &range).head.contains(" 206 "));
-        let is_whole =
-            || Reader::open(peer.address, &origin.url(), fields).head.starts_with("http/1.1 200");
+        let is_whole = || Reader::open(peer.address, &origin.url(), fields).head.starts_with("http/1.1 200");
         if is_finished {
             poll("it is whole", is_whole);
         } else {

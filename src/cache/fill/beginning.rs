@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::error;
 
+use super::failure::Failure;
 use super::keeping::{Arrived, KeepBeginning};
 use super::state::State;
 use super::transfer::Fill;
@@ -42,7 +43,7 @@ impl Beginning {
 }
 
 /// Whether the bytes before an error are those that the origin meant to send.
-pub(super) fn is_interruption(kind: ErrorKind) -> bool {
+fn is_interruption(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::IncompleteBody
@@ -54,6 +55,14 @@ pub(super) fn is_interruption(kind: ErrorKind) -> bool {
 }
 
 impl State {
+    /// Takes what has arrived if the transfer was interrupted. From then on there is nothing to keep.
+    pub(super) fn end_beginning(&mut self, end: &Result<(), Failure>) -> Option<Interrupted> {
+        let is_interrupted = end.as_ref().is_err_and(|failure| is_interruption(failure.kind()));
+        let interrupted = if is_interrupted { self.take_beginning() } else { None };
+        self.beginning = None;
+        interrupted
+    }
+
     /// Takes what has arrived, if it may be kept.
     pub(super) fn take_beginning(&mut self) -> Option<Interrupted> {
         let Beginning { keep, stored, .. } = self.beginning.take()?;

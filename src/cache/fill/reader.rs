@@ -26,16 +26,8 @@ pub(crate) struct FillReader {
 impl Fill {
     /// Starts the transfer of a body that is to be stored; returns its first reader.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping {
-            limit,
-            worth_finishing,
-            ledger,
-            cancellation,
-            spill,
-            commit,
-            beginning,
-            stored,
-        } = keeping;
+        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit, beginning, stored } =
+            keeping;
         let mut body = body;
         let stored_length = stored.as_ref().map_or(0, |(length, _)| *length);
         let continued = stored.and_then(|(_, open)| open()).filter(|_| body.drop_beginning());
@@ -54,6 +46,14 @@ impl Fill {
     /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
     pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
         FillReader::new(Self::new(body, 0, 0, 0, None, ledger, cancellation), 0)
+    }
+
+    /// Moves a reader forward within what has arrived; returns by how much.
+    fn skip(&self, reader: u64, position: u64, most: u64) -> u64 {
+        let mut state = self.state.lock();
+        let skipped = most.min(state.received.saturating_sub(position));
+        state.note_position(reader, position + skipped);
+        skipped
     }
 
     /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.

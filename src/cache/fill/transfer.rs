@@ -28,7 +28,6 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
-use super::beginning::is_interruption;
 use super::hashing::Hashing;
 use super::keeping::Commit;
 use super::state::{PIECE, Progress, Room, Source, State, WINDOW};
@@ -161,14 +160,6 @@ impl Fill {
                 Ok(Grown::Pending)
             }
         }
-    }
-
-    /// Moves a reader forward within what has arrived; returns by how much.
-    pub(super) fn skip(&self, reader: u64, position: u64, most: u64) -> u64 {
-        let mut state = self.state.lock();
-        let skipped = most.min(state.received.saturating_sub(position));
-        state.note_position(reader, position + skipped);
-        skipped
     }
 
     /// Reads from the source until the body ends or the time has passed; returns whether it has ended. A body that is
@@ -387,15 +378,7 @@ impl Drop for ReadGuard<'_> {
         });
         let mut state = self.fill.state.lock();
         let unused = if let Progress::Ended(end) = &next {
-            let interrupted = match end {
-                Err(failure) if is_interruption(failure.kind()) => state.take_beginning(),
-                Err(_) => None,
-                Ok(()) => {
-                    state.beginning = None;
-                    None
-                }
-            };
-            if let Some(interrupted) = interrupted {
+            if let Some(interrupted) = state.end_beginning(end) {
                 // Before the readers learn about the failure: a request that is repeated finds the beginning.
                 MutexGuard::unlocked(&mut state, || interrupted.keep());
             }

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `directory` | creates the directory, and checks its owner |
 //! | `lane` | the threads that read |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
@@ -38,6 +39,7 @@
 mod body_file;
 mod commit;
 mod core;
+mod directory;
 mod head;
 mod index;
 mod inspect;
@@ -72,6 +74,7 @@ use http::header::SET_COOKIE;
 use parking_lot::Mutex;
 
 use self::core::Core;
+use self::directory::{check_owner, make};
 use self::index::Index;
 pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
@@ -246,32 +249,6 @@ fn may_write(key: &Key, response: &StoredResponse) -> bool {
 }
 
 static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");
-
-fn make(directory: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
-}
-
-/// Refuses a directory of another user, who could change it and so answer for every site.
-#[cfg_attr(not(unix), allow(unused_variables))]
-fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
-        let own = own.metadata().map_err(owner)?.uid();
-        let its = fs::metadata(directory).map_err(owner)?.uid();
-        if own != its {
-            return Err(StoreError::new(format!(
-                "it belongs to the user {its}, and this process is user {own}"
-            )));
-        }
-    }
-    Ok(())
-}
 
 impl Tier for DiskStore {
     fn may_hold(&self, key: &str) -> bool {

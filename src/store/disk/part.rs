@@ -28,8 +28,7 @@ pub(super) fn is_kept((old, length): (&StoredResponse, u64), new: &StoredRespons
     if new.status() != StatusCode::PARTIAL_CONTENT {
         return false;
     }
-    let is_longer =
-        old.status() != StatusCode::PARTIAL_CONTENT || length > new.body_length() as u64;
+    let is_longer = old.status() != StatusCode::PARTIAL_CONTENT || length > new.body_length() as u64;
     is_longer && have_same_strong_tag(&old.headers(), &new.headers())
 }
 
@@ -118,7 +117,7 @@ impl Core {
     ) -> Option<Arc<dyn Spill>> {
         let number = part.remote()?.source.file_number()?;
         let stored = part.body_length() as u64;
-        let is_complete = stored % BLOCK as u64 == 0;
+        let is_complete = stored.is_multiple_of(BLOCK as u64);
         if !is_complete || strong_tag(&part.headers()).is_none() || length? > self.max_body() {
             return None;
         }

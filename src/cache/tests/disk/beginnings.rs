@@ -8,7 +8,7 @@ const LENGTH: usize = 5_000_000;
 const BLOCK: usize = 64 * 1024;
 
 fn body() -> Vec<u8> {
-    (0..LENGTH as u32).map(|at| (at / 5 % 251).to_le_bytes()[0]).collect()
+    (0..LENGTH).map(|at| (at / 5 % 251).to_le_bytes()[0]).collect()
 }
 
 /// A body that announces the whole length, and fails after so many bytes.
