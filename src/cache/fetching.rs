@@ -22,6 +22,7 @@ use crate::message::digest::{Expected, announced, checked};
 use crate::message::nonblocking::RunMode;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
+use crate::metrics::OriginAnswer;
 use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
@@ -173,10 +174,18 @@ impl Inner {
         let (request_time, method) = (self.clock.moment(), request.method().clone());
         let has_condition =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
+        let begun = Instant::now();
         let answer = self.origin.round_trip(request);
         // A request that the origin limits refused was never sent.
         if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
             self.stats.count_origin_request();
+            self.watcher.tell(|observer| {
+                observer.origin_answered(&OriginAnswer {
+                    url: target.as_str(),
+                    result: answer.as_ref().map(Response::status),
+                    elapsed: begun.elapsed(),
+                });
+            });
         }
         let response = answer.map_err(|error| {
             debug!("{} {} {error:#}", Outcome::Failed(why), redacted(target.as_str()));

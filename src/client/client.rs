@@ -145,6 +145,18 @@ impl Client {
         self.set_listed(members.into_iter().collect())
     }
 
+    /// Sends a request through the near cache, if there is one, to the owners of its URL.
+    fn send_to_pool(&self, target: CanonicalUrl, request: Request<Body>) -> Result<Response<Body>> {
+        #[cfg(feature = "peer")]
+        if let Some(near) = &self.near {
+            let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
+            return near.round_trip(target, request, is_own, |target, request| {
+                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
+            });
+        }
+        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
+    }
+
     fn set_listed(&self, members: Vec<Member>) -> Result<()> {
         self.inner.pool.set(members)?;
         self.inner.peers.retain(&self.inner.pool.peers());
@@ -217,14 +229,7 @@ impl RoundTrip for Client {
         if protocol::is_purge(request.method()) {
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
-        #[cfg(feature = "peer")]
-        if let Some(near) = &self.near {
-            let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
-            return near.round_trip(target, request, is_own, |target, request| {
-                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
-            });
-        }
-        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
+        self.inner.observed(request, |request| self.send_to_pool(target, request))
     }
 }
 
