@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{MEMORY, Origin};
+use super::{DISK, MEMORY, Origin};
 use crate::Result;
 use crate::processes::Process;
 
@@ -29,7 +29,7 @@ pub(super) fn launch(
     arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
     if is_on_disk {
         arguments.extend(["--store".to_owned(), home.join("store").display().to_string()]);
-        arguments.extend(["--disk".to_owned(), format!("{}MiB", MEMORY >> 20)]);
+        arguments.extend(["--disk".to_owned(), format!("{}MiB", DISK >> 20)]);
     }
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {
