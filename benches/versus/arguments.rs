@@ -99,6 +99,8 @@ pub(crate) enum Scenario {
     Streams,
     /// Hits of 1 KiB while thousands of connections are idle
     Idle,
+    /// Hits of 1 KiB in prefix and absolute form, and through a gateway
+    Forms,
     /// Memory per stored object of 1 KiB
     Objects,
     /// Size of the binary, memory and start time

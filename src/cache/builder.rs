@@ -97,6 +97,13 @@ impl HttpCacheBuilder {
         self
     }
 
+    /// Sets the tier below the store.
+    #[cfg(all(test, feature = "disk"))]
+    pub(super) fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
     /// Sets the source of time. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Arc::new(clock));

@@ -23,7 +23,7 @@ use crate::message::nonblocking::RunMode;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::metrics::OriginAnswer;
-use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
+use crate::policy::{ExchangeTimes, Part, Rules, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
 /// How a fetch runs.
@@ -197,7 +197,7 @@ impl Inner {
             let text = "the origin sent 304 in response to a request without a condition";
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
-        let times = Times { request: request_time, response: self.clock.moment() };
+        let times = ExchangeTimes { request: request_time, response: self.clock.moment() };
         self.checked(Received::new(response, times, self.via.as_ref(), self.upstream()), &method, target)
     }
 

@@ -18,13 +18,14 @@ impl HttpCache {
     /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole.
     /// Appends the field lines that depend on the time to `lines`.
     ///
-    /// A URL that is not in canonical form is not found. If the client sent no `Forwardcache` field, it sees the
-    /// response under another host, so responses with host-bound fields are not returned.
+    /// A URL that is not in canonical form is not found. A response that `accepts` refuses is not returned: the client may
+    /// see the response under another host, which changes the meaning of some fields.
     pub(crate) fn hit(
         &self,
         url: &str,
         request: &PlainRequest<'_>,
         hop: Option<Hop>,
+        accepts: impl FnOnce(&StoredResponse) -> bool,
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
@@ -44,9 +45,7 @@ impl HttpCache {
                 }
             }
         }
-        let is_as_it_is =
-            |stored: &&Arc<StoredResponse>| is_whole(stored) && (hop.is_some() || !stored.is_host_bound());
-        let stored = selected.filter(is_as_it_is)?;
+        let stored = selected.filter(|stored| is_whole(stored) && accepts(stored))?;
         let (validity, now) = (stored.validity(), inner.clock.moment());
         let is_due = is_due_early(validity, inner.rules.early_refresh, now);
         if is_due || reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {

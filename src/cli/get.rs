@@ -16,18 +16,28 @@ use super::manifest::Frozen;
 use super::pool;
 use super::progress;
 
+/// The maximum number of redirects that `-L` follows.
+const MAX_REDIRECTS: u32 = 20;
+
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     let request = request(arguments)?;
     let access = &arguments.request.access;
+    let redirects = if arguments.location { MAX_REDIRECTS } else { 0 };
     if access.peer_list.peers.is_empty() && !access.peer_list.is_external() {
         if arguments.peers_only {
             let text = "--peers-only requires a list of peers: specify --peer, --peers-file or --peers-dns";
             return Err(Failure::Usage(text.to_owned()));
         }
-        return fetch(arguments, request, frozen(arguments, local(arguments)?)?.as_ref());
+        let local = local(arguments)?;
+        if !arguments.location {
+            return fetch(arguments, request, frozen(arguments, local)?.as_ref());
+        }
+        // Without peers, the client sends each hop through the cache of this process.
+        let client = Client::builder().transport(local).follow_redirects(MAX_REDIRECTS).build()?;
+        return fetch(arguments, request, frozen(arguments, client)?.as_ref());
     }
     let on_no_peers = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
-    let client = pool::client(Client::builder(), access, on_no_peers)?;
+    let client = pool::client(Client::builder().follow_redirects(redirects), access, on_no_peers)?;
     let result = fetch(arguments, request, frozen(arguments, client.clone())?.as_ref());
     if result.is_ok() && client.counts().direct_fetches > 0 {
         eprintln!("forwardcache: no peer is available: fetched the URL directly from its origin");

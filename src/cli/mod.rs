@@ -13,6 +13,7 @@
 //! | `server` | the server that `serve` starts |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
+//! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
 //! | `local` | the cache of `get` without a pool, which keeps responses between runs |
 //! | `lease` | of several processes that fetch one URL at the same time, one fetches |
@@ -35,6 +36,7 @@ mod config;
 mod demo;
 mod failure;
 mod fields;
+mod gateway;
 mod get;
 mod lease;
 mod local;
@@ -74,6 +76,7 @@ pub(crate) fn run() -> ExitCode {
     logging::start(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, sources),
+        Command::Gateway(arguments) => gateway::run(&arguments),
         Command::Config(arguments) => match arguments.action {
             ConfigAction::Check => config::show::check(arguments.file.as_deref()),
             ConfigAction::Show => config::show::show(arguments.file.as_deref()),

@@ -13,7 +13,7 @@ use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::optional::with;
-use super::{pool, server};
+use super::{gateway, pool, server};
 
 /// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves.
 pub(super) fn build(
@@ -35,8 +35,8 @@ pub(super) fn build(
         .pass_cookies(arguments.pass_cookies || arguments.pool.go_peers)
         .purge_by_anyone(arguments.allow_anyone_to_purge || arguments.tls_client_ca.is_some())
         .path(&arguments.pool.path)
-        // This process requests nothing from other peers, so its own share gets all of the memory.
-        .near_cache(NearCache::new().memory(0));
+        .near_cache(near_cache(arguments));
+    let builder = gateway::with_forms(builder, &arguments.forward);
     let cache = &arguments.cache;
     let builder =
         with(builder, cache.max_body, |builder, size| builder.cache(|cache| cache.max_body(size.bytes())));
@@ -57,6 +57,16 @@ pub(super) fn build(
     let peer = builder.build()?;
     peer.cache().set_offline(cache.offline);
     Ok(peer)
+}
+
+/// Returns the near cache. Only programs that do not know the pool make this process request anything from other peers.
+fn near_cache(arguments: &Serve) -> NearCache {
+    let list = &arguments.peer_list;
+    match arguments.forward.near_memory {
+        Some(size) => NearCache::new().memory(size.bytes()),
+        None if list.peers.len() > 1 || list.is_external() => NearCache::new(),
+        None => NearCache::new().memory(0),
+    }
 }
 
 /// Returns the scheme that the peer serves.

@@ -50,6 +50,11 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     if !address.ip().is_loopback() {
         check_access_is_explicit(arguments, tokens.is_some(), address)?;
     }
+    let proxy = arguments
+        .http_proxy_listen
+        .as_deref()
+        .map(|value| listen("--http-proxy-listen", value))
+        .transpose()?;
     open_files::raise_limit();
     let admin = arguments.admin.as_deref().map(|value| listen("--admin", value)).transpose()?;
     if let Some((_, address)) =
@@ -70,6 +75,11 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     check_own_pool(&peer, &peer_list)?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
+    let proxy = match proxy {
+        Some((listener, _)) => Some(peer.serve_on(listener, config.clone().http_proxy(true))?),
+        None => None,
+    };
+    let config = config.http_proxy(arguments.http_proxy);
     let server = server::serve(&peer, listener, server_kind, workers, config)?;
     let admin = match admin {
         Some((listener, address)) => {
@@ -87,6 +97,8 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
     let (admin_shutdown, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
+    let proxy_shutdown = proxy.as_ref().map(ServerHandle::shutdown_handle);
+    let proxy_thread = proxy.map(|proxy| shut_down_together(proxy, shutdown.clone()));
     let admin_thread = admin.map(|admin| shut_down_together(admin, shutdown.clone()));
     let (signal_shutdown, leaving_peer) = (shutdown.clone(), peer.clone());
     let mut reload = Reload { peer, has_certificates, tls, tokens, operator_tokens, watcher, sources };
@@ -124,8 +136,13 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         admin.shutdown();
         has_failed
     });
-    drop(admin_thread.map(JoinHandle::join));
-    if shutdown.has_failed() || admin_has_failed {
+    let proxy_has_failed = proxy_shutdown.is_some_and(|proxy| {
+        let has_failed = proxy.has_failed();
+        proxy.shutdown();
+        has_failed
+    });
+    [admin_thread, proxy_thread].into_iter().flatten().for_each(|thread| drop(JoinHandle::join(thread)));
+    if shutdown.has_failed() || admin_has_failed || proxy_has_failed {
         return Err(Failure::failed("the server stopped because one of its threads failed: see the log"));
     }
     Ok(ExitCode::SUCCESS)
@@ -149,8 +166,10 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
         // Any number stands for the free port that `run` takes.
         address.set_port(1);
     }
-    if let Some(admin) = &arguments.admin {
-        resolve("--admin", admin)?;
+    for (flag, value) in
+        [("--admin", &arguments.admin), ("--http-proxy-listen", &arguments.http_proxy_listen)]
+    {
+        value.as_deref().map(|value| resolve(flag, value)).transpose()?;
     }
     check_mode(arguments)?;
     let tls = tls(arguments)?;
@@ -179,16 +198,21 @@ fn check_mode(arguments: &Serve) -> Result<(), Failure> {
 fn disk(arguments: &Serve) -> Option<DiskStore> {
     let opened = DiskStore::open(arguments.store.as_ref()?);
     let disk = opened.inspect_err(|error| log::error!("{error}; serving without it")).ok()?;
+    if let Some(file) = &arguments.store_key_file
+        && let Err(error) = disk.clone().key_file(file)
+    {
+        log::error!("{error}; responses that depend on credentials stay in memory");
+    }
     Some(match arguments.disk {
         Some(size) => disk.capacity(size.bytes()),
         None => disk,
     })
 }
 
-/// Starts a thread that shuts down the other server when the admin server stops.
-fn shut_down_together(admin: ServerHandle, other: ShutdownHandle) -> JoinHandle<()> {
+/// Starts a thread that shuts down the other server when this one stops.
+fn shut_down_together(server: ServerHandle, other: ShutdownHandle) -> JoinHandle<()> {
     thread::spawn(move || {
-        admin.join();
+        server.join();
         other.shutdown();
     })
 }
@@ -203,7 +227,7 @@ fn resolve(flag: &str, value: &str) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// Binds a socket to the address of a flag. Returns the socket and its address.
-fn listen(flag: &str, value: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(super) fn listen(flag: &str, value: &str) -> Result<(TcpListener, SocketAddr), Failure> {
     let resolved = resolve(flag, value)?;
     let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
         Error::new(ErrorKind::Listen, format!("cannot listen on {value}")).with_source(error)
@@ -236,7 +260,7 @@ fn check_access_is_explicit(arguments: &Serve, has_tokens: bool, address: Socket
 }
 
 /// Loads an external list of peers into the peer. Returns `None` if the list is not external.
-fn membership(
+pub(super) fn membership(
     peer: &Peer,
     peer_list: &PeerList,
     interval: Option<u32>,

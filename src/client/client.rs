@@ -10,6 +10,7 @@ use super::counts::ClientCounts;
 use super::inner::{Fallback, Inner};
 use super::members;
 use super::peers::PeerHealth;
+use super::redirects;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
@@ -146,10 +147,12 @@ impl Client {
     }
 
     /// Sends a request through the near cache, if there is one, to the owners of its URL.
-    fn send_to_pool(&self, target: CanonicalUrl, request: Request<Body>) -> Result<Response<Body>> {
+    fn send_to_pool(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         #[cfg(feature = "peer")]
         if let Some(near) = &self.near {
-            let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
+            let is_own =
+                |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
             return near.round_trip(target, request, is_own, |target, request| {
                 self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
             });
@@ -225,11 +228,14 @@ request_methods!(Client);
 impl RoundTrip for Client {
     fn round_trip(&self, mut request: Request<Body>) -> Result<Response<Body>> {
         self.inner.add_deadline(&mut request);
-        let target = CanonicalUrl::parse(&request.uri().to_string())?;
         if protocol::is_purge(request.method()) {
+            let target = CanonicalUrl::parse(&request.uri().to_string())?;
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
-        self.inner.observed(request, |request| self.send_to_pool(target, request))
+        self.inner.observed(request, |request| match self.inner.options.redirects {
+            0 => self.send_to_pool(request),
+            most => redirects::follow(most, request, |request| self.send_to_pool(request)),
+        })
     }
 }
 

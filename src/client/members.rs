@@ -44,7 +44,11 @@ impl Members {
     }
 
     pub(super) fn owner(&self, target: &CanonicalUrl) -> Option<&PeerUrl> {
-        Some(self.members[self.placement.owner(target.ring_key())?].url())
+        self.owner_of(target.ring_key())
+    }
+
+    pub(super) fn owner_of(&self, ring_key: &str) -> Option<&PeerUrl> {
+        Some(self.members[self.placement.owner(ring_key)?].url())
     }
 
     pub(super) fn has(&self, url: &str) -> bool {

@@ -42,6 +42,7 @@
 // | `buffering` | reads a short body before its response is returned |
 // | `announced_digest` | verifies bodies against announced digests |
 // | `resume` | continues a broken body from another peer |
+// | `redirects` | follows redirects |
 // | `counts` | the counters |
 // | `fan_out` | sends to several peers concurrently |
 // | `purging` `leaving` | purges of all peers, and leave notices to them |
@@ -81,6 +82,7 @@ mod peers;
 mod pool;
 mod previous_owners;
 mod purging;
+mod redirects;
 mod replayable_request;
 mod resume;
 mod ring_mismatches;

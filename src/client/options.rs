@@ -32,6 +32,8 @@ pub(super) struct Options {
     pub(super) head_timeout: Duration,
     /// Time limit for connecting to one peer.
     pub(super) connect_timeout: Duration,
+    /// The maximum number of redirects to follow.
+    pub(super) redirects: u32,
     /// Whether 5xx responses without the mark of a peer count as the origin's.
     pub(super) accepts_unmarked: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             head_timeout: HEAD_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
+            redirects: 0,
             accepts_unmarked: false,
         }
     }

@@ -114,7 +114,7 @@ impl Client {
         };
         let Some(near) = &self.near else { return past(target, request) };
         let again = request.body().is_empty().then(|| copy_of(&request));
-        let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target, own);
+        let is_own = |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
         // If the request bypassed the near cache, all owners and `own` have been tried. Otherwise it is a GET,
         // and the near cache knows only the other owners, so that `own` has not been tried yet.
         match (near.round_trip(target.clone(), request, is_own, past), again) {

@@ -103,9 +103,10 @@ impl Pool {
         Box::new(first.into_iter().chain(rest.flatten()))
     }
 
-    /// Returns whether this peer [owns](Self::owner) the URL, or the pool is empty.
-    pub(crate) fn is_own(&self, target: &CanonicalUrl, peer: &PeerUrl) -> bool {
-        self.members.read().owner(target).is_none_or(|owner| owner == peer)
+    /// Returns whether this peer [owns](Self::owner) the URL with this [key](CanonicalUrl::ring_key), or the pool is
+    /// empty.
+    pub(crate) fn is_own(&self, ring_key: &str, peer: &PeerUrl) -> bool {
+        self.members.read().owner_of(ring_key).is_none_or(|owner| owner == peer)
     }
 
     /// Returns whether this is the URL of an endpoint of one of the peers.

@@ -4,9 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::{Request, Response};
+
 use super::addresses::MemberAddresses;
+use crate::base::error::Result;
 use crate::client::Client;
+use crate::message::body::Body;
 use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::peer::endpoint::PoolView;
 use crate::pool::peer_url::PeerUrl;
@@ -24,6 +29,19 @@ pub(super) struct ClientPool {
 impl PoolView for ClientPool {
     fn is_peer(&self, target: &CanonicalUrl) -> bool {
         self.client.is_peer(target)
+    }
+
+    fn is_own(&self, url: &str) -> bool {
+        self.client.pool_state().is_own(url, &self.self_url)
+    }
+
+    fn ask_owner(
+        &self,
+        target: &CanonicalUrl,
+        request: Request<Body>,
+        own: &dyn RoundTrip,
+    ) -> Result<Response<Body>> {
+        self.client.round_trip_for_peer(target, request, &self.self_url, own)
     }
 
     fn has_address(&self, address: IpAddr) -> bool {

@@ -8,7 +8,7 @@ use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
 use crate::metrics::{Counts, Named, ServerStats};
-use crate::scheduler::Numbers;
+use crate::scheduler::SchedulerLoad;
 use crate::store::Usage;
 
 /// The prefix of all names.
@@ -155,9 +155,9 @@ impl Peer {
 
     /// Returns metrics of the servers' threads and the memory ledger.
     fn thread_metrics(&self) -> Vec<Family> {
-        let numbers: Vec<Numbers> =
-            self.servers().schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
-        let sum = |of: fn(&Numbers) -> usize| numbers.iter().map(of).sum::<usize>();
+        let numbers: Vec<SchedulerLoad> =
+            self.servers().schedulers().iter().map(|scheduler| scheduler.load()).collect();
+        let sum = |of: fn(&SchedulerLoad) -> usize| numbers.iter().map(of).sum::<usize>();
         let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest).max().unwrap_or_default();
         let workers = vec![
             labelled(
@@ -167,6 +167,10 @@ impl Peer {
             ),
             labelled("state", "streaming", sum(|numbers| numbers.fetches.streams)),
             labelled("state", "idle", sum(|numbers| numbers.fetches.idle)),
+        ];
+        let gateway = vec![
+            labelled("state", "running", sum(|numbers| numbers.gateway.0)),
+            labelled("state", "queued", sum(|numbers| numbers.gateway.1)),
         ];
         let control = vec![
             labelled("state", "running", sum(|numbers| numbers.control.0)),
@@ -190,6 +194,7 @@ impl Peer {
                 oldest.as_secs_f64(),
             ),
             ("fetches_rejected_total", "Fetches rejected by the worker queue.", rejected.collect()),
+            ("gateway_jobs", "Requests to other peers, running or waiting for a thread.", gateway),
             ("control_jobs", "Purges and explanations, running or waiting for a thread.", control),
         ];
         if let Some(ledger) = self.cache().store().ledger() {
@@ -240,11 +245,11 @@ fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
 }
 
-fn one(name: &'static str, help: &'static str, value: impl ToString) -> Family {
+fn one(name: &'static str, help: &'static str, value: impl ToString + Copy) -> Family {
     (name, help, vec![(String::new(), value.to_string())])
 }
 
-fn labelled(label: &str, name: &str, value: impl ToString) -> (String, String) {
+fn labelled(label: &str, name: &str, value: impl ToString + Copy) -> (String, String) {
     (format!("{{{label}=\"{name}\"}}"), value.to_string())
 }
 

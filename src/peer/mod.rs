@@ -12,6 +12,7 @@
 // | `builder` | [`PeerBuilder`]: options, and how the parts of a peer are assembled |
 // | `serving` | handler and servers of a peer |
 // | `endpoint` | from a request to a response: `/proxy`, purging, access, health |
+// | `mirror` | [`Mirror`]: an origin that a peer serves below a path of its own |
 // | `client_pool` | the pool of the client, as the endpoint sees it |
 // | `addresses` | the IP addresses of the members |
 // | `threads` | threads for background refreshes |
@@ -31,6 +32,7 @@ mod endpoint;
 mod leaving;
 mod member;
 mod metrics;
+mod mirror;
 mod serving;
 mod status;
 mod threads;
@@ -39,3 +41,4 @@ mod warm_up;
 pub use access_log::{AccessLogFile, AccessLogFormat};
 pub use builder::PeerBuilder;
 pub use member::Peer;
+pub use mirror::Mirror;

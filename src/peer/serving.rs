@@ -140,10 +140,10 @@ impl Responder for PeerResponder {
     fn hit(
         &self,
         request: &PlainRequest<'_>,
-        _sender: &Sender,
+        sender: &Sender,
         scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
-        self.0.inner.proxy.hit(request, &mut scratch.url, &mut scratch.lines)
+        self.0.inner.proxy.hit(request, sender, &mut scratch.url, &mut scratch.lines)
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {

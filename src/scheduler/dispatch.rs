@@ -1,4 +1,5 @@
-//! Dispatches jobs to three pools: one for fetches, and two small ones for control.
+//! Dispatches jobs to four pools: one for fetches, one for requests to other peers, and two small ones
+//! for control.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,11 +30,13 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 /// Returns the operator's limit of concurrent fetches from an origin. It is called without a lock and must be quick.
 pub(crate) type Cap = Box<dyn Fn(&CanonicalUrl) -> Option<usize> + Send + Sync>;
 
-/// The threads of a server that may block: a pool for fetches, and two small pools for control.
+/// The threads of a server that may block: a pool for fetches, one for requests to other peers, and two small pools for
+/// control.
 ///
 /// Threads start on demand. Dropping the scheduler refuses queued jobs and cancels running ones.
 pub(crate) struct Scheduler {
     fetches: Pool,
+    gateway: Pool,
     peers: Pool,
     own: Pool,
     threads: usize,
@@ -42,10 +45,12 @@ pub(crate) struct Scheduler {
 
 /// The present load of a scheduler.
 #[derive(Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct SchedulerLoad {
     /// The greatest number of threads for fetches.
     pub(crate) threads: usize,
     pub(crate) fetches: Load,
+    /// The numbers of running and of queued requests to other peers.
+    pub(crate) gateway: (usize, usize),
     /// The numbers of running and of queued jobs in the two control pools.
     pub(crate) control: (usize, usize),
 }
@@ -64,7 +69,9 @@ impl Scheduler {
         };
         let (peers, own) = (control("peers"), control("control"));
         let fetches = Pool::new(PoolOptions { max: threads, ..options.clone() }, Arc::clone(ledger));
-        Self { fetches, peers, own, threads, cap }
+        let forwarding = PoolOptions { name: "gateway", max: threads.div_ceil(2), min: 0, ..options.clone() };
+        let gateway = Pool::new(forwarding, Arc::clone(ledger));
+        Self { fetches, gateway, peers, own, threads, cap }
     }
 
     /// Returns the greatest number of threads for fetches.
@@ -82,6 +89,8 @@ impl Scheduler {
             Lane::Refresh(origin) => {
                 (&self.fetches, Purpose::Refresh { origin: origin.clone(), cap: (self.cap)(origin) })
             }
+            // The owner applies the operator's limit.
+            Lane::Gateway(origin) => (&self.gateway, Purpose::Fetch { origin: origin.clone(), cap: None }),
             Lane::Transfer(origin) => (&self.fetches, Purpose::Transfer { origin: origin.clone() }),
             Lane::Handler | Lane::Store => (&self.fetches, Purpose::Any),
             Lane::Peers => (&self.peers, Purpose::Any),
@@ -98,6 +107,7 @@ impl Scheduler {
     /// Counts the job with this cancellation as a stream, which may run for a long time.
     pub(crate) fn is_stream(&self, job: &Cancellation) {
         self.fetches.mark_stream(job);
+        self.gateway.mark_stream(job);
     }
 
     /// Drops queued and future refreshes. All other jobs continue.
@@ -127,12 +137,14 @@ impl Scheduler {
         self.fetches.is_behind(now)
     }
 
-    pub(crate) fn numbers(&self) -> Numbers {
+    pub(crate) fn load(&self) -> SchedulerLoad {
         let now = Instant::now();
         let control = [&self.peers, &self.own].map(|pool| pool.load(now));
-        Numbers {
+        let gateway = self.gateway.load(now);
+        SchedulerLoad {
             threads: self.threads,
             fetches: self.fetches.load(now),
+            gateway: (gateway.running, gateway.queued),
             control: (
                 control.iter().map(|load| load.running).sum(),
                 control.iter().map(|load| load.queued).sum(),
@@ -141,7 +153,7 @@ impl Scheduler {
     }
 
     pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        [&self.fetches, &self.peers, &self.own].into_iter()
+        [&self.fetches, &self.gateway, &self.peers, &self.own].into_iter()
     }
 }
 

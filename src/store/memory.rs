@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::shard::{Entry, Held, Place, Shard, entry_size};
+use super::shard::{Entry, Place, Shard, ShardBytes, entry_size};
 use super::variants::{is_outdated, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
 use crate::base::ledger::{Evict, Ledger};
@@ -45,7 +45,7 @@ struct Table {
     shards: Box<[RwLock<Shard>]>,
     /// Hashes keys. It is keyed randomly, because clients choose the URLs.
     hasher: RandomState,
-    held: Held,
+    held: ShardBytes,
     /// The bytes of evicted bodies that the ledger still counts until they are dropped.
     leaving: AtomicU64,
     evictions: AtomicU64,
@@ -113,7 +113,7 @@ impl Table {
         let table = Arc::new(Self {
             shards: (0..count.get()).map(|_| RwLock::new(Shard::new(hasher.clone()))).collect(),
             hasher,
-            held: Held::new(ledger),
+            held: ShardBytes::new(ledger),
             leaving: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
             watcher: OnceLock::new(),

@@ -13,7 +13,7 @@ use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Basis, LifetimeSource, Validity, Variant};
 
 /// A stored response: immutable, shared through an `Arc`, and ready to be sent.
 ///
@@ -38,8 +38,10 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a header field changes its meaning at another host.
     is_host_bound: bool,
+    has_links: bool,
     /// Whether it was read from a disk for the request at hand.
     is_from_disk: bool,
+    basis: Basis,
 }
 
 /// The field lines and the body. Each line is `name: value\r\n` with the name in lower case. There is no
@@ -106,14 +108,7 @@ impl StoredResponse {
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        let content = match u32::try_from(buffer.len()) {
-            Ok(head) if is_short(&body) => {
-                body.slices().for_each(|piece| buffer.extend_from_slice(piece));
-                Content::Together(buffer.into(), head)
-            }
-            _ => Content::Apart(Box::new((buffer.into(), body))),
-        };
-        Self::of(status, content, digest, validity, variant)
+        Self::of(status, Content::new(buffer, body), digest, validity, variant)
     }
 
     /// Creates a response from a record whose field lines and digest were checked. It shares the bytes of the
@@ -137,20 +132,22 @@ impl StoredResponse {
         variant: Variant,
     ) -> Self {
         let extra = (!variant.fields.is_empty()).then(|| Box::new(Extra { variant, url: None }));
-        let (sequence, is_body_counted) = (0, false);
         let response = Self {
             status,
             content,
             digest,
             validity,
             extra,
-            sequence,
-            is_body_counted,
+            sequence: 0,
+            is_body_counted: false,
             is_host_bound: false,
+            has_links: false,
             is_from_disk: false,
+            basis: Basis::default(),
         };
         let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
-        Self { is_host_bound, ..response }
+        let has_links = response.fields().any(|(name, _)| name == b"link");
+        Self { is_host_bound, has_links, ..response }
     }
 
     fn extra(&self) -> &Extra {
@@ -167,6 +164,16 @@ impl StoredResponse {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Sets the inputs of the validity that are not in the head.
+    pub(crate) fn with_basis(self, basis: Basis) -> Self {
+        Self { basis, ..self }
+    }
+
+    /// Returns the inputs of the validity that are not in the head.
+    pub(crate) fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// Sets the URL of the fetch, if the key does not contain it.
@@ -212,14 +219,7 @@ impl StoredResponse {
     /// The same response with this body in memory, which the ledger counts by itself unless it is short.
     #[cfg(feature = "disk")]
     pub(crate) fn with_body(&self, body: Pieces) -> Self {
-        let lines = self.field_lines();
-        let content = match u32::try_from(lines.len()) {
-            Ok(head) if is_short(&body) => {
-                let slices = [&lines[..]].into_iter().chain(body.slices());
-                Content::Together(slices.collect::<Vec<_>>().concat().into(), head)
-            }
-            _ => Content::Apart(Box::new((lines, body))),
-        };
+        let content = Content::new(self.field_lines().to_vec(), body);
         Self { content, is_body_counted: true, ..self.clone() }
     }
 
@@ -248,7 +248,7 @@ impl StoredResponse {
     /// Returns a copy that is stale since this time; `None` if the response was stale already.
     pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
         let age = self.validity.age(at);
-        let validity = Validity { lifetime: age, ..self.validity };
+        let validity = Validity { lifetime: age, lifetime_source: LifetimeSource::Purge, ..self.validity };
         (self.validity.lifetime > age).then(|| Self { validity, ..self.clone() })
     }
 
@@ -259,9 +259,14 @@ impl StoredResponse {
     }
 
     /// Whether a header field changes its meaning at another host than the origin's.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_host_bound(&self) -> bool {
         self.is_host_bound
+    }
+
+    /// Whether there are links in a header field.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn has_links(&self) -> bool {
+        self.has_links
     }
 
     /// Returns the end-to-end fields as field lines of HTTP/1.1, each with its line ending.
@@ -383,6 +388,20 @@ static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFE
 /// The largest body in bytes that is copied into one buffer with its head. Each buffer has its own
 /// bookkeeping, which matters for small bodies, and copying these takes less than a microsecond.
 const MAX_SHORT_BODY: usize = 16 * 1024;
+
+impl Content {
+    /// Puts a short body into the buffer of the field lines.
+    fn new(mut lines: Vec<u8>, body: Pieces) -> Self {
+        match u32::try_from(lines.len()) {
+            Ok(head) if is_short(&body) => {
+                lines.reserve_exact(body.len());
+                body.slices().for_each(|piece| lines.extend_from_slice(piece));
+                Self::Together(lines.into(), head)
+            }
+            _ => Self::Apart(Box::new((lines.into(), body))),
+        }
+    }
+}
 
 fn is_short(body: &Pieces) -> bool {
     body.len() <= MAX_SHORT_BODY

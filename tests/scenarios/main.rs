@@ -7,6 +7,7 @@ mod support;
 
 mod access_log;
 mod cancellation;
+mod clients;
 mod collapsing;
 mod command;
 mod configuration;

@@ -6,6 +6,7 @@
 //! | `serve` | flags of `serve` |
 //! | `config` | flags of `config` |
 //! | `server` | flags of `serve` for its connections and threads |
+//! | `forward` | flags for programs that do not know the pool: forward proxy, mirrors, `gateway` |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
@@ -13,6 +14,7 @@
 //! | `values` | parsers of flag values |
 
 mod config;
+mod forward;
 mod pool;
 mod requests;
 mod serve;
@@ -24,6 +26,7 @@ mod values;
 use clap::{Parser, Subcommand};
 
 pub(crate) use config::{Config, ConfigAction};
+pub(crate) use forward::{ForwardArguments, Gateway};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
@@ -53,6 +56,11 @@ pub(crate) enum Command {
     ///
     /// The pool consists of the listed peers and must include this peer. Without a list, this peer is a pool of one.
     Serve(Box<Serve>),
+    /// Send the requests of any program on this machine to the pool, until SIGINT or SIGTERM
+    ///
+    /// A gateway is an HTTP proxy (http_proxy=http://127.0.0.1:3128), and serves /fetch/URL and mirrors. It asks the owner
+    /// of each URL, or the next owner if that one fails, and keeps copies of popular responses for some seconds.
+    Gateway(Box<Gateway>),
     /// Check or print the options of serve that come from a file and from the environment
     Config(Config),
     /// Fetch a URL through the pool

@@ -36,6 +36,10 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) local: LocalStore,
 
+    /// Follow up to 20 redirects: each is requested from its own owner, and credentials do not go to another origin
+    #[arg(short = 'L', long)]
+    pub(crate) location: bool,
+
     /// Print the status and the header fields before the body
     #[arg(short, long)]
     pub(crate) include: bool,

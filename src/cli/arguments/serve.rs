@@ -8,6 +8,7 @@ use forwardcache::origin::OriginRules;
 use forwardcache::policy::LifetimeRule;
 use forwardcache::store::ByteSize;
 
+use super::forward::ForwardArguments;
 use super::pool::{PeerList, PoolOptions};
 use super::server::ServerArguments;
 use super::values::{field_name, seconds};
@@ -43,7 +44,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 
-    /// Size limit of the store on disk [default: 1GiB]
+    /// File with a secret key, created if it does not exist: responses that depend on credentials are kept on disk too
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub(crate) store_key_file: Option<PathBuf>,
+
+    /// Size limit of the store on disk [default: what was set last for the directory, or 1GiB]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub(crate) disk: Option<ByteSize>,
 
@@ -137,6 +142,18 @@ pub(crate) struct Serve {
     /// [default: off; without an address 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,
+
+    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path, as programs send it that honour
+    /// http_proxy. Without a token or client certificates, only programs on this machine may use it
+    #[arg(long)]
+    pub(crate) http_proxy: bool,
+
+    /// Be a forward proxy on this address, for example 127.0.0.1:3128
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http_proxy_listen: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) forward: ForwardArguments,
 
     #[command(flatten)]
     pub(crate) origin: OriginArguments,

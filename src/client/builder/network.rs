@@ -22,6 +22,22 @@ impl ClientBuilder {
         self
     }
 
+    /// Follows up to this many redirects of a response (RFC 9110 section 15.4). Each hop is a request of its own, to the
+    /// owner of its URL. Credentials (`Authorization`, `Cookie`) do not go to another origin. A POST becomes a GET after
+    /// 301, 302 and 303; a 307 or 308 of a request whose content is a stream is returned. More redirects are an error
+    /// ([`ErrorKind::BadResponse`](crate::ErrorKind::BadResponse)). Default: 0, redirects are returned.
+    ///
+    /// ```
+    /// use forwardcache::Client;
+    ///
+    /// let client = Client::builder().pool(["http://10.0.0.1:3000"]).follow_redirects(10).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn follow_redirects(mut self, most: u32) -> Self {
+        self.options.redirects = most;
+        self
+    }
+
     /// Limits how long a transfer may make no progress in either direction. Default: 30 seconds.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.network = self.network.read_timeout(timeout).write_timeout(timeout);

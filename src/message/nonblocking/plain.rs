@@ -37,6 +37,12 @@ impl<'a> PlainRequest<'a> {
                 } else if !field.value.eq_ignore_ascii_case(b"keep-alive") {
                     return None;
                 }
+            } else if name.eq_ignore_ascii_case(b"proxy-connection") {
+                // Clients of proxies send it in place of `Connection`; servers ignore it (RFC 9112 appendix C.2.2).
+                if ![&b"keep-alive"[..], b"close"].iter().any(|known| field.value.eq_ignore_ascii_case(known))
+                {
+                    return None;
+                }
             } else if is_special(name) {
                 return None;
             }
@@ -84,7 +90,6 @@ fn is_special(name: &[u8]) -> bool {
         10 => &[b"keep-alive"],
         13 => &[b"authorization", b"cache-control", b"if-none-match"],
         14 => &[b"content-length", b"sec-fetch-site"],
-        16 => &[b"proxy-connection"],
         17 => &[b"if-modified-since", b"transfer-encoding"],
         18 => &[b"proxy-authenticate"],
         19 => &[b"if-unmodified-since"],

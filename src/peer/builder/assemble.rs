@@ -13,7 +13,7 @@ use crate::message::round_trip::RoundTrip;
 use crate::origin::throttle::{Share, Throttle};
 use crate::peer::addresses::MemberAddresses;
 use crate::peer::client_pool::ClientPool;
-use crate::peer::endpoint::{AccessRules, OwnAddresses, Proxy};
+use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy};
 use crate::peer::member::{Inner, Peer};
 use crate::peer::threads::PeerThreads;
 use crate::peer::warm_up::WarmUp;
@@ -84,7 +84,12 @@ impl PeerBuilder {
         let addresses = MemberAddresses::new(SystemLookup);
         let pool = Box::new(ClientPool { client: client.clone(), self_url: self_url.clone(), addresses });
         let proxy = Proxy::new(path, cache.clone(), Arc::clone(&own_addresses), pool, access)
-            .with_servers(threads.servers().clone());
+            .with_servers(threads.servers().clone())
+            .with_forwarding(Forwarding {
+                mirrors: Mirrors::new(self.mirrors),
+                allow_pages: self.allow_pages,
+                is_gateway: self.is_gateway,
+            });
         let inner = Inner { self_url, client, cache, throttle, own_addresses, network, proxy, threads };
         Ok(Peer { inner: Arc::new(inner) })
     }

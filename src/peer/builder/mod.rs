@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `mod` | [`PeerBuilder`] and options for the pool, the cache and memory |
 //! | `access` | options for rights, origins and certificates |
+//! | `forms` | options of the forms for programs that do not know the pool |
 //! | `assemble` | [`PeerBuilder::build`]: assembles the parts of the peer |
 
 mod access;
 mod assemble;
+mod forms;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::member::Peer;
+use super::mirror::Mirror;
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::cache::{HttpCache, HttpCacheBuilder};
@@ -52,6 +55,9 @@ pub struct PeerBuilder {
     origin_limits: OriginLimits,
     rights: Rights,
     pass_cookies: bool,
+    mirrors: Vec<Mirror>,
+    allow_pages: bool,
+    is_gateway: bool,
     near_cache: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -81,6 +87,9 @@ impl PeerBuilder {
             origin_limits: OriginLimits::default(),
             rights: Rights::default(),
             pass_cookies: false,
+            mirrors: Vec::new(),
+            allow_pages: false,
+            is_gateway: false,
             near_cache: None,
             clock: None,
         }

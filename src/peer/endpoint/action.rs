@@ -2,6 +2,7 @@
 
 use http::{Request, Response};
 
+use super::forms::Named;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, Step};
 use crate::message::url::CanonicalUrl;
@@ -13,8 +14,10 @@ pub(crate) enum Action {
     Health,
     /// Report whether the peer is ready for requests.
     Ready,
-    /// Apply the method of the request to the URL.
+    /// Apply the method of the request to the URL, in this peer's own cache.
     Fetch(CanonicalUrl),
+    /// Apply the method of the request to the URL, at the owner of the URL.
+    Forward(Box<Forwarded>),
     /// Purge stored responses.
     Purge {
         /// Whether the purge includes other peers, and so has to wait for them.
@@ -31,9 +34,18 @@ impl Action {
     pub(crate) fn origin(&self) -> Option<CanonicalUrl> {
         match self {
             Self::Fetch(target) => Some(target.origin()),
+            Self::Forward(forwarded) => Some(forwarded.named.target.origin()),
             _ => None,
         }
     }
+}
+
+/// A request in one of the forms for programs that do not know the pool.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    pub(super) named: Named,
+    /// Whether `Authorization` is for this peer and not for the origin.
+    pub(super) is_authorized_here: bool,
 }
 
 /// The next step of a request on a thread that must not block.

@@ -4,6 +4,7 @@ use http::header::{ALLOW, MAX_FORWARDS, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::action::Action;
+use super::forms::FETCH;
 use super::proxy::Proxy;
 use super::refusal::{
     ALLOWED, ALLOWED_FOR_HEALTH, ALLOWED_FOR_LEAVING, ALLOWED_FOR_WHY, method_not_allowed, refusal,
@@ -22,6 +23,9 @@ impl Proxy {
     ///
     /// The response that refuses the request.
     pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<Action, Box<Response<Body>>> {
+        if let Some(action) = self.forward_action(request) {
+            return action;
+        }
         let mark = self.mark_for(request.headers());
         self.action(request).map_err(|refused| Box::new(mark.apply(*refused)))
     }
@@ -31,10 +35,10 @@ impl Proxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(method_not_allowed(ALLOWED).into());
         }
+        if let Some(refused) = self.foreign_target_refusal(request.uri()) {
+            return Err(refused.into());
+        }
         if let Some(action) = self.health_action(request) {
-            if let Some(refused) = self.foreign_target_refusal(request.uri()) {
-                return Err(refused.into());
-            }
             return match *request.method() {
                 Method::GET | Method::HEAD => Ok(action),
                 _ => Err(method_not_allowed(ALLOWED_FOR_HEALTH).into()),
@@ -42,7 +46,9 @@ impl Proxy {
         }
         let Some(endpoint) = self.paths.endpoint(request.uri().path()) else {
             let path = self.paths.of(Endpoint::Proxy);
-            let text = format!("unknown path: request {path}?q= followed by the escaped URL");
+            let text = format!(
+                "unknown path: request {path}?q= followed by the escaped URL, or {FETCH} followed by the URL"
+            );
             return Err(refusal(StatusCode::NOT_FOUND, ErrorKind::BadPeer, text).into());
         };
         if let Some((status, reason)) = self.rejected_host(request.uri(), request.headers()) {
@@ -50,6 +56,10 @@ impl Proxy {
         }
         if !self.access.may_read(request.headers()) {
             return Err(self.reject_unauthorized().into());
+        }
+        if self.forwarding.is_gateway {
+            let text = "this is a gateway and not a peer: remove it from the list of peers";
+            return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, text).into());
         }
         let require = |method: Method, allowed| {
             if *request.method() == method { Ok(()) } else { Err(Box::new(method_not_allowed(allowed))) }
@@ -92,14 +102,27 @@ impl Proxy {
     fn target<T>(&self, request: &Request<T>) -> Result<CanonicalUrl, Box<Response<Body>>> {
         let target = target(request.uri().query())
             .map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
-        if self.is_loop(request.headers(), &target) {
+        self.check_target(request.headers(), &target)?;
+        Ok(target)
+    }
+
+    /// Checks that this peer may fetch the URL.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses the request.
+    pub(super) fn check_target(
+        &self,
+        headers: &HeaderMap,
+        target: &CanonicalUrl,
+    ) -> Result<(), Box<Response<Body>>> {
+        if self.is_loop(headers, target) {
             let reason = "the URL leads back to this pool";
             return Err(refusal(StatusCode::LOOP_DETECTED, ErrorKind::Loop, reason).into());
         }
         // Stored responses are checked too: they may be older than the rules, or another process may have stored them.
-        let allowed = self.access.origins().may_ask(&target);
-        allowed.map_err(|refused| refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused))?;
-        Ok(target)
+        let allowed = self.access.origins().may_ask(target);
+        Ok(allowed.map_err(|refused| refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, refused))?)
     }
 
     /// Returns whether the request has passed this peer before, or the URL leads to a peer of the pool.
@@ -122,7 +145,7 @@ pub(super) fn remaining_forwards<T>(request: &Request<T>) -> Option<u64> {
     request.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn last_recipient() -> Response<Body> {
+pub(super) fn last_recipient() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
     response

@@ -17,7 +17,7 @@ use crate::pool::protocol;
 /// The refusal of a request target in absolute form that names another server.
 const FOREIGN_TARGET: (StatusCode, &str) = (
     StatusCode::MISDIRECTED_REQUEST,
-    "the request target names another server, and this peer is not a forward proxy: request /proxy?q= and the escaped URL",
+    "the request target names another server, and this is not a forward proxy: request /proxy?q= and the escaped URL, or serve with --http-proxy",
 );
 
 /// The refusal of a `Host` that does not name this peer, which may come from a page whose name leads to this address.
@@ -55,7 +55,19 @@ impl Proxy {
             let text = "this peer requires no token, so it refuses requests of web pages";
             return Some((StatusCode::FORBIDDEN, text));
         }
-        if target.authority().is_some() {
+        self.rejected_authority(target, fields)
+    }
+
+    /// Returns the status and the reason if the request is meant for another server.
+    pub(super) fn rejected_authority(
+        &self,
+        target: &Uri,
+        fields: &impl Fields,
+    ) -> Option<(StatusCode, &'static str)> {
+        if self.is_foreign(target) {
+            return Some(FOREIGN_TARGET);
+        }
+        if !self.access.is_open() || target.authority().is_some() {
             return None;
         }
         (!self.is_own_host(fields)).then_some(FOREIGN_HOST)

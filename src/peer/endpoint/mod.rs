@@ -17,16 +17,18 @@
 //! | `status` | `/healthz`, `/readyz` and `/proxy/leaving` |
 //! | `readiness` | whether a peer is ready; pure |
 //! | `response` | turns a result of the cache into the response of this peer |
-//! | `host_bound` | header fields that an origin sets for its own host |
+//! | `forms` | the forms in which programs name URLs, and see them in responses; pure |
+//! | `forwarding` | requests of programs that do not know the pool, which go to the owners of their URLs |
 //! | `page_safety` | header fields that keep browsers from running responses of a peer without a token |
 //! | `refusal` | responses that the peer generates itself, with a reason in one line |
 
 mod access;
 mod action;
 mod admission;
+mod forms;
 mod forward_access;
+mod forwarding;
 mod gate;
-mod host_bound;
 mod own_addresses;
 mod page_safety;
 mod pool_view;
@@ -39,6 +41,8 @@ mod status;
 
 pub(super) use access::{AccessRules, Rights};
 pub(super) use action::Next;
+pub(super) use forms::Mirrors;
+pub(super) use forwarding::Forwarding;
 pub(super) use own_addresses::OwnAddresses;
 pub(super) use pool_view::PoolView;
 pub(super) use proxy::Proxy;

@@ -12,8 +12,8 @@ use crate::message::body::Body;
 use crate::message::nonblocking::PlainField;
 use crate::pool::protocol;
 
-const LINES: &str = "content-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
-    cross-origin-resource-policy: same-origin\r\n";
+const SANDBOX: &str = "content-security-policy: sandbox\r\n";
+const LINES: &str = "x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\n";
 
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -24,6 +24,8 @@ pub(super) enum Mark {
     Peer,
     /// For any other program, which may be a browser: keep it from running the response.
     Guard,
+    /// For any other program, which may be a browser that may run the response.
+    Pages,
     /// Add nothing.
     None,
 }
@@ -33,23 +35,31 @@ impl Mark {
     pub(super) fn apply(self, mut response: Response<Body>) -> Response<Body> {
         match self {
             Self::Peer => protocol::mark_peer(response.headers_mut()),
-            Self::Guard => add_guard(response.headers_mut()),
+            Self::Guard => {
+                // A security policy of the origin stays and applies too.
+                response.headers_mut().append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+                add_isolation(response.headers_mut());
+            }
+            Self::Pages => add_isolation(response.headers_mut()),
             Self::None => {}
         }
         response
     }
+
+    /// Like [`apply`](Self::apply), for a head that is written as text.
+    pub(super) fn write(self, lines: &mut String) {
+        match self {
+            Self::Peer => protocol::write_peer(lines),
+            Self::Guard => lines.extend([SANDBOX, LINES]),
+            Self::Pages => lines.push_str(LINES),
+            Self::None => {}
+        }
+    }
 }
 
-/// Adds the three header fields. A security policy of the origin stays and applies too.
-fn add_guard(headers: &mut HeaderMap) {
-    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+fn add_isolation(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(&RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-}
-
-/// Like [`add_guard`], for a head that is written as text.
-pub(super) fn write_guard(lines: &mut String) {
-    lines.push_str(LINES);
 }
 
 /// Returns whether a page of another origin caused the request. Programs other than browsers send none of these fields.
@@ -75,14 +85,22 @@ mod tests {
 
     #[test]
     fn both_forms_agree_and_keep_the_policy_of_the_origin() {
-        let mut headers = HeaderMap::new();
-        add_guard(&mut headers);
-        let lines: String =
-            headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
-        assert_eq!(lines, LINES);
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
-        headers.append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("x"));
-        add_guard(&mut headers);
+        for mark in [Mark::Peer, Mark::Guard, Mark::Pages, Mark::None] {
+            let response = mark.apply(Response::new(Body::empty()));
+            let fields = response.headers().iter();
+            let lines: String =
+                fields.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
+            let mut written = String::new();
+            mark.write(&mut written);
+            assert_eq!(lines, written, "{mark:?}");
+        }
+        let mut response = Response::new(Body::empty());
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+        response.headers_mut().append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("x"));
+        let response = Mark::Guard.apply(response);
+        let headers = response.headers();
         let policies: Vec<_> = headers.get_all(CONTENT_SECURITY_POLICY).into_iter().collect();
         assert_eq!(policies, ["default-src 'self'", "sandbox"]);
         assert_eq!(headers.get_all(X_CONTENT_TYPE_OPTIONS).into_iter().count(), 1);

@@ -3,17 +3,34 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use http::{Request, Response};
+
+use crate::base::error::Result;
+use crate::message::body::Body;
 use crate::message::purge::Purge;
+use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::PoolDigest;
 use crate::pool::purge::PeerPurged;
 
-/// The pool, as one of its members sees it. All methods except [`purge_others`](Self::purge_others) are cheap and never
-/// block.
+/// The pool, as one of its members sees it. All methods except [`purge_others`](Self::purge_others)
+/// and [`ask_owner`](Self::ask_owner) are cheap and never block.
 pub(crate) trait PoolView: fmt::Debug + Send + Sync {
     /// Returns whether the URL names a peer of the pool. Peers are not fetched as origins.
     fn is_peer(&self, target: &CanonicalUrl) -> bool;
+
+    /// Returns whether this peer owns the URL with this canonical text, or the pool is empty.
+    fn is_own(&self, url: &str) -> bool;
+
+    /// Sends a request to the owner of its URL, and if the owner fails, to the next one. `own` answers if this peer is the
+    /// next one, or if no other peer is left. Blocks.
+    fn ask_owner(
+        &self,
+        target: &CanonicalUrl,
+        request: Request<Body>,
+        own: &dyn RoundTrip,
+    ) -> Result<Response<Body>>;
 
     /// Returns whether a member is known to have this address.
     fn has_address(&self, address: IpAddr) -> bool;

@@ -12,9 +12,12 @@ use parking_lot::Mutex;
 
 use super::access::AccessRules;
 use super::action::{Action, Next};
-use super::host_bound::rewrite_interim_for_other_host;
+use super::forms::links::View;
+use super::forms::{self, Form};
+use super::forward_access::Role;
+use super::forwarding::Forwarding;
 use super::own_addresses::OwnAddresses;
-use super::page_safety::write_guard;
+use super::page_safety::Mark;
 use super::pool_view::PoolView;
 use super::refusal::failure;
 use super::response::{ResponseContext, log_failure};
@@ -24,14 +27,15 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
-use crate::origin::access::Asked;
+use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{ClientAddress, Servers, Share, Shares};
+use crate::server::Sender;
 use crate::store::StoredResponse;
 
-/// The endpoint of a peer. It serves every URL from its own cache, whether this peer owns the URL or not, and never
-/// forwards a request to another peer. If peers disagree about the owner of a URL, the result is a cache miss, not a
-/// loop.
+/// The endpoint of a peer. At `/proxy`, it serves every URL from its own cache, whether this peer owns the URL or not, and
+/// never forwards a request to another peer. If peers disagree about the owner of a URL, the result is a cache miss, not
+/// a loop. Requests in other forms go to the owner of the URL.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(super) paths: Paths,
@@ -41,6 +45,7 @@ pub(crate) struct Proxy {
     pub(super) own_addresses: Arc<OwnAddresses>,
     pub(super) pool: Box<dyn PoolView>,
     pub(super) access: AccessRules,
+    pub(super) forwarding: Forwarding,
     /// Held during a purge of the pool on servers that allow only one at a time.
     pub(super) pool_purge: Mutex<()>,
     pub(super) servers: Servers,
@@ -64,6 +69,7 @@ impl Proxy {
             own_addresses,
             pool,
             access,
+            forwarding: Forwarding::default(),
             pool_purge: Mutex::new(()),
             servers: Servers::default(),
             is_leaving: AtomicBool::new(false),
@@ -73,6 +79,11 @@ impl Proxy {
     /// Sets the servers of this peer, for readiness checks. Default: none.
     pub(crate) fn with_servers(self, servers: Servers) -> Self {
         Self { servers, ..self }
+    }
+
+    /// Sets the options of the forms for programs that do not know the pool. Default: no mirrors.
+    pub(crate) fn with_forwarding(self, forwarding: Forwarding) -> Self {
+        Self { forwarding, ..self }
     }
 
     /// Returns the access rules.
@@ -85,13 +96,18 @@ impl Proxy {
     pub(crate) fn hit(
         &self,
         request: &PlainRequest<'_>,
+        sender: &Sender,
         url: &mut Vec<u8>,
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
-        let value = request.target.strip_prefix(&self.plain_prefix)?;
         // The full path handles these cases: it adds the header field for leaving, or refuses the request.
-        if self.is_leaving()
-            || value.contains('&')
+        if self.is_leaving() {
+            return None;
+        }
+        let Some(value) = request.target.strip_prefix(&self.plain_prefix) else {
+            return self.forwarded_hit(request, sender, url, lines);
+        };
+        if value.contains('&')
             || !self.access.may_read(request)
             || (self.access.is_open()
                 && (self.access.is_from_web_page(request) || !self.is_own_host(request)))
@@ -99,27 +115,64 @@ impl Proxy {
             return None;
         }
         unescape(value, url).ok()?;
-        let url = std::str::from_utf8(url).ok()?;
-        // A URL that is not in canonical form is not a key of the store, so these rules check the same URL as the lookup.
-        if !self.access.allows(&Asked::of_canonical(url)?) {
-            return None;
-        }
+        let url = self.allowed_key(url)?;
         let hop = match request.field(protocol::HOP.as_str()) {
             PlainField::Absent => None,
             PlainField::Once(field) => Some(Hop::parse(field)),
             PlainField::Repeated => return None,
         };
         // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
-        let stored = self.cache.hit(url, request, hop, lines)?;
-        if hop.is_some() {
-            protocol::write_peer(lines);
-        } else if self.access.is_open() {
-            write_guard(lines);
-        }
+        let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound();
+        let stored = self.cache.hit(url, request, hop, accepts, lines)?;
+        let mark = match hop {
+            Some(_) => Mark::Peer,
+            None if self.access.is_open() => Mark::Guard,
+            None => Mark::None,
+        };
+        mark.write(lines);
         if let Some(own) = self.ring_mismatch(hop.unwrap_or_default()) {
             protocol::write_members(lines, own);
         }
         Some(stored)
+    }
+
+    /// Like [`hit`](Self::hit), for the forms of programs that do not know the pool.
+    fn forwarded_hit(
+        &self,
+        request: &PlainRequest<'_>,
+        sender: &Sender,
+        url: &mut Vec<u8>,
+        lines: &mut String,
+    ) -> Option<Arc<StoredResponse>> {
+        let is_absolute = forms::plain_url(request.target, &self.forwarding.mirrors, url)?;
+        if self.forwarding.is_gateway || (is_absolute && !sender.is_http_proxy) {
+            return None;
+        }
+        let (role, mark) =
+            if is_absolute { (Role::Proxy, Mark::None) } else { (Role::Origin, self.page_mark()) };
+        self.access.may_forward(role, request, Some(sender)).ok()?;
+        if !is_absolute
+            && self.access.is_open()
+            && (self.access.is_from_web_page(request) || !self.is_own_host(request))
+        {
+            return None;
+        }
+        let url = self.allowed_key(url)?;
+        if !self.pool.is_own(url) || request.field(protocol::HOP.as_str()) != PlainField::Absent {
+            return None;
+        }
+        let accepts =
+            |stored: &StoredResponse| is_absolute || !(stored.is_host_bound() || stored.has_links());
+        let stored = self.cache.hit(url, request, None, accepts, lines)?;
+        mark.write(lines);
+        Some(stored)
+    }
+
+    /// Returns the bytes as the key of a stored response that may be served.
+    fn allowed_key<'a>(&self, url: &'a [u8]) -> Option<&'a str> {
+        let url = std::str::from_utf8(url).ok()?;
+        // A URL that is not in canonical form is not a key of the store, so these rules check the same URL as the lookup.
+        self.access.allows(&UrlParts::of_canonical(url)?).then_some(url)
     }
 
     /// Returns the digest of this peer's pool and counts a ring mismatch, if the client knows a different pool.
@@ -144,12 +197,14 @@ impl Proxy {
     pub(crate) fn step(&self, action: Action, request: Request<Body>, wakes: Wakes<'_>) -> Next {
         let mark = self.mark_for(request.headers());
         let lane = match action {
+            Action::Forward(forwarded) => return self.forward_step(forwarded, request, wakes),
             Action::Health => return Next::Step(Step::Serve(mark.apply(self.health()))),
             Action::Ready => return Next::Step(Step::Serve(mark.apply(self.readiness()))),
             Action::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
-                let (request, context) = self.origin_request(request.map(drop), &target);
+                let view = self.view(request.headers());
+                let (request, context) = self.origin_request(request.map(drop), &target, view);
                 let requested = target.clone();
                 let step = self.cache.step(target, request, wakes);
                 return Next::Step(step.map(move |result| mark.apply(context.finish(result, &requested))));
@@ -176,6 +231,9 @@ impl Proxy {
             Action::Health => self.health(),
             Action::Ready => self.readiness(),
             Action::Fetch(target) => self.fetch(&target, request),
+            Action::Forward(forwarded) => {
+                return self.forward_mark(&forwarded).apply(self.forward(&forwarded, request));
+            }
             Action::Purge { .. } => self.answer_purge(&request),
             Action::Why(target) => self.explain(&target, request),
             Action::Leaving => self.answer_leaving(&request),
@@ -195,61 +253,73 @@ impl Proxy {
             Ok(action) => action,
             Err(refused) => return *refused,
         };
-        let mark = self.mark_for(request.headers());
-        let response = match (action, shares) {
-            (Action::Purge { is_of_pool: true }, _) => self.answer_exclusive_purge(&request),
-            (Action::Fetch(target), Some(shares)) => {
-                match shares.try_enter(target.origin(), client()) {
-                    None => self.answer_from_store(&target, request),
-                    Some(share) => {
-                        let response = self.fetch(&target, request);
-                        if response.body().as_bytes().is_some() {
-                            response
-                        } else {
-                            // A thread reads from the origin until the end of the body, so the body holds the share.
-                            response.map(|body| body.map_reader(|body| BodyWithShare { body, _share: share }))
-                        }
-                    }
+        if matches!(action, Action::Purge { is_of_pool: true }) {
+            return self.mark_for(request.headers()).apply(self.answer_exclusive_purge(&request));
+        }
+        let (Some(origin), Some(shares)) = (action.origin(), shares) else {
+            return self.run(action, request);
+        };
+        match shares.try_enter(origin, client()) {
+            None => self.answer_from_store(action, request),
+            Some(share) => {
+                let response = self.run(action, request);
+                if response.body().as_bytes().is_some() {
+                    response
+                } else {
+                    // A thread reads from the origin until the end of the body, so the body holds the share.
+                    response.map(|body| body.map_reader(|body| BodyWithShare { body, _share: share }))
                 }
             }
-            (action, _) => return self.run(action, request),
-        };
-        mark.apply(response)
+        }
     }
 
     /// Serves a stored response, stale or not, without a request to the origin.
-    fn answer_from_store(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
+    fn answer_from_store(&self, action: Action, mut request: Request<Body>) -> Response<Body> {
+        let mark = match &action {
+            Action::Forward(forwarded) => self.forward_mark(forwarded),
+            _ => self.mark_for(request.headers()),
+        };
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let only_stored = HeaderValue::from_static("only-if-cached, max-stale");
             request.headers_mut().insert(CACHE_CONTROL, only_stored);
-            let response = self.fetch(target, request);
+            let response = self.run(action, request);
             if response.status() != StatusCode::GATEWAY_TIMEOUT {
                 return response;
             }
         }
         let text = "too many requests wait for this origin or come from this client";
-        failure(&Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)))
+        mark.apply(failure(
+            &Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)),
+        ))
     }
 
     /// Applies the method of the request to the URL, through the cache.
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
-        if let Some(remaining) = super::admission::remaining_forwards(&request) {
-            request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(remaining.saturating_sub(1)));
-        }
-        let (request, context) = self.origin_request(request, target);
+        count_down_forwards(&mut request);
+        let view = self.view(request.headers());
+        let (request, context) = self.origin_request(request, target, view);
         context.finish(self.cache.round_trip_to(target.clone(), request), target)
     }
 
+    /// Returns how a program that requests `/proxy?q=` sees the response.
+    fn view(&self, headers: &HeaderMap) -> View {
+        let form = if protocol::is_over_hop(headers) { Form::Pool } else { Form::Query };
+        let mirrors = self.forwarding.mirrors.clone();
+        View { form, mirrors, pass_cookies: self.access.pass_cookies }
+    }
+
     /// Turns the request to this peer into one to the origin. Returns it with the context of the response.
-    fn origin_request<T>(&self, request: Request<T>, target: &CanonicalUrl) -> (Request<T>, ResponseContext) {
+    pub(super) fn origin_request<T>(
+        &self,
+        request: Request<T>,
+        target: &CanonicalUrl,
+        view: View,
+    ) -> (Request<T>, ResponseContext) {
         let mut request = origin_request(request, target);
-        let is_over_hop = protocol::is_over_hop(request.headers());
-        if !is_over_hop {
-            rewrite_interim_for_other_host(&mut request, target);
-        }
+        view.rewrite_interim(&mut request, target);
         let ring_mismatch = self.ring_mismatch(Hop::of(request.headers()));
-        let (pass_cookies, is_leaving) = (self.access.pass_cookies, self.is_leaving());
-        (request, ResponseContext { is_over_hop, pass_cookies, ring_mismatch, is_leaving })
+        let is_leaving = self.is_leaving();
+        (request, ResponseContext { view, ring_mismatch, is_leaving })
     }
 
     /// Explains what the request would result in.
@@ -266,6 +336,13 @@ impl Proxy {
                 failure(&error)
             }
         }
+    }
+}
+
+/// Lowers the `Max-Forwards` of an OPTIONS request (RFC 9110 section 7.6.2).
+pub(super) fn count_down_forwards(request: &mut Request<Body>) {
+    if let Some(remaining) = super::admission::remaining_forwards(request) {
+        request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from(remaining.saturating_sub(1)));
     }
 }
 

@@ -16,6 +16,9 @@ use crate::pool::protocol::{self, TEXT, answer};
 /// the header fields of the request back.
 pub(crate) const ALLOWED: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, PURGE";
 
+/// The methods that a peer allows in the forms for programs that do not know the pool.
+pub(super) const ALLOWED_FOR_FORWARDING: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+
 /// The method that requests an explanation.
 pub(crate) const ALLOWED_FOR_WHY: &str = "GET";
 

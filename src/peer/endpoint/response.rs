@@ -3,7 +3,7 @@
 use http::Response;
 use log::warn;
 
-use super::host_bound::rewrite_for_other_host;
+use super::forms::links::View;
 use super::refusal::failure;
 use crate::base::error::{Error, Result, redacted};
 use crate::message::body::Body;
@@ -12,12 +12,10 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, PoolDigest};
 
 /// Properties of a request and its peer that change the response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ResponseContext {
-    /// Whether a client of this crate sent the request, rather than any other program.
-    pub(super) is_over_hop: bool,
-    /// Whether other programs receive `Set-Cookie`.
-    pub(super) pass_cookies: bool,
+    /// How the client sees the header fields of the origin.
+    pub(super) view: View,
     /// The digest of this peer's pool, if the client knows a different pool.
     pub(super) ring_mismatch: Option<PoolDigest>,
     /// Whether this peer is leaving.
@@ -30,9 +28,7 @@ impl ResponseContext {
         let mut response = match result {
             Ok(mut response) => {
                 protocol::remove_failure(response.headers_mut());
-                if !self.is_over_hop {
-                    rewrite_for_other_host(response.headers_mut(), target, self.pass_cookies);
-                }
+                self.view.rewrite(response.headers_mut(), target);
                 if response.body().as_bytes().is_none() {
                     response.extensions_mut().insert(BodyOrigin(target.origin()));
                 }

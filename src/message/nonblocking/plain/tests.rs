@@ -12,6 +12,7 @@ fn requests_with_special_fields_are_not_plain() {
     assert!(is_plain(&[host]));
     assert!(is_plain(&[host, ("Accept", "*/*"), ("Cookie", "a=b"), ("User-Agent", "x")]));
     assert!(is_plain(&[host, ("Connection", "Keep-Alive")]));
+    assert!(is_plain(&[host, ("Proxy-Connection", "Keep-Alive")]));
     for name in [
         "TE",
         "Via",

@@ -15,6 +15,24 @@ impl PoolView for TestPool {
         target.authority() == "neighbour:3000"
     }
 
+    fn is_own(&self, url: &str) -> bool {
+        !url.starts_with("http://other.example/")
+    }
+
+    fn ask_owner(
+        &self,
+        target: &CanonicalUrl,
+        request: Request<Body>,
+        _: &dyn RoundTrip,
+    ) -> crate::base::error::Result<Response<Body>> {
+        let sent = format!("{} {target} {:?}", request.method(), request.headers());
+        Ok(Response::builder()
+            .header("location", "/next")
+            .header("set-cookie", "a=b")
+            .body(Body::from(sent))
+            .unwrap())
+    }
+
     fn has_address(&self, address: IpAddr) -> bool {
         address == IpAddr::from([10, 0, 0, 2])
     }
@@ -46,6 +64,11 @@ impl PoolView for TestPool {
     fn purge_others(&self, _: &Purge) -> Vec<PeerPurged> {
         unreachable!("these tests purge nothing")
     }
+}
+
+fn local() -> Sender {
+    let address = "127.0.0.1:50000".parse().unwrap();
+    Sender { address, shows_certificate: false, is_tls: false, is_http_proxy: true }
 }
 
 fn test_pool() -> TestPool {
@@ -306,7 +329,7 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
     let is_hit = |proxy: &Proxy| {
         let fields = [httparse::Header { name: "Host", value: b"me.example:3000" }];
         let request = PlainRequest::new(target, &fields).unwrap();
-        proxy.hit(&request, &mut Vec::new(), &mut String::new()).is_some()
+        proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
     };
     assert!(is_hit(&open) && !is_hit(&closed));
     assert_eq!(ask(&closed, Request::get(target)).0, 403);
@@ -517,5 +540,64 @@ fn each_error_kind_has_a_status_and_a_detail() {
         assert_eq!(protocol::failure(response.headers()), Some(kind));
         let said = response.headers()["cache-status"].to_str().unwrap().to_owned();
         assert_eq!(said, format!("forwardcache; detail={kind}"));
+    }
+}
+
+#[test]
+fn forms_of_other_programs_reach_the_owner_and_stay_in_their_form() {
+    let proxy = proxy(RoundTripFn(|request: Request<Body>| {
+        let sent = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+        Ok(Response::builder()
+            .header("location", "/next")
+            .header("set-cookie", "a=b")
+            .body(Body::from(sent))
+            .unwrap())
+    }));
+    let ask = |uri: &str, sender: Sender| {
+        let request = Request::get(uri).header("host", "127.0.0.1:3000").header("forwardcache", "digest");
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(sender);
+        proxy.handle(request)
+    };
+    for host in ["own.example", "other.example"] {
+        let response = ask(&format!("/fetch/http://{host}/a?b=c"), local());
+        assert_eq!(response.headers()["location"], format!("/fetch/http://{host}/next"));
+        assert_eq!(response.headers()["content-security-policy"], "sandbox");
+        assert!(
+            !response.headers().contains_key("set-cookie")
+                && !response.headers().contains_key("forwardcache-peer")
+        );
+        let sent = response.into_body().into_text().unwrap();
+        assert!(sent.starts_with(&format!("GET http://{host}/a?b=c ")), "{sent}");
+        assert!(
+            sent.contains("via") && !sent.contains("forwardcache\":") && !sent.contains("3000"),
+            "{sent}"
+        );
+
+        let response = ask(&format!("http://{host}/a?b=c"), local());
+        assert_eq!(
+            (&response.headers()["location"], &response.headers()["set-cookie"]),
+            (&"/next".parse().unwrap(), &"a=b".parse().unwrap())
+        );
+        assert!(!response.headers().contains_key("content-security-policy"));
+        assert!(response.into_body().into_text().unwrap().starts_with(&format!("GET http://{host}/a?b=c ")));
+    }
+    let foreign = Sender { address: "10.0.0.9:50000".parse().unwrap(), ..local() };
+    let no_proxy = Sender { is_http_proxy: false, ..local() };
+    for (uri, sender, status) in [
+        ("/fetch/http://h.example/", foreign, 403),
+        ("http://h.example/", foreign, 403),
+        ("http://h.example/", no_proxy, 421),
+        ("/fetch/http://127.0.0.1:3000/proxy?q=x", local(), 508),
+        ("/fetch/http://neighbour:3000/proxy?q=x", local(), 508),
+        ("http://neighbour:3000/proxy?q=x", local(), 508),
+        ("http://127.0.0.1:3000/healthz", local(), 200),
+        ("http://127.0.0.1:3001/healthz", local(), 200),
+        ("http://me.example:3000/nothing", local(), 404),
+        ("ftp://h.example/", local(), 400),
+        ("/fetch/", local(), 400),
+        ("/mirror/none/", local(), 400),
+    ] {
+        assert_eq!(ask(uri, sender).status(), status, "{uri}");
     }
 }

@@ -9,7 +9,7 @@ use crate::base::error::Error;
 use crate::base::token::Tokens;
 use crate::cache::HttpCache;
 use crate::message::purge::Purged;
-use crate::message::round_trip::RoundTripFn;
+use crate::message::round_trip::{RoundTrip, RoundTripFn};
 use crate::message::url::CanonicalUrl;
 use crate::peer::endpoint::{AccessRules, OwnAddresses, PoolView, Rights};
 use crate::pool::peer_url::PeerUrl;
@@ -37,6 +37,19 @@ impl Default for TestPool {
 impl PoolView for TestPool {
     fn is_peer(&self, _: &CanonicalUrl) -> bool {
         false
+    }
+
+    fn is_own(&self, _: &str) -> bool {
+        unreachable!("these tests only purge")
+    }
+
+    fn ask_owner(
+        &self,
+        _: &CanonicalUrl,
+        _: Request<Body>,
+        _: &dyn RoundTrip,
+    ) -> crate::base::error::Result<Response<Body>> {
+        unreachable!("these tests only purge")
     }
 
     fn has_address(&self, _: IpAddr) -> bool {

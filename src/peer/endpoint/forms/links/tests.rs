@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use super::*;
+
+fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fields
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
+}
+
+fn query(pass_cookies: bool) -> View {
+    View { form: Form::Query, mirrors: Mirrors::default(), pass_cookies }
+}
+
+#[test]
+fn relative_references_become_absolute() {
+    let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
+    for (given, expected) in [
+        ("/x?y#z", "https://a.ex/x?y#z"),
+        ("x", "https://a.ex/b/x"),
+        ("../x", "https://a.ex/x"),
+        ("//b.ex/x", "https://b.ex/x"),
+        ("?e", "https://a.ex/b/c?e"),
+        ("", "https://a.ex/b/c?d"),
+        ("#f", "https://a.ex/b/c?d#f"),
+        ("http://b.ex/%7e", "http://b.ex/%7e"),
+        ("mailto:a@b", "mailto:a@b"),
+    ] {
+        for name in ["location", "content-location"] {
+            let mut headers = fields(&[(name, given)]);
+            query(false).rewrite(&mut headers, &target);
+            assert_eq!(headers[name], expected, "{name}: {given}");
+        }
+    }
+    for (given, expected) in [
+        ("5; url=/x", "5; url=https://a.ex/x"),
+        ("0;URL='x'", "0; url=https://a.ex/b/x"),
+        ("5", "5"),
+        ("5; url=http://b.ex/", "5; url=http://b.ex/"),
+    ] {
+        let mut headers = fields(&[("refresh", given)]);
+        query(false).rewrite(&mut headers, &target);
+        assert_eq!(headers["refresh"], expected);
+    }
+}
+
+#[test]
+fn host_policies_are_removed_and_cookies_too_unless_passed() {
+    let target = CanonicalUrl::parse("https://a.ex/").unwrap();
+    let given = || {
+        let mut headers = fields(&[("set-cookie", "a=1"), ("set-cookie2", "b=2"), ("etag", "\"x\"")]);
+        SET_FOR_HOST.iter().for_each(|name| drop(headers.insert(name, HeaderValue::from_static("x"))));
+        headers
+    };
+    let mut headers = given();
+    query(false).rewrite(&mut headers, &target);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["etag"]);
+    let mut headers = given();
+    query(true).rewrite(&mut headers, &target);
+    assert_eq!(headers.len(), 3);
+}
+
+#[test]
+fn links_stay_in_the_form_of_the_request() {
+    let mirrors: Vec<_> =
+        ["a=https://a.ex/b/", "files=http://files.ex/"].map(|mirror| mirror.parse().unwrap()).into();
+    let mirrors = Mirrors::new(mirrors);
+    let mirror = Arc::clone(mirrors.find("/mirror/a/").unwrap().0);
+    let view = |form| View { form, mirrors: mirrors.clone(), pass_cookies: true };
+    let (prefix, mirror) = (view(Form::Prefix), view(Form::Mirror(mirror)));
+    let (query, absolute) = (view(Form::Query), view(Form::Absolute));
+    let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
+    for (name, given, in_prefix, in_mirror, in_query) in [
+        ("location", "x#y", "/fetch/https://a.ex/b/x#y", "/mirror/a/x#y", "https://a.ex/b/x#y"),
+        ("location", "/x", "/fetch/https://a.ex/x", "/fetch/https://a.ex/x", "https://a.ex/x"),
+        (
+            "location",
+            "http://files.ex/f?g",
+            "/fetch/http://files.ex/f?g",
+            "/mirror/files/f?g",
+            "http://files.ex/f?g",
+        ),
+        ("content-location", "//A.ex/b/", "/fetch/https://a.ex/b/", "/mirror/a/", "https://a.ex/b/"),
+        ("location", "mailto:a@b", "mailto:a@b", "mailto:a@b", "mailto:a@b"),
+        ("location", "http://u@a.ex/", "http://u@a.ex/", "http://u@a.ex/", "http://u@a.ex/"),
+        (
+            "refresh",
+            "3; url=x",
+            "3; url=/fetch/https://a.ex/b/x",
+            "3; url=/mirror/a/x",
+            "3; url=https://a.ex/b/x",
+        ),
+        (
+            "link",
+            "<x>; rel=\"<y>\", <https://c.ex/>; title=\"a\\\"<z>\"",
+            "</fetch/https://a.ex/b/x>; rel=\"<y>\", </fetch/https://c.ex/>; title=\"a\\\"<z>\"",
+            "</mirror/a/x>; rel=\"<y>\", </fetch/https://c.ex/>; title=\"a\\\"<z>\"",
+            "<x>; rel=\"<y>\", <https://c.ex/>; title=\"a\\\"<z>\"",
+        ),
+        ("link", "<unterminated, <", "<unterminated, <", "<unterminated, <", "<unterminated, <"),
+    ] {
+        let views = [(&prefix, in_prefix), (&mirror, in_mirror), (&query, in_query), (&absolute, given)];
+        for (view, expected) in views {
+            let mut headers = fields(&[(name, given)]);
+            view.rewrite(&mut headers, &target);
+            assert_eq!(headers[name], expected, "{name}: {given}: {:?}", view.form);
+        }
+    }
+}
+
+#[test]
+fn cookies_pass_only_where_the_program_knows_the_origin() {
+    let target = CanonicalUrl::parse("https://a.ex/").unwrap();
+    for (form, passes) in
+        [(Form::Prefix, false), (Form::Absolute, true), (Form::Pool, true), (Form::Query, true)]
+    {
+        let view = View { form, mirrors: Mirrors::default(), pass_cookies: true };
+        let mut headers = fields(&[("set-cookie", "a=1")]);
+        view.rewrite(&mut headers, &target);
+        assert_eq!(headers.contains_key("set-cookie"), passes, "{:?}", view.form);
+    }
+}

@@ -1,0 +1,159 @@
+//! The forms in which a program names the URL, and how it sees URLs in responses. Pure.
+//!
+//! | form | request target | URLs in the response |
+//! |---|---|---|
+//! | [`Form::Pool`] | `/proxy?q=<escaped URL>`, from a client of the pool | as the origin sent them |
+//! | [`Form::Query`] | the same, from any other program | absolute |
+//! | [`Form::Prefix`] | `/fetch/<URL>` | below `/fetch/` |
+//! | [`Form::Mirror`] | `/mirror/<name>/<rest of the URL>` | below the mirror, another mirror, or `/fetch/` |
+//! | [`Form::Absolute`] | the URL | as the origin sent them |
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | [`Form`], and the URL that a target names |
+//! | `links` | header fields that an origin sets for its own host |
+//! | `body_links` | URLs in bodies |
+
+pub(super) mod body_links;
+pub(super) mod links;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::message::url::CanonicalUrl;
+use crate::peer::mirror::{MIRRORS, Mirror};
+
+/// The path of prefix form.
+pub(crate) const FETCH: &str = "/fetch/";
+
+/// The form in which a program asked for a URL.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    Pool,
+    Query,
+    Prefix,
+    Mirror(Arc<Mirror>),
+    Absolute,
+}
+
+/// The mirrors of a peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mirrors(Arc<[Arc<Mirror>]>);
+
+impl Mirrors {
+    pub(crate) fn new(mirrors: Vec<Mirror>) -> Self {
+        Self(mirrors.into_iter().map(Arc::new).collect())
+    }
+
+    /// Returns the mirror whose path begins this one, and the rest of the path.
+    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Mirror>, &'a str)> {
+        self.0.iter().find_map(|mirror| Some((mirror, path.strip_prefix(mirror.path())?)))
+    }
+
+    /// Returns the path under which a program that uses this mirror sees a URL.
+    fn path_of(&self, url: &CanonicalUrl, used: &Mirror) -> String {
+        let below = |mirror: &Mirror| {
+            let rest = url.as_str().strip_prefix(mirror.url().as_str())?;
+            Some(format!("{}{rest}", mirror.path()))
+        };
+        let found = below(used).or_else(|| self.0.iter().find_map(|mirror| below(mirror)));
+        found.unwrap_or_else(|| format!("{FETCH}{url}"))
+    }
+}
+
+/// A URL that a program asks for in one of the forms for programs that do not know the pool.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) form: Form,
+    pub(super) target: CanonicalUrl,
+}
+
+/// Returns the URL that the path and the query of a target name: in prefix form or below a mirror. `None` if the path
+/// has neither form.
+///
+/// # Errors
+///
+/// The reason in one line if the URL cannot be fetched.
+pub(super) fn named(path_and_query: &str, mirrors: &Mirrors) -> Option<Result<Named, String>> {
+    if let Some(url) = path_and_query.strip_prefix(FETCH) {
+        return Some(match url {
+            "" => Err(format!("the URL is missing: request {FETCH} followed by the URL, as it stands")),
+            url => CanonicalUrl::parse(&with_colons(url))
+                .map(|target| Named { form: Form::Prefix, target })
+                .map_err(|invalid| format!("cannot fetch the URL after {FETCH}: {invalid}")),
+        });
+    }
+    if !path_and_query.starts_with(MIRRORS) {
+        return None;
+    }
+    let Some((mirror, rest)) = mirrors.find(path_and_query) else {
+        return Some(Err("this peer has no such mirror: its path is /mirror/, a name and /".to_owned()));
+    };
+    Some(match CanonicalUrl::parse(&format!("{}{rest}", mirror.url())) {
+        // Dot segments must not lead out of the mirror, which may have credentials.
+        Ok(target) if target.as_str().starts_with(mirror.url().as_str()) => {
+            Ok(Named { form: Form::Mirror(Arc::clone(mirror)), target })
+        }
+        Ok(_) => Err(format!("the path leads out of the mirror {}", mirror.path())),
+        Err(invalid) => Err(format!("cannot fetch the URL below {}: {invalid}", mirror.path())),
+    })
+}
+
+/// Returns the URL with `:` for `%3A` before its path. Some programs escape the colons of each path that they request, such
+/// as pip.
+fn with_colons(url: &str) -> Cow<'_, str> {
+    let escaped = ["http%3A//", "https%3A//"]
+        .into_iter()
+        .find(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let Some(scheme) = escaped else { return Cow::Borrowed(url) };
+    let rest = &url[scheme.len()..];
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let authority = authority.replace("%3A", ":").replace("%3a", ":");
+    Cow::Owned(format!("{}//{authority}{path}", scheme.replace("%3A//", ":")))
+}
+
+/// Writes the URL that a plain target names, if it can be the key of a stored response that needs no rewriting of its
+/// body. Returns whether the form is [`Form::Absolute`].
+pub(super) fn plain_url(target: &str, mirrors: &Mirrors, url: &mut Vec<u8>) -> Option<bool> {
+    url.clear();
+    if let Some(rest) = target.strip_prefix(FETCH) {
+        url.extend_from_slice(rest.as_bytes());
+        return Some(false);
+    }
+    if target.starts_with(MIRRORS) {
+        let (mirror, rest) = mirrors.find(target)?;
+        if !mirror.is_plain() {
+            return None;
+        }
+        url.extend_from_slice(mirror.url().as_str().as_bytes());
+        url.extend_from_slice(rest.as_bytes());
+        return Some(false);
+    }
+    url.extend_from_slice(target.as_bytes());
+    (!target.starts_with('/')).then_some(true)
+}
+
+impl Form {
+    /// Returns the reference by which the program reaches a URL that an origin named by this text, relative or not.
+    /// `None` if the text needs no change.
+    fn reference(&self, text: &str, target: &CanonicalUrl, mirrors: &Mirrors) -> Option<String> {
+        let scheme = text.split([':', '/', '?', '#']).next().unwrap_or_default();
+        let is_absolute = text[scheme.len()..].starts_with(':');
+        if is_absolute && matches!(self, Self::Query) {
+            return None;
+        }
+        let (before, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
+        // Other schemes have no other form.
+        let url = target.join(before)?;
+        let seen = match self {
+            Self::Pool | Self::Absolute => return None,
+            Self::Query => url.to_string(),
+            Self::Prefix => format!("{FETCH}{url}"),
+            Self::Mirror(mirror) => mirrors.path_of(&url, mirror),
+        };
+        Some(format!("{seen}{fragment}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

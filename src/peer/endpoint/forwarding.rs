@@ -1,0 +1,244 @@
+//! Requests in the forms for programs that do not know the pool: admits them, and sends them to the owners of their URLs.
+//!
+//! A request of this kind may reach any peer. A peer that does not own the URL is a gateway: it asks the owner once,
+//! through its client and its near cache. The owner never passes the request on.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, PRAGMA, VIA};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use super::action::{Action, Forwarded, Next};
+use super::forms::body_links::BodyLinks;
+use super::forms::links::View;
+use super::forms::{self, Form, Mirrors, Named};
+use super::forward_access::{Permission, Role};
+use super::page_safety::Mark;
+use super::proxy::Proxy;
+use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
+use super::response::ResponseContext;
+use crate::base::cancellation::Cancellation;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::ledger::Ledger;
+use crate::cache::HttpCache;
+use crate::cache::fill::prepared;
+use crate::message::body::Body;
+use crate::message::nonblocking::{Lane, RunMode, Step, Wakes};
+use crate::message::round_trip::RoundTrip;
+use crate::message::url::CanonicalUrl;
+use crate::pool::protocol::{self, Hop};
+use crate::server::Sender;
+
+/// The options of these forms.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forwarding {
+    pub(crate) mirrors: Mirrors,
+    /// Whether browsers may run the pages that they receive in prefix form.
+    pub(crate) allow_pages: bool,
+    /// Whether this peer is only a gateway, without a share of the pool: it then serves no other peer.
+    pub(crate) is_gateway: bool,
+}
+
+/// This peer's own cache, for URLs whose origins were checked.
+struct OwnShare<'a>(&'a HttpCache);
+
+impl RoundTrip for OwnShare<'_> {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
+        self.0.round_trip_to(target, request)
+    }
+}
+
+/// A request to the origin of its URL, and what becomes of the response.
+struct Outgoing<T> {
+    request: Request<T>,
+    context: ResponseContext,
+    body_links: Option<BodyLinks>,
+}
+
+impl Proxy {
+    /// Returns the action of a request in one of these forms, or the refusal. `None` if the request has none of them.
+    pub(super) fn forward_action<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Option<Result<Action, Box<Response<Body>>>> {
+        let sender = Sender::of(request);
+        let uri = request.uri();
+        if sender.is_some_and(|sender| sender.is_http_proxy) && self.is_other_server(uri) {
+            return Some(self.forwarded(request, sender.as_ref(), Role::Proxy, || {
+                CanonicalUrl::parse(&uri.to_string())
+                    .map(|target| Named { form: Form::Absolute, target })
+                    .map_err(|invalid| format!("cannot fetch the request target: {invalid}"))
+            }));
+        }
+        let target = uri.path_and_query()?.as_str();
+        if self.paths.endpoint(uri.path()).is_some() {
+            return None;
+        }
+        let named = forms::named(target, &self.forwarding.mirrors)?;
+        let action = self.forwarded(request, sender.as_ref(), Role::Origin, || named);
+        Some(action.map_err(|refused| Box::new(self.page_mark().apply(*refused))))
+    }
+
+    fn forwarded<T>(
+        &self,
+        request: &Request<T>,
+        sender: Option<&Sender>,
+        role: Role,
+        named: impl FnOnce() -> Result<Named, String>,
+    ) -> Result<Action, Box<Response<Body>>> {
+        let fields = request.headers();
+        if role == Role::Origin
+            && let Some((status, reason)) = self.rejected_prefix_host(request.uri(), fields)
+        {
+            return Err(refusal(status, ErrorKind::Forbidden, reason).into());
+        }
+        let permission = self.check_forwarding(role, fields, sender)?;
+        let method = request.method();
+        if matches!(*method, Method::CONNECT | Method::TRACE) || protocol::is_purge(method) {
+            return Err(method_not_allowed(ALLOWED_FOR_FORWARDING).into());
+        }
+        let named = named().map_err(|reason| refusal(StatusCode::BAD_REQUEST, ErrorKind::BadUrl, reason))?;
+        self.check_target(fields, &named.target)?;
+        if super::admission::remaining_forwards(request) == Some(0) {
+            return Err(super::admission::last_recipient().into());
+        }
+        let is_authorized_here = permission == Permission::GrantedByAuthorization;
+        Ok(Action::Forward(Box::new(Forwarded { named, is_authorized_here })))
+    }
+
+    /// Returns whether a target in absolute form names another server than this peer.
+    fn is_other_server(&self, uri: &Uri) -> bool {
+        let Some(authority) = uri.authority().filter(|_| uri.scheme().is_some()) else { return false };
+        let own = self.pool.own_url();
+        !authority.as_str().eq_ignore_ascii_case(own.authority())
+            && !CanonicalUrl::parse(&uri.to_string())
+                .is_ok_and(|target| self.own_addresses.has_url(&target, own))
+    }
+
+    /// Returns the header fields that a response in this form gets.
+    pub(super) fn forward_mark(&self, forwarded: &Forwarded) -> Mark {
+        match forwarded.named.form {
+            Form::Absolute => Mark::None,
+            _ => self.page_mark(),
+        }
+    }
+
+    pub(super) fn page_mark(&self) -> Mark {
+        if self.forwarding.allow_pages { Mark::Pages } else { Mark::Guard }
+    }
+
+    /// Returns the next step of an admitted request. Never blocks.
+    pub(super) fn forward_step(
+        &self,
+        forwarded: Box<Forwarded>,
+        request: Request<Body>,
+        wakes: Wakes<'_>,
+    ) -> Next {
+        let target = forwarded.named.target.clone();
+        let is_own = self.pool.is_own(target.ring_key());
+        let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty();
+        if !is_own || !is_simple {
+            let lane = if is_own { Lane::Origin(target.origin()) } else { Lane::Gateway(target.origin()) };
+            return Next::Work(lane, Action::Forward(forwarded), request);
+        }
+        let mark = self.forward_mark(&forwarded);
+        let method = request.method().clone();
+        let Outgoing { request, context, body_links } = self.outgoing(request.map(drop), &forwarded);
+        let step = self.cache.step(target.clone(), request, wakes);
+        let requested = target.clone();
+        let step = step.map(move |result| context.finish(result, &requested));
+        let Some(body_links) = body_links else {
+            return Next::Step(step.map(move |response| mark.apply(response)));
+        };
+        let (wake, ledger) = (wakes(), self.ledger());
+        Next::Step(step.and_then(move |response| {
+            if !body_links.may_change(&response, &target) {
+                return Step::Serve(mark.apply(response));
+            }
+            let cancellation = Cancellation::new();
+            let token = cancellation.clone();
+            let lane = Lane::Gateway(target.origin());
+            let step = Step::fetch(lane, cancellation, wake, move |mode| match mode {
+                RunMode::Refused(refused) => Err(Error::new(ErrorKind::Unavailable, refused.reason())).into(),
+                RunMode::Worker | RunMode::Caller => match body_links.rewrite(response, &target, &ledger) {
+                    Ok(response) => prepared(response, &method, &ledger, &token),
+                    Err(error) => Err(error).into(),
+                },
+            });
+            step.map(move |result| mark.apply(result.unwrap_or_else(|error| failure(&error))))
+        }))
+    }
+
+    /// Sends an admitted request to its owner, and blocks until the response is there.
+    pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
+        let target = &forwarded.named.target;
+        let version = request.version();
+        let Outgoing { mut request, context, body_links } = self.outgoing(request, forwarded);
+        super::proxy::count_down_forwards(&mut request);
+        let result = if self.pool.is_own(target.ring_key()) {
+            self.cache.round_trip_to(target.clone(), request)
+        } else {
+            if let Some(via) = self.cache.via(version) {
+                request.headers_mut().append(VIA, via);
+            }
+            self.pool.ask_owner(target, request, &OwnShare(&self.cache))
+        };
+        let response = context.finish(result, target);
+        match body_links.filter(|links| links.may_change(&response, target)) {
+            None => response,
+            Some(links) => {
+                links.rewrite(response, target, &self.ledger()).unwrap_or_else(|error| failure(&error))
+            }
+        }
+    }
+
+    /// Turns a request to this peer into one to the origin.
+    fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Forwarded) -> Outgoing<T> {
+        let Forwarded { named: Named { form, target }, is_authorized_here } = forwarded;
+        let peer = self.seen_as(&request);
+        // These fields belong to the protocol between peers.
+        let _ = Hop::take(request.headers_mut());
+        if *is_authorized_here {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
+        let mut body_links = None;
+        if let Form::Mirror(mirror) = form {
+            let method = request.method().clone();
+            let headers = request.headers_mut();
+            if let Some(credentials) = mirror.credentials() {
+                headers.insert(AUTHORIZATION, credentials.clone());
+            }
+            if mirror.ignores_cache_control() {
+                headers.remove(CACHE_CONTROL);
+                headers.remove(PRAGMA);
+            }
+            body_links = BodyLinks::of(mirror, &self.forwarding.mirrors, peer, &method, headers);
+        }
+        let view = View { form: form.clone(), mirrors: self.forwarding.mirrors.clone(), pass_cookies: false };
+        let (request, context) = self.origin_request(request, target, view);
+        Outgoing { request, context, body_links }
+    }
+
+    /// Returns scheme and authority under which the client of a request reaches this peer.
+    fn seen_as<T>(&self, request: &Request<T>) -> String {
+        let own = self.pool.own_url().as_str();
+        let Some(sender) = Sender::of(request) else { return own.to_owned() };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+        let host = request.headers().get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        match std::str::from_utf8(host) {
+            Ok(host) if !host.is_empty() && host.bytes().all(is_plain) => {
+                format!("{}://{host}", if sender.is_tls { "https" } else { "http" })
+            }
+            _ => own.to_owned(),
+        }
+    }
+
+    fn ledger(&self) -> std::sync::Arc<Ledger> {
+        self.cache.store().ledger().unwrap_or_else(|| Ledger::new(u64::MAX))
+    }
+
+    /// Returns why a request in prefix form is refused by its `Host`, or because a web page sent it.
+    fn rejected_prefix_host(&self, uri: &Uri, fields: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        let allows = self.forwarding.allow_pages && self.access.is_same_origin(fields);
+        if allows { self.rejected_authority(uri, fields) } else { self.rejected_host(uri, fields) }
+    }
+}

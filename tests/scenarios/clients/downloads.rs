@@ -1,0 +1,113 @@
+//! Programs that download files: curl, wget, Python requests, git, and this crate's own command.
+
+use std::fs;
+
+use super::program::{check_through_pool, output, program};
+use super::site::Files;
+use crate::processes::PeerProcess;
+use crate::support::process::run;
+
+fn files() -> Files {
+    (0..6).fold(Files::default(), |files, number| {
+        files.add(&format!("/{number}.txt"), "text/plain", format!("file {number}"))
+    })
+}
+
+#[test]
+fn curl_uses_the_gateway_as_its_proxy_and_as_an_origin() {
+    let origin = files().serve();
+    let urls: Vec<_> = (0..6).map(|number| origin.url(&format!("/{number}.txt"))).collect();
+    let moved = origin.url("/moved/3.txt");
+    check_through_pool(origin, &[], |home, gateway| {
+        for (number, url) in urls.iter().enumerate() {
+            let curl = |arguments: &[&str]| output(program("curl", home).args(["-sSf"]).args(arguments));
+            assert_eq!(curl(&["-x", gateway, url]), format!("file {number}"));
+            assert_eq!(curl(&[&format!("{gateway}/fetch/{url}")]), format!("file {number}"));
+        }
+        let curl = |arguments: &[&str]| output(program("curl", home).args(["-sSfL"]).args(arguments));
+        assert_eq!(curl(&["-x", gateway, &moved]), "file 3");
+        let written = curl(&["-w", " %{url_effective}", &format!("{gateway}/fetch/{moved}")]);
+        assert_eq!(written, format!("file 3 {gateway}/fetch/{}", urls[3]));
+    });
+}
+
+#[test]
+fn wget_uses_the_gateway_as_its_proxy() {
+    let origin = files().serve();
+    let urls: Vec<_> = (0..6).map(|number| origin.url(&format!("/moved/{number}.txt"))).collect();
+    check_through_pool(origin, &[], |home, gateway| {
+        let mut wget = program("wget", home);
+        output(
+            wget.env("http_proxy", gateway).args(["-q", "--tries=1", "--no-hsts", "-O", "all"]).args(&urls),
+        );
+        let expected: String = (0..6).map(|number| format!("file {number}")).collect();
+        assert_eq!(fs::read_to_string(home.join("all")).unwrap(), expected);
+    });
+}
+
+#[test]
+fn requests_of_python_use_the_gateway_as_their_proxy() {
+    let origin = files().serve();
+    let url = origin.url("/moved/");
+    check_through_pool(origin, &[], |home, gateway| {
+        let script = "
+import sys, requests
+with requests.Session() as session:
+    session.proxies = {'http': sys.argv[1]}
+    for number in range(6):
+        response = session.get(f'{sys.argv[2]}{number}.txt')
+        response.raise_for_status()
+        assert response.text == f'file {number}', response.text
+        assert response.history
+";
+        output(program("python3", home).args(["-c", script, gateway, &url]));
+    });
+}
+
+#[test]
+fn git_clones_over_dumb_http_through_a_mirror() {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"];
+        output(program("git", folder.path()).args(identity).args(arguments))
+    };
+    git(&["init", "-q", "work"]);
+    fs::write(folder.path().join("work/README"), "cloned").unwrap();
+    git(&["-C", "work", "add", "README"]);
+    git(&["-C", "work", "commit", "-q", "-m", "First"]);
+    git(&["clone", "-q", "--bare", "work", "bare.git"]);
+    git(&["-C", "bare.git", "update-server-info"]);
+    let origin = Files::default().add_folder("/bare.git", &folder.path().join("bare.git")).unwrap().serve();
+    let mirror = format!("git={} ignore-client-cache-control", origin.url("/"));
+    check_through_pool(origin, &["--mirror", &mirror], |home, gateway| {
+        output(program("git", home).args([
+            "clone",
+            "-q",
+            &format!("{gateway}/mirror/git/bare.git"),
+            "clone",
+        ]));
+        assert_eq!(fs::read_to_string(home.join("clone/README")).unwrap(), "cloned");
+    });
+}
+
+#[test]
+fn get_follows_redirects_through_the_owners() {
+    let origin = files().serve();
+    let pool = PeerProcess::pool(3);
+    let peers = PeerProcess::urls(&pool);
+    let get = |more: &[&str], path: &str| {
+        let url = origin.url(path);
+        let peers = peers.iter().flat_map(|peer| ["--peer", peer]);
+        let output = run(["get"].into_iter().chain(peers).chain(more.iter().copied()).chain([url.as_str()]));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for _ in 0..2 {
+        assert_eq!(get(&["-L"], "/moved/moved/1.txt"), (Some(0), "file 1".to_owned()));
+        assert_eq!(get(&[], "/moved/1.txt"), (Some(0), String::new()));
+    }
+    for path in ["/moved/moved/1.txt", "/moved/1.txt", "/1.txt"] {
+        assert_eq!(origin.count_of(path), 1, "{path}");
+    }
+    let (url, without_peers) = (origin.url("/moved/2.txt"), run(["get", "-L", &origin.url("/moved/2.txt")]));
+    assert_eq!(String::from_utf8(without_peers.stdout).unwrap(), "file 2", "{url}");
+}
