@@ -14,6 +14,7 @@
 //! | `beside` | hits while other clients keep the server busy |
 //! | `forms` | hits in prefix and absolute form, and through a gateway |
 //! | `idle` | idle connections and event streams |
+//! | `tunnels` | tunnels of CONNECT requests |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
 //! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
@@ -29,6 +30,7 @@
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
 //! | `forms` | hits in prefix and absolute form, relative to `/proxy?q=`; hits through a gateway | nginx as a proxy without a cache |
+//! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
@@ -49,6 +51,7 @@ mod start;
 mod targets;
 mod throughput;
 mod tls;
+mod tunnels;
 mod wrk;
 
 use std::fs;
@@ -119,6 +122,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     }
     if arguments.has(Scenario::Forms) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
         results.forms = Some(forms::measure(rounds, seconds)?);
+    }
+    if arguments.has(Scenario::Tunnels) {
+        results.tunnels = tunnels::measure(&arguments.chosen(&tunnels::KINDS), rounds, seconds)?;
     }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;

@@ -6,7 +6,7 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{beside, forms, idle, packages, start, targets, throughput};
+use crate::{beside, forms, idle, packages, start, targets, throughput, tunnels};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -14,6 +14,7 @@ pub(crate) struct Results {
     pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) forms: Option<forms::Outcome>,
+    pub(crate) tunnels: tunnels::Outcome,
     pub(crate) objects: Vec<(Kind, f64)>,
     pub(crate) start: Option<start::Outcome>,
 }
@@ -38,6 +39,7 @@ impl Results {
         sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend(self.forms.as_ref().map(forms_table));
+        sections.extend((!self.tunnels.servers.is_empty()).then(|| tunnels_table(&self.tunnels)));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
@@ -145,6 +147,23 @@ fn idle_table(outcome: &idle::Outcome) -> String {
     ];
     let (count, name) = (grouped(outcome.case.count() as f64), outcome.case.name());
     format!("## hits 1 KiB with {count} {name}\n\n{}{failures}", table(columns, &rows))
+}
+
+fn tunnels_table(outcome: &tunnels::Outcome) -> String {
+    let rows: Vec<_> = outcome
+        .servers
+        .iter()
+        .map(|(kind, _)| {
+            let median = |of: fn(&tunnels::Measurement) -> f64| outcome.median(*kind, of).unwrap_or(0.0);
+            [
+                kind.map_or("direct".to_owned(), |kind| kind.to_string()),
+                grouped(median(|measurement| measurement.tunnels_per_second)),
+                format!("{}/s", mebibytes(median(|measurement| measurement.bytes_per_second))),
+                format!("{:.2} s", median(|measurement| measurement.cpu)),
+            ]
+        })
+        .collect();
+    format!("## tunnels\n\n{}", table(["server", "tunnels/s", "1 GiB", "CPU for 1 GiB"], &rows))
 }
 
 fn objects_table(objects: &[(Kind, f64)]) -> String {

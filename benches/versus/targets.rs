@@ -35,6 +35,16 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
             1.0,
             ratio(Scenario::SlowTlsMisses, Kind::Nginx),
         ),
+        (
+            "tunnels per second, relative to Squid",
+            1.0,
+            results.tunnels.ratio(|measurement| measurement.tunnels_per_second),
+        ),
+        (
+            "1 GiB through a tunnel, relative to Squid",
+            1.0,
+            results.tunnels.ratio(|measurement| measurement.bytes_per_second),
+        ),
         // Clients that wait for misses send fewer hits, which are then fast, so p99 of the hits is not sufficient.
         (
             "requests with 10 % misses of 50 ms, relative to nginx",

@@ -11,6 +11,10 @@
 //! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
+//! | `listen` | the addresses of flags, and the sockets that listen there or were handed over |
+//! | `signals` | what `serve` does on a signal |
+//! | `successor` | restart without an interruption: the sockets go to a new process |
+//! | `notify` | messages to the service manager |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
@@ -39,9 +43,11 @@ mod fields;
 mod gateway;
 mod get;
 mod lease;
+mod listen;
 mod local;
 mod logging;
 mod manifest;
+mod notify;
 mod open_files;
 mod optional;
 mod owner;
@@ -53,8 +59,11 @@ mod reload;
 mod ring;
 mod serve;
 mod server;
+mod signals;
 mod status;
 mod store;
+#[cfg(unix)]
+mod successor;
 mod tokens;
 mod why;
 

@@ -49,6 +49,19 @@ pub(super) fn launch(
 pub(super) fn launch_gateway(home: &Path, port: u16, peer: SocketAddr) -> Result<Process> {
     let (listen, peer) = (format!("127.0.0.1:{port}"), format!("http://{peer}"));
     let arguments = ["gateway", "--listen", &listen, "--peer", &peer, "--near-memory", "0"];
+    Process::start(
+        Path::new(BINARY),
+        arguments.iter().map(|argument| (*argument).to_owned()),
+        &home.join("log"),
+    )
+}
+
+/// Starts a forward proxy for tunnels to these ports.
+pub(super) fn launch_proxy(home: &Path, port: u16, ports: &[u16]) -> Result<Process> {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let listen = format!("127.0.0.1:{port}");
+    let arguments = ["serve", "--listen", &listen, "--http-proxy", "--connect-ports", &ports.join(",")];
+    let arguments = arguments.iter().chain(&CONNECTIONS).map(|argument| (*argument).to_owned());
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 

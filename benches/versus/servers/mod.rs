@@ -160,6 +160,31 @@ pub(crate) fn start_passing_nginx(to: SocketAddr) -> Result<(Process, SocketAddr
     start_process("nginx as a proxy", |home, port| nginx::launch_passing(home, port, to))
 }
 
+/// A forward proxy for tunnels to some ports, stopped when dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    // Dropped before the folder is removed.
+    process: Process,
+    _home: TempDir,
+}
+
+impl Proxy {
+    pub(crate) fn start(kind: Kind, ports: &[u16]) -> Result<Self> {
+        let launch = |home: &Path, port| match kind {
+            Kind::Forwardcache => forwardcache::launch_proxy(home, port, ports),
+            Kind::Squid => squid::launch_proxy(home, port),
+            other => Err(format!("{other} opens no tunnels").into()),
+        };
+        let (process, address, home) = start_process(&kind.to_string(), launch)?;
+        Ok(Self { address, process, _home: home })
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.process.usage()
+    }
+}
+
 /// Starts a process with `launch` and waits until it accepts connections.
 fn start_process(
     name: &str,
