@@ -6,7 +6,7 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{beside, forms, idle, packages, start, targets, throughput};
+use crate::{beside, disk, forms, idle, packages, start, targets, throughput, tunnels};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -14,7 +14,9 @@ pub(crate) struct Results {
     pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) forms: Option<forms::Outcome>,
+    pub(crate) tunnels: tunnels::Outcome,
     pub(crate) objects: Vec<(Kind, f64)>,
+    pub(crate) disk: Option<disk::Outcome>,
     pub(crate) start: Option<start::Outcome>,
 }
 
@@ -38,7 +40,9 @@ impl Results {
         sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend(self.forms.as_ref().map(forms_table));
+        sections.extend((!self.tunnels.servers.is_empty()).then(|| tunnels_table(&self.tunnels)));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
+        sections.extend(self.disk.map(disk_table));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
         sections.join("\n")
@@ -147,9 +151,34 @@ fn idle_table(outcome: &idle::Outcome) -> String {
     format!("## hits 1 KiB with {count} {name}\n\n{}{failures}", table(columns, &rows))
 }
 
+fn tunnels_table(outcome: &tunnels::Outcome) -> String {
+    let rows: Vec<_> = outcome
+        .servers
+        .iter()
+        .map(|(kind, _)| {
+            let median = |of: fn(&tunnels::Measurement) -> f64| outcome.median(*kind, of).unwrap_or(0.0);
+            [
+                kind.map_or("direct".to_owned(), |kind| kind.to_string()),
+                grouped(median(|measurement| measurement.tunnels_per_second)),
+                format!("{}/s", mebibytes(median(|measurement| measurement.bytes_per_second))),
+                format!("{:.2} s", median(|measurement| measurement.cpu)),
+            ]
+        })
+        .collect();
+    format!("## tunnels\n\n{}", table(["server", "tunnels/s", "1 GiB", "CPU for 1 GiB"], &rows))
+}
+
 fn objects_table(objects: &[(Kind, f64)]) -> String {
     let rows: Vec<_> = objects.iter().map(|(kind, bytes)| [kind.to_string(), grouped(*bytes)]).collect();
     format!("## a stored object of 1 KiB\n\n{}", table(["server", "resident bytes"], &rows))
+}
+
+fn disk_table(disk: disk::Outcome) -> String {
+    let rows = [
+        ["start to first hit with 100,000 entries".to_owned(), milliseconds(disk.start_milliseconds)],
+        [format!("memory of each of {} more, in bytes", grouped(disk.more as f64)), grouped(disk.bytes)],
+    ];
+    format!("## entries on disk\n\n{}", table(["measure", "forwardcache"], &rows))
 }
 
 fn start_table(start: start::Outcome) -> String {

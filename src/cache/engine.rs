@@ -210,6 +210,11 @@ impl HttpCache {
         self.inner.is_offline.store(is_offline, Ordering::Relaxed);
     }
 
+    /// Returns whether no requests go to origins.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.inner.is_offline()
+    }
+
     /// Returns the counters of outcomes.
     #[must_use]
     pub fn stats(&self) -> &Arc<Stats> {
@@ -314,7 +319,7 @@ impl HttpCache {
 }
 
 impl Inner {
-    pub(super) fn is_offline(&self) -> bool {
+    pub(crate) fn is_offline(&self) -> bool {
         self.is_offline.load(Ordering::Relaxed)
     }
 

@@ -1,6 +1,7 @@
 //! Wraps the store, so that a failing store never fails a request.
 
-use std::cell::Cell;
+mod below;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,11 +10,10 @@ use parking_lot::Mutex;
 
 use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
-use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
-use crate::policy::{Basis, Rules, RulesDigest, Stored, Validity, judge_again};
-use crate::store::{Key, Position, Store, StoreError, StoredResponse, Tier, Variants, Work, url_of};
+use crate::policy::{Basis, Rules, RulesDigest, Stored, judge_again};
+use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants, url_of};
 
 /// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
 /// Responses that were invalidated after they were stored count as not stored.
@@ -34,6 +34,16 @@ pub(crate) struct GuardedStore {
 
 /// The least time between two log messages about a failing store.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+
+/// Where the beginning of a body is.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Memory,
+    /// In the file with this number.
+    File(u64),
+    /// In a file that is still written.
+    GrowingFile(u64),
+}
 
 /// A tier below the store in memory.
 #[derive(Clone)]
@@ -72,118 +82,6 @@ impl GuardedStore {
     /// Returns the tiers below the store in memory, the fastest first.
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
         self.tiers.iter().map(|below| &below.tier)
-    }
-
-    /// Returns the tiers that may hold responses of the key. Never waits.
-    fn below(&self, key: &Key) -> impl Iterator<Item = &Below> {
-        self.tiers.iter().filter(|below| below.tier.may_hold(key.as_str()))
-    }
-
-    /// Whether a tier below memory may hold responses of the key. Never waits.
-    pub(super) fn may_be_below(&self, key: &Key) -> bool {
-        self.below(key).next().is_some()
-    }
-
-    /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
-    /// thread is available.
-    pub(super) fn spawn_below(&self, key: &Key, work: Work) -> Option<Duration> {
-        let first = self.below(key).next()?;
-        let max_wait = self.below(key).map(|below| below.tier.max_wait()).sum();
-        first.tier.spawn(work).ok().map(|()| max_wait)
-    }
-
-    /// Returns the last invalidation that is known of a shared tier, for a fetch of the key that begins.
-    pub(super) fn position(&self, key: &Key) -> Option<Position> {
-        self.tiers().find_map(|tier| tier.position(key.as_str()))
-    }
-
-    /// Returns the responses of a key in all tiers, down to the one that makes them enough. Bodies of lower tiers are not in
-    /// memory. May block.
-    pub(super) fn all(
-        &self,
-        key: &Key,
-        in_memory: Variants,
-        now: SystemTime,
-        is_enough: impl Fn(&Variants) -> bool,
-    ) -> Variants {
-        let mut all = in_memory;
-        for below in self.below(key) {
-            all = self.with_those_of(below, key, &all, now);
-            if is_enough(&all) {
-                break;
-            }
-        }
-        all
-    }
-
-    /// Like [`all`](Self::all), without the tiers that other processes share.
-    pub(super) fn all_of_process(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
-        let own = self.below(key).filter(|below| !below.tier.is_shared());
-        own.fold(in_memory, |all, below| self.with_those_of(below, key, &all, now))
-    }
-
-    /// Adds the responses of a lower tier.
-    fn with_those_of(&self, below: &Below, key: &Key, in_memory: &Variants, now: SystemTime) -> Variants {
-        let read = || self.answer("read", below.tier.find(key));
-        let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
-            let same = others.iter().find(|other| other.variant() == stored.variant());
-            same.is_some_and(|other| {
-                other.sequence() > stored.sequence()
-                    || is_equal_newer && other.sequence() == stored.sequence()
-            })
-        };
-        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
-        let others = below.iter().filter(|stored| !is_newer_in(in_memory, stored, true));
-        above.chain(others.map(|stored| aged(stored, now))).collect()
-    }
-
-    /// Loads the body of a response and keeps the response in all faster tiers from now on. Returns `None` if the body is too
-    /// large or does not match the stored one. May block.
-    pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
-        let at =
-            self.tiers().position(|tier| stored.remote().is_some_and(|remote| remote.tier == tier.name()))?;
-        let (key, tier) = (fetch.key(), &self.tiers[at].tier);
-        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
-        let loaded = Arc::new(loaded);
-        let write = |response: &Arc<StoredResponse>| {
-            self.put(&self.tiers[..at], fetch, response) | self.insert_in_memory(fetch, response)
-        };
-        if self.insert_by(fetch, &loaded, write) == Some(false) {
-            self.remove_from(&self.tiers[..at], key);
-        }
-        Some(Arc::new(loaded.read_from(tier.name())))
-    }
-
-    /// Returns the function that opens a file of the lower tier for a body in transit.
-    pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
-        let tiers: Vec<_> = self.tiers().cloned().collect();
-        (!tiers.is_empty()).then(|| -> BeginSpill {
-            Box::new(move |length| tiers.iter().find_map(|tier| tier.begin(length)))
-        })
-    }
-
-    /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
-    pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let holder =
-            |below: &&Below| response.remote().is_some_and(|remote| remote.tier == below.tier.name());
-        let Some(Below { tier, .. }) = self.tiers.iter().find(holder) else { return false };
-        let is_taken = Cell::new(false);
-        let is_stored = self.insert_by(fetch, response, |response| {
-            if is_taken.replace(true) {
-                return tier.put(fetch.key(), response, fetch.position());
-            }
-            // The response in memory is older.
-            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
-            tier.put_spilled(fetch.key(), response, number)
-        });
-        match is_stored {
-            Some(true) => self.stats.count_stored(),
-            Some(false) => self.remove(fetch.key()),
-            None if is_taken.get() => {}
-            None => tier.discard_spilled(number),
-        }
-        is_stored == Some(true)
     }
 
     /// Returns the tombstones of all invalidations.
@@ -279,12 +177,6 @@ impl GuardedStore {
             self.remove(fetch.key());
         }
         is_stored == Some(true)
-    }
-
-    /// Puts a response into these tiers; returns whether one of them takes it.
-    fn put(&self, tiers: &[Below], fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
-        let put = |below: &Below| below.tier.put(fetch.key(), response, fetch.position());
-        tiers.iter().filter(|below| put(below)).count() > 0
     }
 
     fn insert_in_memory(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
@@ -410,18 +302,5 @@ impl GuardedStore {
             warn!("the store failed to {what}: {error}{cause}");
             T::default()
         })
-    }
-}
-
-/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
-fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
-    const SKEW: Duration = Duration::from_secs(1);
-    let validity = *stored.validity();
-    match validity.response_time.wall().duration_since(now) {
-        Ok(ahead) if ahead > SKEW => {
-            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
-            Arc::new(stored.with_validity(validity))
-        }
-        _ => Arc::clone(stored),
     }
 }

@@ -15,13 +15,16 @@ use signal_hook::iterator::Signals;
 use super::arguments::{ForwardArguments, Gateway};
 use super::failure::{Failure, print};
 use super::optional::with;
-use super::{open_files, pool, serve, tokens};
+use super::{listen, open_files, pool, tokens};
 
 /// The number of threads that may wait for peers.
 const WORKERS: usize = 1024;
 
 pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
-    let (listener, address) = serve::listen("--listen", &arguments.listen)?;
+    let listener = listen::bind("--listen", &arguments.listen)?;
+    let address = listener
+        .local_addr()
+        .ok_or_else(|| Failure::Usage("--listen of a gateway must be HOST:PORT".to_owned()))?;
     let access = &arguments.access;
     let pool_tokens = tokens::load(access.token_file.as_deref())?;
     let client_tokens = arguments.client_token_file.as_ref().map(Tokens::from_file).transpose()?;
@@ -54,7 +57,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
     let builder = with_forms(builder, &arguments.forward);
     let peer = with(builder, access.cacert.as_ref(), PeerBuilder::root_certificates_file).build()?;
     peer.cache().set_offline(arguments.peers_only);
-    let membership = serve::membership(&peer, &access.peer_list, None, "http")?;
+    let membership = super::serve::membership(&peer, &access.peer_list, None, "http")?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let config = ServerConfig::new().workers(WORKERS).http_proxy(true);
@@ -91,5 +94,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
 /// Sets the options of the forms in which any program can request a URL.
 pub(super) fn with_forms(builder: PeerBuilder, arguments: &ForwardArguments) -> PeerBuilder {
     let builder = builder.allow_pages(arguments.allow_pages);
+    let ports = (!arguments.connect_ports.is_empty()).then(|| arguments.connect_ports.clone());
+    let builder = with(builder, ports, PeerBuilder::connect_ports);
     arguments.mirrors.iter().cloned().fold(builder, PeerBuilder::mirror)
 }

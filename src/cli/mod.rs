@@ -12,6 +12,10 @@
 //! | `redis` | the store in Redis, if the command was built with it |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
+//! | `listen` | the addresses of flags, and the sockets that listen there or were handed over |
+//! | `signals` | what `serve` does on a signal |
+//! | `successor` | restart without an interruption: the sockets go to a new process |
+//! | `notify` | messages to the service manager |
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
@@ -40,9 +44,11 @@ mod fields;
 mod gateway;
 mod get;
 mod lease;
+mod listen;
 mod local;
 mod logging;
 mod manifest;
+mod notify;
 mod open_files;
 mod optional;
 mod owner;
@@ -55,8 +61,11 @@ mod reload;
 mod ring;
 mod serve;
 mod server;
+mod signals;
 mod status;
 mod store;
+#[cfg(unix)]
+mod successor;
 mod tokens;
 mod why;
 

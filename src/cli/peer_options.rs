@@ -23,18 +23,19 @@ pub(super) struct Stores<'a> {
     pub(super) redis: Option<&'a RedisStore>,
 }
 
-/// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves.
+/// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves; one of both is there.
 pub(super) fn build(
     arguments: &Serve,
     stores: Stores<'_>,
     tokens: Option<Tokens>,
     operator_tokens: Option<Tokens>,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
 ) -> Result<Peer, Error> {
     let scheme = scheme(arguments);
-    let self_url = arguments.self_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let self_url =
+        arguments.self_url.clone().or_else(|| address.map(|address| format!("{scheme}://{address}")));
     let client = pool::with_ring(&arguments.pool.ring, Client::builder());
-    let builder = Peer::builder(self_url)
+    let builder = Peer::builder(self_url.unwrap_or_default())
         .client(client.accept_unmarked(arguments.pool.go_peers))
         .rules(rules(arguments))
         .origin_limits(origin_limits(arguments))

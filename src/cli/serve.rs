@@ -1,28 +1,29 @@
 //! `forwardcache serve`: serves a peer until a signal.
 //!
 //! SIGHUP reloads certificates, tokens and the list of peers. SIGINT and SIGTERM shut the peer down after the drain time;
-//! a second one exits at once.
+//! a second one exits at once. SIGUSR2 starts a successor, which takes the sockets over.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::client::Membership;
-use forwardcache::peer::AccessLogFile;
 use forwardcache::pool::{Member, Tokens};
-use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
+use forwardcache::server::{Listener, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
 use forwardcache::store::DiskStore;
 use forwardcache::{Error, ErrorKind, Peer};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
-use super::arguments::{Mode, PeerList, RingName, Serve};
+use super::arguments::{Mode, PeerList, RingName, Serve, ServerKind};
 use super::config::Sources;
 use super::failure::{Failure, print};
+use super::listen::{self, Inherited, Place};
 use super::peer_options::Stores;
 use super::reload::Reload;
-use super::{open_files, peer_options, redis, server, tokens};
+use super::signals::{self, Running};
+#[cfg(unix)]
+use super::successor::{self, Sockets};
+use super::{notify, open_files, peer_options, redis, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -34,13 +35,15 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     for variable in sources.unknown_variables() {
         log::warn!("{variable} is ignored: it is not an option of serve");
     }
-    let (listener, address) = listen("--listen", &arguments.listen)?;
-    if address.ip().is_unspecified() && arguments.self_url.is_none() {
-        let text = format!(
-            "--listen {address} requires --self-url: the base URL under which other peers reach this peer"
-        );
-        return Err(Failure::Usage(text));
-    }
+    let mut inherited = Inherited::take()?;
+    let mut open = |flag, value: &Option<String>| {
+        value.as_deref().map(|value| inherited.open_for(flag, value)).transpose()
+    };
+    let admin = open("--admin", &arguments.admin)?;
+    let proxy = open("--http-proxy-listen", &arguments.http_proxy_listen)?;
+    let listeners = inherited.open_all(&arguments.listen)?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(Listener::local_addr).collect();
+    let address = own_address(arguments, &addresses)?;
     check_mode(arguments)?;
     let tls = tls(arguments)?;
     let tokens = tokens::load(arguments.token_file.as_deref())?;
@@ -48,19 +51,10 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let (server_kind, workers) = (arguments.server.kind, arguments.server.workers);
     let access_log = server::access_log(&arguments.server)?;
     let config = server::config(&arguments.server, tls.clone(), access_log.clone())?;
-    if !address.ip().is_loopback() {
-        check_access_is_explicit(arguments, tokens.is_some(), address)?;
-    }
-    let proxy = arguments
-        .http_proxy_listen
-        .as_deref()
-        .map(|value| listen("--http-proxy-listen", value))
-        .transpose()?;
+    check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
     open_files::raise_limit();
-    let admin = arguments.admin.as_deref().map(|value| listen("--admin", value)).transpose()?;
-    if let Some((_, address)) =
-        admin.as_ref().filter(|(_, address)| !address.ip().is_loopback() && tokens.is_none())
-    {
+    let admin_address = admin.as_ref().and_then(Listener::local_addr);
+    if let Some(address) = admin_address.filter(|address| !address.ip().is_loopback() && tokens.is_none()) {
         let text =
             format!("--admin {address} is not a loopback address: require a token with --token-file FILE");
         return Err(Failure::Usage(text));
@@ -75,57 +69,61 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let peer = peer_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])
-        .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
+    let signals = signals::install()?;
+    let shown: Vec<String> = listeners.iter().map(|socket| shown(socket, scheme)).collect();
+    let shown_admin = admin.as_ref().map(Listener::to_string);
+    #[cfg(unix)]
+    let sockets = (server_kind == ServerKind::Event)
+        .then(|| {
+            Sockets::of(&listeners, &[("--admin", admin.as_ref()), ("--http-proxy-listen", proxy.as_ref())])
+        })
+        .transpose()
+        .map_err(|error| Failure::io("cannot duplicate the listening sockets", &error))?;
     let proxy = match proxy {
-        Some((listener, _)) => Some(peer.serve_on(listener, config.clone().http_proxy(true))?),
+        Some(listener) => Some(peer.serve_on(listener, config.clone().http_proxy(true))?),
         None => None,
     };
     let config = config.http_proxy(arguments.http_proxy);
-    let server = server::serve(&peer, listener, server_kind, workers, config)?;
+    let server = server::serve(&peer, listeners, server_kind, workers, config)?;
     let admin = match admin {
-        Some((listener, address)) => {
+        Some(listener) => {
             let config = ServerConfig::new().workers(1).io_threads(1).max_connections(ADMIN_CONNECTIONS);
             // A connection on a loopback address never leaves this machine, so it needs no TLS.
             let config = match &tls {
-                Some(tls) if !address.ip().is_loopback() => config.tls(tls.clone()),
+                Some(tls) if admin_address.is_some_and(|address| !address.ip().is_loopback()) => {
+                    config.tls(tls.clone())
+                }
                 _ => config,
             };
-            Some((peer.serve_admin_on(listener, config)?, address))
+            Some(peer.serve_admin_on(listener, config)?)
         }
         None => None,
     };
-    announce(&peer, &peer_list, scheme, ring, address, admin.as_ref().map(|(_, address)| *address))?;
+    announce(&peer, &peer_list, scheme, ring, &shown.join(" and "), shown_admin)?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
-    let (admin_shutdown, admin) = admin.map(|(admin, _)| (admin.shutdown_handle(), admin)).unzip();
+    let (admin_shutdown, admin) = admin.map(|admin| (admin.shutdown_handle(), admin)).unzip();
     let proxy_shutdown = proxy.as_ref().map(ServerHandle::shutdown_handle);
     let proxy_thread = proxy.map(|proxy| shut_down_together(proxy, shutdown.clone()));
     let admin_thread = admin.map(|admin| shut_down_together(admin, shutdown.clone()));
-    let (signal_shutdown, leaving_peer) = (shutdown.clone(), peer.clone());
-    let mut reload = Reload { peer, has_certificates, tls, tokens, operator_tokens, watcher, sources };
-    let log_to_reopen = access_log.clone();
-    thread::spawn(move || {
-        let mut is_shutting_down = false;
-        for signal in signals.forever() {
-            match signal {
-                SIGHUP => reload.run(),
-                SIGUSR1 => reopen(log_to_reopen.as_ref()),
-                // A second signal skips the drain time.
-                _ if is_shutting_down => std::process::exit(1),
-                _ => {
-                    is_shutting_down = true;
-                    let (peer, shutdown) = (leaving_peer.clone(), signal_shutdown.clone());
-                    // Drain on another thread, so that this one can receive a second signal.
-                    thread::spawn(move || {
-                        peer.leave();
-                        thread::sleep(drain);
-                        shutdown.shutdown();
-                    });
-                }
-            }
-        }
-    });
+    let reload =
+        Reload { peer: peer.clone(), has_certificates, tls, tokens, operator_tokens, watcher, sources };
+    let servers = [Some(shutdown.clone()), admin_shutdown.clone(), proxy_shutdown.clone()];
+    let servers = servers.into_iter().flatten().collect();
+    let running = Running {
+        peer,
+        reload,
+        access_log: access_log.clone(),
+        drain,
+        servers,
+        #[cfg(unix)]
+        sockets,
+    };
+    running.handle(signals);
+    #[cfg(unix)]
+    successor::report_ready()
+        .map_err(|error| Failure::io("cannot report to the previous process", &error))?;
+    notify::send("READY=1");
     server.join();
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
         log::warn!("some responses that were stored in the last second are not on disk");
@@ -153,37 +151,28 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the access log again.
-fn reopen(log: Option<&AccessLogFile>) {
-    if let Some(Err(error)) = log.map(AccessLogFile::reopen) {
-        log::error!("{error}; the log continues in the previous file");
-    }
-}
-
 /// Checks the options as [`run`] does, but opens no socket and no store.
 ///
 /// # Errors
 ///
 /// The failure with which [`run`] would end.
 pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
-    let mut address = resolve("--listen", &arguments.listen)?[0];
-    if address.port() == 0 {
-        // Any number stands for the free port that `run` takes.
-        address.set_port(1);
-    }
+    let places = listen::places_or_default(&arguments.listen)?;
+    let mut addresses: Vec<SocketAddr> = places.iter().filter_map(Place::address).collect();
+    // Any number stands for the free port that `run` takes.
+    addresses.iter_mut().filter(|address| address.port() == 0).for_each(|address| address.set_port(1));
+    let address = own_address(arguments, &addresses)?;
     for (flag, value) in
         [("--admin", &arguments.admin), ("--http-proxy-listen", &arguments.http_proxy_listen)]
     {
-        value.as_deref().map(|value| resolve(flag, value)).transpose()?;
+        value.as_deref().map(|value| Place::parse(flag, value)).transpose()?;
     }
     check_mode(arguments)?;
     let tls = tls(arguments)?;
     let tokens = tokens::load(arguments.token_file.as_deref())?;
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
-    if !address.ip().is_loopback() {
-        check_access_is_explicit(arguments, tokens.is_some(), address)?;
-    }
+    check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
     let scheme = peer_options::scheme(arguments);
     let redis = redis::open(&arguments.redis)?;
     let stores = Stores { disk: None, redis: redis.as_ref() };
@@ -224,32 +213,39 @@ fn shut_down_together(server: ServerHandle, other: ShutdownHandle) -> JoinHandle
     })
 }
 
-/// Resolves the address of a flag. Returns at least one address.
-fn resolve(flag: &str, value: &str) -> Result<Vec<SocketAddr>, Failure> {
-    let usage = |problem: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{flag} {value:?}: {problem}: specify HOST:PORT, such as 127.0.0.1:3000"))
-    };
-    let resolved: Vec<SocketAddr> = value.to_socket_addrs().map_err(|error| usage(&error))?.collect();
-    if resolved.is_empty() { Err(usage(&"the name has no address")) } else { Ok(resolved) }
+/// Returns the address of the default of `--self-url`, which is required if there is none.
+fn own_address(arguments: &Serve, addresses: &[SocketAddr]) -> Result<Option<SocketAddr>, Failure> {
+    let unspecified = addresses.iter().find(|address| address.ip().is_unspecified());
+    if arguments.self_url.is_none() && (unspecified.is_some() || addresses.is_empty()) {
+        let place = unspecified.map_or("unix:PATH".to_owned(), SocketAddr::to_string);
+        let text = format!(
+            "--listen {place} requires --self-url: the base URL under which other peers reach this peer"
+        );
+        return Err(Failure::Usage(text));
+    }
+    Ok(addresses.first().copied())
 }
 
-/// Binds a socket to the address of a flag. Returns the socket and its address.
-pub(super) fn listen(flag: &str, value: &str) -> Result<(TcpListener, SocketAddr), Failure> {
-    let resolved = resolve(flag, value)?;
-    let listener = TcpListener::bind(&resolved[..]).map_err(|error| {
-        Error::new(ErrorKind::Listen, format!("cannot listen on {value}")).with_source(error)
-    })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::io(format_args!("cannot listen on {value}"), &error))?;
-    Ok((listener, address))
+/// Returns the socket as text for people.
+fn shown(socket: &Listener, scheme: &str) -> String {
+    socket.local_addr().map_or_else(|| socket.to_string(), |address| format!("{scheme}://{address}"))
 }
 
 /// Checks that the flags specify which clients and which origins are allowed.
 ///
 /// A cache that fetches any URL for any client opens the network in which it runs. On an address that other machines
 /// can reach, neither setting therefore has a default.
-fn check_access_is_explicit(arguments: &Serve, has_tokens: bool, address: SocketAddr) -> Result<(), Failure> {
+fn check_access_is_explicit(
+    arguments: &Serve,
+    has_tokens: bool,
+    addresses: &[SocketAddr],
+) -> Result<(), Failure> {
+    let is_reachable = |address: &&SocketAddr| !address.ip().is_loopback();
+    let reason = match (addresses.iter().find(is_reachable), arguments.server.proxy_protocol_from.first()) {
+        (Some(address), _) => format!("--listen {address} is not a loopback address"),
+        (None, Some(_)) => "--proxy-protocol-from admits clients of other machines".to_owned(),
+        (None, None) => return Ok(()),
+    };
     let clients = "which clients are allowed (--token-file FILE, --tls-client-ca FILE with --tls-cert, or --allow-anyone)";
     let origins = "which origins may be fetched (--origins public, any, or RULE,...)";
     let mut missing = Vec::new();
@@ -262,7 +258,7 @@ fn check_access_is_explicit(arguments: &Serve, has_tokens: bool, address: Socket
     if missing.is_empty() {
         return Ok(());
     }
-    let text = format!("--listen {address} is not a loopback address: specify {}", missing.join(" and "));
+    let text = format!("{reason}: specify {}", missing.join(" and "));
     Err(Failure::Usage(text))
 }
 
@@ -318,8 +314,8 @@ fn announce(
     peer_list: &PeerList,
     scheme: &str,
     ring: RingName,
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
+    served: &str,
+    admin: Option<String>,
 ) -> Result<(), Failure> {
     let count = peer.client().pool().len();
     let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
@@ -333,8 +329,11 @@ fn announce(
         let peers: String = peer_list.flag(scheme).unwrap_or_else(by_url);
         format!("forwardcache get -i{ring}{peers} https://example.com/")
     };
-    let admin = admin.map(|address| format!("metrics on http://{address}/metrics\n")).unwrap_or_default();
-    print(format_args!("serving on {scheme}://{address} as {pool}\n{admin}try it: {try_it}\n"))
+    let admin = admin.map_or_else(String::new, |socket| match socket.strip_prefix("unix:") {
+        Some(_) => format!("metrics on {socket}\n"),
+        None => format!("metrics on http://{socket}/metrics\n"),
+    });
+    print(format_args!("serving on {served} as {pool}\n{admin}try it: {try_it}\n"))
 }
 
 /// Returns the member as one word for a shell.

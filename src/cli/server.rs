@@ -1,10 +1,9 @@
 //! The server that `serve` starts, configured by its flags.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use forwardcache::peer::{AccessLogFile, AccessLogFormat};
-use forwardcache::server::{ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
+use forwardcache::server::{Listener, ServerConfig, ServerHandle, ServerTls, TinyHttpServer};
 use forwardcache::store::ByteSize;
 use forwardcache::{Error, ErrorKind, Peer};
 
@@ -20,20 +19,20 @@ const CONNECTIONS: usize = 16_384;
 /// The default number of threads of the tiny_http server.
 const TINY_HTTP_WORKERS: usize = 64;
 
-/// Serves the peer on the listener, with the selected server.
+/// Serves the peer on the listeners, with the selected server.
 pub(super) fn serve(
     peer: &Peer,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     kind: ServerKind,
     workers: Option<u16>,
     config: ServerConfig,
 ) -> Result<ServerHandle, Error> {
     if kind == ServerKind::Event {
-        return peer.serve_on(listener, config);
+        return peer.serve_on(listeners, config);
     }
     let workers = workers.map_or(TINY_HTTP_WORKERS, usize::from);
-    let handle = TinyHttpServer::on(listener, config.workers(workers), peer.handler_for(workers))?;
-    peer.is_served_on(handle.local_addr());
+    let handle = TinyHttpServer::on(listeners, config.workers(workers), peer.handler_for(workers))?;
+    peer.is_served_by(&handle);
     Ok(handle)
 }
 
@@ -49,6 +48,9 @@ pub(super) fn config(
 ) -> Result<ServerConfig, Error> {
     let has_event_options = tls.is_some()
         || arguments.access_log.is_some()
+        || !arguments.proxy_protocol_from.is_empty()
+        || arguments.max_tunnels.is_some()
+        || arguments.tunnel_idle_timeout.is_some()
         || arguments.io_threads.is_some()
         || arguments.max_connections.is_some()
         || arguments.max_connections_per_address.is_some()
@@ -60,7 +62,7 @@ pub(super) fn config(
         || arguments.max_queue_wait.is_some()
         || arguments.min_transfer_rate.is_some();
     if arguments.kind == ServerKind::TinyHttp && has_event_options {
-        let text = "--server tiny_http does not support TLS and an access log, and of the flags for threads and limits it supports \
+        let text = "--server tiny_http does not support TLS, the PROXY protocol and an access log, and of the flags for threads and limits it supports \
                     only --workers, --queue-length, --max-request-body and --stall-timeout";
         return Err(Error::new(ErrorKind::BadOption, text));
     }
@@ -83,6 +85,11 @@ pub(super) fn config(
     let config = with(config, arguments.stall_timeout, |config, time| config.write_timeout(seconds(time)));
     let config =
         with(config, arguments.min_transfer_rate, |config, size| config.min_transfer_rate(size.bytes()));
+    let config = with(config, arguments.max_tunnels, |config, number| config.max_tunnels(count(number)));
+    let config =
+        with(config, arguments.tunnel_idle_timeout, |config, time| config.tunnel_idle_timeout(seconds(time)));
+    let proxies = arguments.proxy_protocol_from.iter().copied();
+    let config = proxies.fold(config, ServerConfig::proxy_protocol_from);
     let config = with(config, access_log, ServerConfig::access_log);
     Ok(with(config, tls, ServerConfig::tls))
 }

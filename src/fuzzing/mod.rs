@@ -9,9 +9,11 @@
 //! | `mutate` | mutation and lenient parsing of heads |
 //! | `requests` | invariants of every request head |
 //! | `connections` | the server's behaviour does not depend on how bytes are split |
+//! | `first_bytes` | invariants of the first bytes of tunnels and of connections through a proxy |
 //! | `responses` | invariants of every response head |
 
 mod connections;
+mod first_bytes;
 mod mutate;
 mod requests;
 mod responses;
@@ -74,6 +76,22 @@ fn splitting_the_bytes_of_a_connection_does_not_change_the_responses() {
             [head.to_vec()].into_iter().chain((0..others).map(|_| corpus.mutated(random))).collect();
         let message = connections::message(heads.into_iter(), random);
         connections::check(server.local_addr(), &message, random);
+    });
+}
+
+#[test]
+fn the_first_bytes_of_a_connection_keep_the_invariants() {
+    let corpus = Corpus::new(include_str!("../../tests/corpus/requests.txt"));
+    let hello = first_bytes::hello();
+    let headers: [&[u8]; 3] = [
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 40000 443\r\nGET / HTTP/1.1\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\x9c\x40\x01\xbbGET / HTTP/1.1\r\n",
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 443\r\n\x16\x03\x01",
+    ];
+    fuzz("first bytes", &corpus, |_, random| {
+        first_bytes::check_hello(&first_bytes::mutated(&hello, random), random);
+        let header = headers[random.below(headers.len())];
+        first_bytes::check_header(&first_bytes::mutated(header, random), random);
     });
 }
 

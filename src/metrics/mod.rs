@@ -28,4 +28,4 @@ pub use observer::{
     PurgeFinished, RequestFinished,
 };
 #[cfg(feature = "peer")]
-pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats};
+pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats, TunnelRefusal};

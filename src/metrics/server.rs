@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::durations::{DurationCounts, Durations};
 use crate::base::named::named;
 use crate::message::stats::Outcome;
@@ -32,8 +34,55 @@ named! {
         Timeout = "timeout",
         /// The limit on concurrent requests with large bodies is reached.
         TooManyUploads = "too_many_uploads",
+        /// The limit on tunnels is reached.
+        TooManyTunnels = "too_many_tunnels",
         /// The memory account has no room for the body.
         NoMemory = "no_memory",
+    }
+}
+
+named! {
+    /// The reason for refusing a CONNECT request, or for ending its tunnel at once.
+    #[repr(usize)]
+    pub(crate) enum TunnelRefusal: ALL {
+        /// The client lacks a credential.
+        Unauthorized = "unauthorized",
+        /// The port, the host or its address is not allowed.
+        Forbidden = "forbidden",
+        /// The limit on tunnels or on waiting requests is reached.
+        TooMany = "too_many",
+        /// The host cannot be resolved or connected to.
+        Unreachable = "unreachable",
+        /// The request is not valid.
+        Malformed = "malformed",
+        /// The first bytes are not a TLS ClientHello.
+        NotTls = "not_tls",
+        /// The ClientHello names another server.
+        WrongName = "wrong_name",
+    }
+}
+
+impl TunnelRefusal {
+    /// Returns the reason for a response with this status.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Self::Unauthorized,
+            StatusCode::FORBIDDEN | StatusCode::LOOP_DETECTED | StatusCode::METHOD_NOT_ALLOWED => {
+                Self::Forbidden
+            }
+            StatusCode::SERVICE_UNAVAILABLE => Self::TooMany,
+            StatusCode::BAD_REQUEST => Self::Malformed,
+            _ => Self::Unreachable,
+        }
+    }
+
+    /// Returns the reason as text.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::WrongName => "the ClientHello names another server than the CONNECT request",
+            Self::NotTls => "the client does not begin with a TLS ClientHello",
+            _ => self.name(),
+        }
     }
 }
 
@@ -60,6 +109,11 @@ pub(crate) struct ServerStats {
     request_refusals: [AtomicU64; RequestRefusal::ALL.len()],
     handshakes: [AtomicU64; Handshake::ALL.len()],
     cut_off: AtomicU64,
+    tunnels_opened: AtomicU64,
+    tunnels_closed: AtomicU64,
+    tunnel_refusals: [AtomicU64; TunnelRefusal::ALL.len()],
+    /// Bytes from clients, and to clients.
+    tunnelled: [AtomicU64; 2],
     durations: Durations,
 }
 
@@ -93,6 +147,27 @@ impl ServerStats {
         add_one(&self.cut_off);
     }
 
+    pub(crate) fn count_tunnel_opened(&self) {
+        add_one(&self.tunnels_opened);
+    }
+
+    pub(crate) fn count_tunnel_closed(&self) {
+        add_one(&self.tunnels_closed);
+    }
+
+    pub(crate) fn count_tunnel_refusal(&self, reason: TunnelRefusal) {
+        add_one(&self.tunnel_refusals[reason as usize]);
+    }
+
+    /// Counts bytes that tunnels have sent to servers and to clients.
+    pub(crate) fn count_tunnelled(&self, to_server: u64, to_client: u64) {
+        for (counter, count) in self.tunnelled.iter().zip([to_server, to_client]) {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Counts how long an answered request took.
     pub(crate) fn count_duration(&self, outcome: Option<Outcome>, duration: Duration) {
         self.durations.count(outcome, duration);
@@ -115,6 +190,24 @@ impl ServerStats {
 
     pub(crate) fn cut_off(&self) -> u64 {
         read(&self.cut_off)
+    }
+
+    pub(crate) fn tunnels_opened(&self) -> u64 {
+        read(&self.tunnels_opened)
+    }
+
+    /// Returns the number of open tunnels.
+    pub(crate) fn tunnels_open(&self) -> u64 {
+        let closed = read(&self.tunnels_closed);
+        self.tunnels_opened().saturating_sub(closed)
+    }
+
+    pub(crate) fn tunnel_refusals(&self) -> Named {
+        by_name(TunnelRefusal::ALL.map(TunnelRefusal::name), &self.tunnel_refusals)
+    }
+
+    pub(crate) fn tunnelled(&self) -> Named {
+        by_name(["to_server", "to_client"], &self.tunnelled)
     }
 
     pub(crate) fn connection_refusals(&self) -> Named {

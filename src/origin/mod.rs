@@ -19,6 +19,7 @@
 // | `exchange` | the state of one request and its response: time limits, cancellation, current socket |
 // | `socket` | TCP connections with time limits, tied to an exchange |
 // | `resolver` | resolves a host name to the allowed socket addresses |
+// | `connecting` | connects to an origin for a tunnel |
 // | `connections` | pools of idle connections, sharded by origin |
 // | `head_transport` | reads response heads below ureq and gives ureq a head that contains only the framing |
 // | `head` | parses the head of a response within limits |
@@ -35,6 +36,8 @@
 pub(crate) mod access;
 mod builder;
 mod chunks;
+#[cfg(feature = "peer")]
+mod connecting;
 mod connections;
 mod exchange;
 mod failure;

@@ -52,7 +52,7 @@ impl Connector<()> for SocketConnector {
 }
 
 /// Tries the addresses in order. Each attempt gets half of the remaining time, the last one all of it.
-fn connect(
+pub(super) fn connect(
     addresses: &[SocketAddr],
     deadline: Option<Instant>,
     exchange: Option<&Exchange>,

@@ -106,6 +106,16 @@ impl Origin {
         self.inner.replace(|current| (current.config.clone(), rules));
     }
 
+    #[cfg(feature = "peer")]
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.inner.options.timeouts
+    }
+
+    #[cfg(feature = "peer")]
+    pub(super) fn resolver(&self) -> &Arc<Resolver> {
+        &self.inner.resolver
+    }
+
     /// Reads the files of [root certificates](super::OriginBuilder::root_certificates_file) and of the
     /// [client certificate](super::OriginBuilder::client_certificate_files) again, for this origin and all
     /// its clones.

@@ -1,6 +1,5 @@
 //! The address for operators: health, metrics, status, purging.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -17,7 +16,9 @@ use crate::message::purge::Purge;
 use crate::message::url::{CanonicalUrl, query_value};
 use crate::peer::endpoint::{method_not_allowed, refusal};
 use crate::pool::protocol::{self, TEXT, answer};
-use crate::server::{Handler, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled};
+use crate::server::{
+    Handler, Listeners, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled,
+};
 use crate::store::StoredResponse;
 
 /// The methods of all paths except `/purge`.
@@ -105,10 +106,14 @@ impl Peer {
     ///
     /// [`ErrorKind::Listen`] if the socket cannot be served or a thread cannot be started.
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
-    pub fn serve_admin_on(&self, listener: TcpListener, options: ServerConfig) -> Result<ServerHandle> {
+    pub fn serve_admin_on(
+        &self,
+        listeners: impl Into<Listeners>,
+        options: ServerConfig,
+    ) -> Result<ServerHandle> {
         let responder: Arc<dyn Responder> = Arc::new(AdminResponder(self.clone()));
-        let server = Server::responder_on(listener, &options, &responder)?;
-        self.add_admin_address(server.local_addr());
+        let server = Server::responder_on(listeners, &options, &responder)?;
+        server.local_addrs().iter().for_each(|address| self.add_admin_address(*address));
         Ok(server)
     }
 

@@ -1,6 +1,6 @@
 //! The pool of a client, as the endpoint sees it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +47,11 @@ impl PoolView for ClientPool {
     fn has_address(&self, address: IpAddr) -> bool {
         self.addresses
             .contain(address, self.client.pool_state().digest(), Instant::now(), || self.client.pool())
+    }
+
+    fn has_socket(&self, socket: SocketAddr) -> bool {
+        self.has_address(socket.ip())
+            && self.client.pool().iter().any(|member| member.port() == socket.port())
     }
 
     fn digest(&self) -> PoolDigest {

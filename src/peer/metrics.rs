@@ -257,6 +257,14 @@ impl Peer {
                 "Connections of slow clients closed to free memory.",
                 sum(ServerStats::cut_off),
             ),
+            one("tunnels_open", "Open tunnels of CONNECT requests.", sum(ServerStats::tunnels_open)),
+            one("tunnels_total", "Tunnels opened.", sum(ServerStats::tunnels_opened)),
+            ("tunnel_bytes_total", "Bytes that tunnels have sent.", by("direction", ServerStats::tunnelled)),
+            (
+                "tunnels_rejected_total",
+                "CONNECT requests rejected, and tunnels ended because of their first bytes.",
+                by("reason", ServerStats::tunnel_refusals),
+            ),
             ("tls_handshakes_total", "TLS handshakes by result.", by("result", ServerStats::handshakes)),
         ]
     }

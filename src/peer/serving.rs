@@ -1,6 +1,6 @@
 //! Handler and servers of a peer.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use http::{HeaderMap, Request, Response};
@@ -15,7 +15,8 @@ use crate::metrics::ServerStats;
 use crate::peer::endpoint::Next;
 use crate::scheduler::{self as sharing, Scheduler, Servers, Shares};
 use crate::server::{
-    Handler, RemoteAddress, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled,
+    Handler, Listener, Listeners, RemoteAddress, Responder, Scratch, Sender, Server, ServerConfig,
+    ServerHandle, handled,
 };
 use crate::store::StoredResponse;
 
@@ -88,21 +89,22 @@ impl Peer {
     /// Like [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
     pub fn serve_with(&self, address: impl ToSocketAddrs, options: ServerConfig) -> Result<ServerHandle> {
-        let server = Server::bind_responder(address, &options, &self.responder())?;
-        self.is_served_on(server.local_addr());
-        Ok(server)
+        self.serve_on(Listener::bind(address)?, options)
     }
 
-    /// Like [`serve_with`](Self::serve_with), on a socket that listens already. Use this if the system chooses the port
-    /// and the URL of the peer contains it.
+    /// Like [`serve_with`](Self::serve_with), on one or several sockets that listen already. Use this for Unix sockets, or
+    /// if the system chooses the port and the URL of the peer contains it.
     ///
     /// # Errors
     ///
     /// Like [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
-    pub fn serve_on(&self, listener: TcpListener, options: ServerConfig) -> Result<ServerHandle> {
-        let server = Server::responder_on(listener, &options, &self.responder())?;
-        self.is_served_on(server.local_addr());
+    pub fn serve_on(&self, listeners: impl Into<Listeners>, options: ServerConfig) -> Result<ServerHandle> {
+        let server = Server::responder_on(listeners, &options, &self.responder())?;
+        self.is_served_by(&server);
+        if options.has_trusted_proxies() {
+            self.inner.own_addresses.set_behind_proxies();
+        }
         Ok(server)
     }
 
@@ -119,6 +121,12 @@ impl Peer {
     /// lead there. [`serve`](Self::serve) does this itself; a program with its own server has to call it.
     pub fn is_served_on(&self, address: SocketAddr) {
         self.inner.own_addresses.add(address);
+    }
+
+    /// Like [`is_served_on`](Self::is_served_on), for all sockets of a server of this crate, Unix sockets included.
+    pub fn is_served_by(&self, server: &ServerHandle) {
+        server.local_addrs().iter().for_each(|address| self.is_served_on(*address));
+        self.inner.own_addresses.set_served(server.local_addrs().is_empty());
     }
 
     /// Registers an address for operators, so that the peer refuses URLs that lead there.

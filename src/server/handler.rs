@@ -187,7 +187,9 @@ impl Sender {
 
 /// The client's address, an extension of each request that a server passes to its handler.
 ///
-/// If the client connects through a proxy, this is the proxy's address.
+/// If the client connects through a proxy, this is the proxy's address, unless the proxy is one of
+/// [`proxy_protocol_from`](super::ServerConfig::proxy_protocol_from). A client of a Unix socket has the address
+/// `127.0.0.1:0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteAddress(
     /// IP address and port.

@@ -19,17 +19,22 @@
 // | `request_head` | validation of request heads; pure |
 // | `response_head` | encoding of response heads, and the framing of bodies; pure |
 // | `error_response` | responses that the server itself generates |
-// | `listener` | the listening socket and the options that accepted sockets inherit |
+// | `listener` | [`Listener`]: a listening socket and the options that accepted sockets inherit |
+// | `client_hello` | the first message of a TLS connection; pure |
+// | `tunnel_to` | [`TunnelTo`]: where a CONNECT request leads |
+// | `proxy_protocol` | the header with which a proxy names the client; pure |
 // | `tls` | [`ServerTls`]: the server's certificate, and the verification of clients |
 // | `sessions` | the TLS session cache |
 // | `tiny_http` | [`TinyHttpServer`]: the second server, on the crate of that name (feature `tiny_http`) |
 
 mod access_log;
+mod client_hello;
 mod error_response;
 mod event;
 mod handler;
 mod listener;
 mod options;
+mod proxy_protocol;
 mod request_head;
 mod response_head;
 mod server_handle;
@@ -37,16 +42,25 @@ mod sessions;
 #[cfg(feature = "tiny_http")]
 mod tiny_http;
 mod tls;
+mod tunnel_to;
 
 pub use access_log::{AccessLog, AccessRecord};
 pub use event::Server;
 pub use handler::{Handler, RemoteAddress};
 pub(crate) use handler::{Responder, Scratch, Sender, handled};
+pub use listener::{Listener, Listeners};
 pub use options::ServerConfig;
+pub use proxy_protocol::TrustedProxies;
 pub use server_handle::{ServerHandle, ShutdownHandle};
 #[cfg(feature = "tiny_http")]
 pub use tiny_http::TinyHttpServer;
 pub use tls::ServerTls;
+pub(crate) use tunnel_to::{Destination, TunnelTo};
+
+#[cfg(test)]
+pub(crate) use client_hello::{Hello, read_hello};
+#[cfg(test)]
+pub(crate) use proxy_protocol::{Header, read_header};
 
 /// Validates a request head, for the fuzz tests.
 #[cfg(test)]

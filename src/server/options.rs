@@ -1,5 +1,6 @@
 //! The options of a server.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::access_log::AccessLog;
+use super::proxy_protocol::TrustedProxies;
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
 use crate::scheduler::PoolOptions;
@@ -35,7 +37,10 @@ use crate::scheduler::PoolOptions;
 /// | [`drain_deadline`](Self::drain_deadline) | 10 s |
 /// | [`tls`](Self::tls) | none |
 /// | [`access_log`](Self::access_log) | none |
+/// | [`proxy_protocol_from`](Self::proxy_protocol_from) | no proxies |
 /// | [`http_proxy`](Self::http_proxy) | no |
+/// | [`max_tunnels`](Self::max_tunnels) | 4,096 |
+/// | [`tunnel_idle_timeout`](Self::tunnel_idle_timeout) | 10 minutes |
 ///
 /// `TinyHttpServer` supports only `workers`, `queue_length`, `max_body`, `write_timeout` and
 /// `drain_deadline`: tiny_http has no settings for the others. It starts a fixed number of workers, by
@@ -71,6 +76,9 @@ pub struct ServerConfig {
     pub(super) tls: Option<ServerTls>,
     pub(super) access_log: Option<Arc<dyn AccessLog>>,
     pub(super) http_proxy: bool,
+    max_tunnels: usize,
+    pub(super) tunnel_idle_timeout: Duration,
+    trusted_proxies: Vec<TrustedProxies>,
 }
 
 const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
@@ -109,6 +117,9 @@ impl ServerConfig {
             tls: None,
             access_log: None,
             http_proxy: false,
+            max_tunnels: 4096,
+            tunnel_idle_timeout: Duration::from_secs(600),
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -297,6 +308,51 @@ impl ServerConfig {
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
         self
+    }
+
+    /// Sets the maximum number of open tunnels of a [forward proxy](Self::http_proxy) (CONNECT). Further requests get
+    /// 503. One client gets at most half of the tunnels, and less while others have many. The limit is lower if the
+    /// process may open fewer than four times as many files. Zero disables CONNECT. Default: 4,096.
+    #[must_use]
+    pub fn max_tunnels(mut self, tunnels: usize) -> Self {
+        self.max_tunnels = tunnels;
+        self
+    }
+
+    /// Returns the maximum number of tunnels if the limit of open files permits `allowed`.
+    pub(super) fn max_tunnels_within(&self, allowed: usize) -> usize {
+        if self.http_proxy { self.max_tunnels.min(allowed) } else { 0 }
+    }
+
+    /// Sets how long a tunnel may transfer nothing before the server closes it. Default: 10 minutes.
+    #[must_use]
+    pub fn tunnel_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.tunnel_idle_timeout = timeout;
+        self
+    }
+
+    /// Requires the PROXY protocol (version 1 or 2) of these proxies, in addition to those of earlier calls. Limits
+    /// and logs then apply to the client that the header names. A connection from any other address must not
+    /// begin with such a header. The header must arrive within [`handshake_timeout`](Self::handshake_timeout) and
+    /// have at most 2 KiB. Default: no proxies.
+    ///
+    /// The proxies decide who counts as a client of this machine, so list only their own addresses.
+    #[must_use]
+    pub fn proxy_protocol_from(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted_proxies.push(proxies);
+        self
+    }
+
+    /// Returns whether proxies send headers of the PROXY protocol, and so clients of other machines may be behind
+    /// any socket.
+    pub(crate) fn has_trusted_proxies(&self) -> bool {
+        !self.trusted_proxies.is_empty()
+    }
+
+    /// Returns whether a connection from this address begins with a header of the PROXY protocol. `None` stands
+    /// for a Unix socket.
+    pub(super) fn has_proxy_header(&self, source: Option<IpAddr>) -> bool {
+        self.trusted_proxies.iter().any(|proxies| proxies.contain(source))
     }
 
     /// Sets whether a [`Peer`](crate::Peer) on this server is a forward proxy: whether it accepts the absolute form

@@ -1,7 +1,7 @@
 //! A running server: shutting it down and waiting for its threads.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,20 +14,26 @@ use parking_lot::{Condvar, Mutex};
 /// requests in progress are complete.
 #[derive(Debug)]
 pub struct ServerHandle {
-    local_address: SocketAddr,
+    local_addresses: Vec<SocketAddr>,
     handle: ShutdownHandle,
 }
 
 impl ServerHandle {
-    pub(super) fn new(local_address: SocketAddr, running: Arc<dyn RunningServer>) -> Self {
-        Self { local_address, handle: ShutdownHandle { running } }
+    pub(super) fn new(local_addresses: Vec<SocketAddr>, running: Arc<dyn RunningServer>) -> Self {
+        Self { local_addresses, handle: ShutdownHandle { running } }
     }
 
-    /// Returns the address on which the server listens. If port 0 was requested, the address has the port
-    /// that the system chose.
+    /// Returns the address on which the server listens, the first one if there are several. If port 0 was
+    /// requested, the address has the port that the system chose. Without a TCP socket, it is `127.0.0.1:0`.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_address
+        self.local_addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Returns the addresses of all TCP sockets on which the server listens.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addresses
     }
 
     /// Returns a handle that shuts the server down from another thread.
@@ -85,7 +91,14 @@ impl ShutdownHandle {
     /// in progress or queued, and closes connections: idle ones at once, the others after their response.
     /// Further calls do nothing.
     pub fn shutdown(&self) {
-        self.running.shutdown();
+        self.running.shutdown(false);
+    }
+
+    /// Like [`shutdown`](Self::shutdown), if another process serves the same sockets from now on. The server
+    /// closes only its own descriptors of the sockets, so that no waiting connection is lost. Open connections
+    /// are closed after their next response, and after one second without a request.
+    pub fn hand_over(&self) {
+        self.running.shutdown(true);
     }
 
     /// Returns whether the server shut down because one of its essential threads ended, by a panic or a
@@ -105,8 +118,9 @@ impl fmt::Debug for ShutdownHandle {
 
 /// The operations of a running server that do not depend on its kind.
 pub(super) trait RunningServer: Send + Sync {
-    /// Starts the shutdown and does not wait; further calls do nothing.
-    fn shutdown(&self);
+    /// Starts the shutdown and does not wait; further calls do nothing. `is_succeeded` states that another
+    /// process serves the same sockets.
+    fn shutdown(&self, is_succeeded: bool);
 
     fn lifetime(&self) -> &Lifetime;
 }

@@ -290,7 +290,7 @@ pub(crate) fn body_is_read_while_it_is_written(mut subject: Box<dyn Subject>) {
     drop(dropped);
     let number = spill.finish().unwrap();
     let source: Arc<dyn StoredBytes> = spill;
-    let head = of(&[], bytes.clone()).with_remote(RemoteBody { length: 1_000_000, source, tier: "disk" });
+    let head = of(&[], bytes.clone()).with_remote(RemoteBody::on_disk(1_000_000, source));
     assert!(subject.insert_spilled(&key(1), &head, number));
     drop(head);
     for _ in 0..2 {

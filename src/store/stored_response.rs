@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::tier::DISK;
 use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
@@ -61,6 +62,13 @@ pub(crate) struct RemoteBody {
     pub(crate) source: Arc<dyn StoredBytes>,
     /// The name of the tier that holds it.
     pub(crate) tier: &'static str,
+}
+
+impl RemoteBody {
+    /// Creates a body in a file that was written while the body arrived.
+    pub(crate) fn on_disk(length: u64, source: Arc<dyn StoredBytes>) -> Self {
+        Self { length, source, tier: DISK }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -14,6 +14,9 @@ use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 
+/// The name of the tier that takes bodies while they arrive.
+pub(crate) const DISK: &str = "disk";
+
 /// How full a tier is, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TierUsage {
@@ -102,7 +105,21 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Removes a body that was written while it arrived. Default: does nothing.
+    /// Like [`put_spilled`](Self::put_spilled), for the beginning of a body that is still being written. It survives a crash, and
+    /// a later response replaces it. Never waits. Default: not accepted.
+    fn put_growing(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        let _ = (key, response, number);
+        false
+    }
+
+    /// Opens the file of a stored beginning, to append the rest of a body of this length. `None` if it cannot be continued. May
+    /// block. Default: `None`.
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        let _ = (key, part, length);
+        None
+    }
+
+    /// Removes a body that was written while it arrived. Never waits. Default: does nothing.
     fn discard_spilled(&self, number: u64) {
         let _ = number;
     }
@@ -147,8 +164,7 @@ pub(super) fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> 
     let depends_on_credential =
         url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
     (has_key || !depends_on_credential)
-        && response.status() != StatusCode::PARTIAL_CONTENT
-        && response.digest().is_some()
+        && (response.digest().is_some() || response.status() == StatusCode::PARTIAL_CONTENT)
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
 }

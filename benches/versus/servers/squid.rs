@@ -1,4 +1,4 @@
-//! Squid as an accelerator, with its cache in memory. It runs as a single process, because its workers can share a
+//! Squid as an accelerator, and as a forward proxy for tunnels, with its cache in memory. It runs as a single process, because its workers can share a
 //! memory cache only with the help of a background process.
 
 use std::fs;
@@ -10,12 +10,26 @@ use crate::packages;
 use crate::processes::Process;
 
 pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process> {
-    let folder = home.display();
     let origin = origin.address;
-    let config = format!(
+    let role = format!(
         "http_port 127.0.0.1:{port} accel defaultsite={origin} no-vhost\n\
          cache_peer {host} parent {origin_port} 0 no-query no-digest no-netdb-exchange originserver name=origin\n\
-         cache_peer_access origin allow all\n\
+         cache_peer_access origin allow all\n",
+        host = origin.ip(),
+        origin_port = origin.port(),
+    );
+    start(home, &role)
+}
+
+/// Starts a forward proxy for tunnels to any port.
+pub(super) fn launch_proxy(home: &Path, port: u16) -> Result<Process> {
+    start(home, &format!("http_port 127.0.0.1:{port}\n"))
+}
+
+fn start(home: &Path, role: &str) -> Result<Process> {
+    let folder = home.display();
+    let config = format!(
+        "{role}\
          http_access allow all\n\
          visible_hostname versus\n\
          cache_mem {MEMORY} bytes\n\
@@ -30,9 +44,7 @@ pub(super) fn launch(home: &Path, port: u16, origin: &Origin) -> Result<Process>
          netdb_filename none\n\
          pinger_enable off\n\
          icp_port 0\n\
-         shutdown_lifetime 0 seconds\n",
-        host = origin.ip(),
-        origin_port = origin.port(),
+         shutdown_lifetime 0 seconds\n"
     );
     let file = home.join("squid.conf");
     fs::write(&file, config)?;

@@ -76,6 +76,27 @@ fn validation_by_one_process_freshens_the_response_of_all() {
 }
 
 #[test]
+fn response_is_judged_by_the_rules_of_its_reader() {
+    let server = RedisServer::start(&[]);
+    let private = Process::start(&server);
+    private.fetch(&[("cache-control", "max-age=60, s-maxage=600")], "for all");
+    let other_url = "http://example.com/private";
+    private.answer(200, &[("cache-control", "private, max-age=60")], "for one");
+    private.send("GET", other_url, &[]).unwrap().into_body().into_text().unwrap();
+    assert!(private.redis.flush(LONG));
+    let shared = Process::start_with(&server, |cache| cache.rules(Rules::new(Mode::Shared)));
+    shared.pass(100);
+    shared.get(&[]).is(Outcome::Hit, "for all");
+    shared.answer(200, FRESH, "fetched");
+    let answer = shared.send("GET", other_url, &[]).unwrap();
+    assert_eq!(answer.into_body().into_text().unwrap(), "fetched");
+    let later = Process::start(&server);
+    later.pass(100);
+    later.answer(200, FRESH, "again");
+    later.get(&[]).is(Outcome::Miss(Forward::Stale), "again");
+}
+
+#[test]
 fn unsafe_request_and_purge_of_one_process_apply_to_the_others() {
     let server = RedisServer::start(&[]);
     for invalidate in [

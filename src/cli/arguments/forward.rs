@@ -21,6 +21,10 @@ pub(crate) struct ForwardArguments {
     #[arg(long = "mirror", value_name = "NAME=URL")]
     pub(crate) mirrors: Vec<Mirror>,
 
+    /// Ports to which tunnels (CONNECT) may lead [default: 443]
+    #[arg(long, value_name = "PORT,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connect_ports: Vec<u16>,
+
     /// Let browsers run pages that they receive below /fetch/ or /mirror/. The page of one site can then read what the
     /// user receives of the others [default: such responses carry Content-Security-Policy: sandbox]
     #[arg(long)]

@@ -22,9 +22,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Address to serve on; port 0 takes a free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    pub(crate) listen: String,
+    /// Address to serve on: HOST:PORT, or unix:PATH for a Unix socket, whose file gets mode 600 or that of
+    /// unix:PATH,mode=MODE; may be repeated. Port 0 takes a free port. Sockets that the service manager hands over
+    /// (LISTEN_FDS) are served too [default: 127.0.0.1:3000, unless a socket is handed over]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
 
     /// Base URL of this peer, as the other peers write it [default: http:// or https://, and the address]
     #[arg(long, value_name = "URL")]
@@ -147,8 +149,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:3001")]
     pub(crate) admin: Option<String>,
 
-    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path, as programs send it that honour
-    /// http_proxy. Without a token or client certificates, only programs on this machine may use it
+    /// Be a forward proxy on the addresses of --listen too: accept GET http://host/path and CONNECT host:443, as programs
+    /// send them that honour http_proxy and https_proxy. Without a token or client certificates, only programs on this
+    /// machine may use it. What passes through a tunnel (CONNECT) is not cached
     #[arg(long)]
     pub(crate) http_proxy: bool,
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use forwardcache::server::TrustedProxies;
 use forwardcache::store::ByteSize;
 
 /// Limits and threads of the server.
@@ -19,6 +20,20 @@ pub(crate) struct ServerArguments {
     /// Format of the access log: the combined format with outcome and duration, or JSON
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, requires = "access_log")]
     pub(crate) access_log_format: LogFormat,
+
+    /// Require the PROXY protocol (version 1 or 2) of connections from this address or network, or unix for Unix sockets;
+    /// may be repeated. Limits and the log then apply to the client that the proxy names. List only your own proxies
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_protocol_from: Vec<TrustedProxies>,
+
+    /// Number of open tunnels (CONNECT), at most half of them for one client; fewer if the system limits open files to less
+    /// than four times as many [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tunnels: Option<u32>,
+
+    /// How long a tunnel may transfer nothing [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tunnel_idle_timeout: Option<u32>,
 
     /// Number of threads that may wait for origins, as far as memory and open files allow [default: 1024, 64 with tiny_http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]

@@ -32,6 +32,8 @@ mod url_parts;
 
 pub use address_class::AddressClass;
 pub use invalid_rule::InvalidOriginRule;
+#[cfg(feature = "peer")]
+pub(crate) use network::Network;
 pub use origin_rules::OriginRules;
 pub use pattern::OriginPattern;
 pub use refused::Refused;

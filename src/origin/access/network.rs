@@ -6,7 +6,7 @@ use super::invalid_rule::InvalidOriginRule;
 
 /// A range of addresses with a common prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub(crate) struct Network {
     /// All bits after the prefix are zero.
     first: IpAddr,
     prefix: u8,
@@ -32,7 +32,7 @@ impl Network {
     }
 
     /// Parses `10.0.0.0/8` or a single address. `None` if the text does not begin with an address.
-    pub(super) fn parse(text: &str) -> Option<Result<Self, InvalidOriginRule>> {
+    pub(crate) fn parse(text: &str) -> Option<Result<Self, InvalidOriginRule>> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -48,7 +48,7 @@ impl Network {
         })
     }
 
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.first.is_ipv4() == address.is_ipv4()
             && bits(address) & mask(self.prefix, width(address)) == bits(self.first)
     }

@@ -13,7 +13,7 @@ use crate::message::round_trip::RoundTrip;
 use crate::origin::throttle::{Share, Throttle};
 use crate::peer::addresses::MemberAddresses;
 use crate::peer::client_pool::ClientPool;
-use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy};
+use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy, Tunnels};
 use crate::peer::member::{Inner, Peer};
 use crate::peer::threads::PeerThreads;
 use crate::peer::warm_up::WarmUp;
@@ -89,6 +89,7 @@ impl PeerBuilder {
                 mirrors: Mirrors::new(self.mirrors),
                 allow_pages: self.allow_pages,
                 is_gateway: self.is_gateway,
+                tunnels: Tunnels { network: network.clone(), ports: self.connect_ports },
             });
         let inner = Inner { self_url, client, cache, throttle, own_addresses, network, proxy, threads };
         Ok(Peer { inner: Arc::new(inner) })

@@ -20,6 +20,16 @@ impl PeerBuilder {
         self
     }
 
+    /// Sets the ports to which tunnels may lead, if the server is a
+    /// [forward proxy](crate::server::ServerConfig::http_proxy). Default: 443.
+    ///
+    /// The first bytes in a tunnel must begin TLS for the host that the client named. The peer refuses tunnels to itself,
+    /// to other peers, and to addresses that the [rules](Self::origins) forbid.
+    pub fn connect_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.connect_ports = ports.into_iter().collect();
+        self
+    }
+
     /// Sets whether browsers may run pages that they receive below `/fetch/` or a mirror. For a browser, all of them have
     /// the same origin, so the page of one site can read what the user receives of the others. Default: no; responses
     /// carry `Content-Security-Policy: sandbox`.

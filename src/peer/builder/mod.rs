@@ -58,6 +58,7 @@ pub struct PeerBuilder {
     mirrors: Vec<Mirror>,
     allow_pages: bool,
     is_gateway: bool,
+    connect_ports: Vec<u16>,
     near_cache: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
 }
@@ -90,6 +91,7 @@ impl PeerBuilder {
             mirrors: Vec::new(),
             allow_pages: false,
             is_gateway: false,
+            connect_ports: vec![443],
             near_cache: None,
             clock: None,
         }

@@ -18,6 +18,8 @@ pub(crate) enum Action {
     Fetch(CanonicalUrl),
     /// Apply the method of the request to the URL, at the owner of the URL.
     Forward(Box<Forwarded>),
+    /// Open a tunnel to the host of the URL.
+    Tunnel(CanonicalUrl),
     /// Purge stored responses.
     Purge {
         /// Whether the purge includes other peers, and so has to wait for them.
@@ -33,7 +35,7 @@ impl Action {
     /// Returns the origin from which the action fetches, if it does.
     pub(crate) fn origin(&self) -> Option<CanonicalUrl> {
         match self {
-            Self::Fetch(target) => Some(target.origin()),
+            Self::Fetch(target) | Self::Tunnel(target) => Some(target.origin()),
             Self::Forward(forwarded) => Some(forwarded.named.target.origin()),
             _ => None,
         }

@@ -15,6 +15,7 @@ use super::page_safety::Mark;
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
+use super::tunnel::Tunnels;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
@@ -35,6 +36,7 @@ pub(crate) struct Forwarding {
     pub(crate) allow_pages: bool,
     /// Whether this peer is only a gateway, without a share of the pool: it then serves no other peer.
     pub(crate) is_gateway: bool,
+    pub(crate) tunnels: Tunnels,
 }
 
 /// This peer's own cache, for URLs whose origins were checked.
@@ -62,6 +64,11 @@ impl Proxy {
     ) -> Option<Result<Action, Box<Response<Body>>>> {
         let sender = Sender::of(request);
         let uri = request.uri();
+        if let Some(sender) =
+            sender.filter(|sender| sender.is_http_proxy && *request.method() == Method::CONNECT)
+        {
+            return Some(self.tunnel_action(request, &sender));
+        }
         if sender.is_some_and(|sender| sender.is_http_proxy) && self.is_other_server(uri) {
             return Some(self.forwarded(request, sender.as_ref(), Role::Proxy, || {
                 CanonicalUrl::parse(&uri.to_string())

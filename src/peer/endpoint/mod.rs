@@ -11,6 +11,7 @@
 //! | `action` | the operation that an admitted request asks for |
 //! | `proxy` | [`Proxy`]: runs actions; stored responses, fetches, explanations |
 //! | `forward_access` | which clients may use prefix form, mirrors, the forward proxy and `CONNECT` |
+//! | `tunnel` | CONNECT: which tunnels may be opened, and their connections |
 //! | `gate` | refuses requests that are misdirected, come from a web page, or lack a right |
 //! | `admission` | from the head of a request to an action |
 //! | `purging` | `PURGE`: removes stored responses here and at the other peers |
@@ -38,6 +39,7 @@ mod readiness;
 mod refusal;
 mod response;
 mod status;
+mod tunnel;
 
 pub(super) use access::{AccessRules, Rights};
 pub(super) use action::Next;
@@ -47,3 +49,4 @@ pub(super) use own_addresses::OwnAddresses;
 pub(super) use pool_view::PoolView;
 pub(super) use proxy::Proxy;
 pub(super) use refusal::{method_not_allowed, refusal};
+pub(super) use tunnel::Tunnels;

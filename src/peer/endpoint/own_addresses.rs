@@ -1,6 +1,7 @@
 //! The addresses of a peer itself, to recognize its own authority and URLs that lead back to it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -14,6 +15,10 @@ pub(crate) struct OwnAddresses {
     bound: RwLock<Vec<SocketAddr>>,
     /// Addresses for operators.
     admin: RwLock<Vec<SocketAddr>>,
+    /// Whether a server has only Unix sockets.
+    has_unix_only: AtomicBool,
+    /// Whether proxies pass on requests of other machines.
+    is_behind_proxies: AtomicBool,
 }
 
 impl OwnAddresses {
@@ -27,10 +32,21 @@ impl OwnAddresses {
         self.admin.write().push(address);
     }
 
-    /// Returns whether the peer serves clients, and only on loopback addresses.
+    /// Records that a server serves, and whether it has only Unix sockets.
+    pub(crate) fn set_served(&self, is_unix_only: bool) {
+        self.has_unix_only.fetch_or(is_unix_only, Ordering::Relaxed);
+    }
+
+    /// Records that proxies pass on requests of other machines.
+    pub(crate) fn set_behind_proxies(&self) {
+        self.is_behind_proxies.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the peer serves clients, and only those of this machine: on loopback addresses and Unix sockets.
     pub(crate) fn are_all_loopback(&self) -> bool {
         let bound = self.bound.read();
-        !bound.is_empty() && bound.iter().all(is_loopback)
+        let is_served = !bound.is_empty() || self.has_unix_only.load(Ordering::Relaxed);
+        is_served && bound.iter().all(is_loopback) && !self.is_behind_proxies.load(Ordering::Relaxed)
     }
 
     /// Returns whether all known addresses for operators are loopback addresses.
@@ -70,6 +86,13 @@ impl OwnAddresses {
             address.is_loopback()
                 || is_reachable && is_bound(&|own| own.port() == port && own.ip().to_canonical() == address)
         })
+    }
+
+    /// Returns whether a connection to this socket leads to one of these addresses.
+    pub(crate) fn has_socket(&self, socket: SocketAddr) -> bool {
+        let is_match =
+            |own: &SocketAddr| own.port() == socket.port() && accepts_connections_to(own.ip(), socket.ip());
+        self.bound.read().iter().any(is_match) || self.admin.read().iter().any(is_match)
     }
 
     /// Returns whether the URL leads to one of these addresses: by address, as `localhost`, or by the host of the peer's

@@ -1,7 +1,7 @@
 //! [`PoolView`]: the pool, as the endpoint sees it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{Request, Response};
 
@@ -34,6 +34,9 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
 
     /// Returns whether a member is known to have this address.
     fn has_address(&self, address: IpAddr) -> bool;
+
+    /// Returns whether a member is known to have this address and the port of a member.
+    fn has_socket(&self, socket: SocketAddr) -> bool;
 
     /// Returns the digest of the members, which differs between different pools.
     fn digest(&self) -> PoolDigest;

@@ -209,7 +209,7 @@ impl Proxy {
                 let step = self.cache.step(target, request, wakes);
                 return Next::Step(step.map(move |result| mark.apply(context.finish(result, &requested))));
             }
-            Action::Fetch(ref target) => Lane::Origin(target.origin()),
+            Action::Fetch(ref target) | Action::Tunnel(ref target) => Lane::Origin(target.origin()),
             Action::Purge { is_of_pool: true } => Lane::Peers,
             Action::Purge { .. } | Action::Why(_) | Action::Leaving => Lane::Own,
         };
@@ -234,6 +234,7 @@ impl Proxy {
             Action::Forward(forwarded) => {
                 return self.forward_mark(&forwarded).apply(self.forward(&forwarded, request));
             }
+            Action::Tunnel(target) => return self.open_tunnel(&target),
             Action::Purge { .. } => self.answer_purge(&request),
             Action::Why(target) => self.explain(&target, request),
             Action::Leaving => self.answer_leaving(&request),

@@ -6,11 +6,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 use super::admission::{Admission, ConnectionPermit};
 use super::context::ThreadContext;
 use super::inbox::{Inbox, Message};
+use super::listening::Listening;
 use crate::metrics::ConnectionRefusal;
 
 /// Pause in accepting after the system ran out of file descriptors.
@@ -25,9 +27,22 @@ const OVER_LIMIT_RESPONSE: &[u8] =
     cache-control: no-store\r\ncontent-security-policy: sandbox\r\nx-content-type-options: nosniff\r\n\
     forwardcache-error: unavailable\r\nforwardcache-peer: 1\r\nconnection: close\r\n\r\n";
 
+/// The token of the events of all listening sockets. Each event makes the acceptor look at all of them.
+pub(super) const LISTENERS: Token = Token(1);
+
+/// A connection that no thread serves yet.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) socket: TcpStream,
+    pub(super) remote: SocketAddr,
+    pub(super) permit: ConnectionPermit,
+    /// Whether the connection begins with a header of the PROXY protocol.
+    pub(super) has_proxy_header: bool,
+}
+
 /// Accepts connections and distributes them to the I/O threads.
 pub(super) struct Acceptor {
-    pub(super) listener: TcpListener,
+    listeners: Vec<Listening>,
     pub(super) admission: Arc<Admission>,
     /// The inboxes of all threads; the accepting thread's own is first.
     pub(super) inboxes: Vec<Inbox>,
@@ -38,48 +53,92 @@ pub(super) struct Acceptor {
     pub(super) retry_at: Option<Instant>,
     /// Whether the last attempt failed for want of file descriptors, which has been logged.
     is_exhausted: bool,
+    /// Whether another process serves the same sockets from now on.
+    is_succeeded: bool,
+}
+
+/// Stops the other threads, after they have received all accepted connections.
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        for inbox in self.inboxes.iter().skip(1) {
+            inbox.send(Message::Stop { is_succeeded: self.is_succeeded });
+        }
+    }
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, admission: Arc<Admission>, inboxes: Vec<Inbox>) -> Self {
+    pub(super) fn new(listeners: Vec<Listening>, admission: Arc<Admission>, inboxes: Vec<Inbox>) -> Self {
         Self {
-            listener,
+            listeners,
             admission,
             inboxes,
             next: 0,
             spare: spare_descriptor(),
             retry_at: None,
             is_exhausted: false,
+            is_succeeded: false,
+        }
+    }
+
+    /// Registers the sockets for events.
+    pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listeners
+            .iter_mut()
+            .try_for_each(|listener| registry.register(listener, LISTENERS, Interest::READABLE))
+    }
+
+    /// Closes the sockets, and then stops the other threads. `is_succeeded` states that another process serves the
+    /// same sockets.
+    pub(super) fn close(mut self, registry: &Registry, is_succeeded: bool) {
+        self.is_succeeded = is_succeeded;
+        // If another process holds the sockets too, closing them does not end their events.
+        for listener in &mut self.listeners {
+            let _ = registry.deregister(listener);
         }
     }
 
     /// Accepts waiting connections and sends each to the next thread. Returns those for the calling thread.
-    pub(super) fn accept(
-        &mut self,
-        context: &ThreadContext,
-    ) -> Vec<(TcpStream, SocketAddr, ConnectionPermit)> {
+    pub(super) fn accept(&mut self, context: &ThreadContext) -> Vec<Accepted> {
         self.retry_at = None;
+        let listeners = std::mem::take(&mut self.listeners);
         let mut for_this_thread = Vec::new();
+        for listener in &listeners {
+            self.accept_from(listener, context, &mut for_this_thread);
+        }
+        self.listeners = listeners;
+        for_this_thread
+    }
+
+    fn accept_from(
+        &mut self,
+        listener: &Listening,
+        context: &ThreadContext,
+        for_this_thread: &mut Vec<Accepted>,
+    ) {
         for turn in 0.. {
             // Open connections get their turn as well.
             if turn == MAX_ACCEPTS_PER_TURN {
                 self.retry_at = Some(context.now);
                 break;
             }
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((socket, remote)) => {
                     self.is_exhausted = false;
-                    let Some(permit) = self.admission.admit(remote.ip()) else {
+                    let source = listener.source_of(remote);
+                    let has_proxy_header = context.options.has_proxy_header(source);
+                    // The limit per client applies once the header names the client.
+                    let Some(permit) = self.admission.admit((!has_proxy_header).then(|| remote.ip())) else {
                         log::debug!("a connection over the limit is rejected");
                         reject(&socket, context.options.tls.is_some());
                         continue;
                     };
                     let turn = self.next;
                     self.next = (turn + 1) % self.inboxes.len();
+                    let accepted = Accepted { socket, remote, permit, has_proxy_header };
                     if turn == 0 {
-                        for_this_thread.push((socket, remote, permit));
+                        for_this_thread.push(accepted);
                     } else {
-                        self.inboxes[turn].send(Message::Serve(socket, remote, permit));
+                        self.inboxes[turn].send(Message::Serve(accepted));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -91,7 +150,7 @@ impl Acceptor {
                     context.stats.count_connection_refusal(ConnectionRefusal::NoDescriptors);
                     // Use the spare descriptor to accept and close one waiting connection.
                     if self.spare.take().is_some() {
-                        drop(self.listener.accept());
+                        drop(listener.accept());
                     }
                     self.spare = spare_descriptor();
                     self.retry_at = Some(context.now + ACCEPT_PAUSE);
@@ -106,7 +165,6 @@ impl Acceptor {
                 }
             }
         }
-        for_this_thread
     }
 }
 

@@ -28,7 +28,8 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     admission: Arc<Admission>,
-    client: ClientAddress,
+    /// `None` until it is known.
+    client: Option<ClientAddress>,
 }
 
 impl Admission {
@@ -36,24 +37,55 @@ impl Admission {
         Arc::new(Self { max, max_per_client, counts: Mutex::default(), stats })
     }
 
-    /// Admits a connection from this address, unless a limit is reached.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
-        let client = ClientAddress::of(address);
+    /// Admits a connection from this address, if it is known, unless a limit is reached.
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ConnectionPermit> {
+        let client = address.map(ClientAddress::of);
         let mut counts = self.counts.lock();
         if counts.all >= self.max {
             self.stats.count_connection_refusal(ConnectionRefusal::TooMany);
             return None;
         }
-        let count = counts.by_client.entry(client).or_default();
-        if *count >= self.max_per_client {
-            self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
+        if client.is_some_and(|client| !self.count_client(&mut counts, client)) {
             return None;
         }
-        *count += 1;
         counts.all += 1;
         drop(counts);
         self.stats.count_accepted();
         Some(ConnectionPermit { admission: Arc::clone(self), client })
+    }
+
+    /// Counts a connection of this client. Returns `false` if its limit is reached.
+    fn count_client(&self, counts: &mut Counts, client: ClientAddress) -> bool {
+        let count = counts.by_client.entry(client).or_default();
+        if *count >= self.max_per_client {
+            self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
+            return false;
+        }
+        *count += 1;
+        true
+    }
+}
+
+impl ConnectionPermit {
+    /// Assigns the connection to its client. Returns `false` if the limit of the client is reached.
+    pub(super) fn assign(&mut self, address: IpAddr) -> bool {
+        let client = ClientAddress::of(address);
+        let is_admitted = self.admission.count_client(&mut self.admission.counts.lock(), client);
+        if is_admitted && let Some(before) = self.client.replace(client) {
+            self.admission.counts.lock().release(before);
+        }
+        is_admitted
+    }
+}
+
+impl Counts {
+    fn release(&mut self, client: ClientAddress) {
+        if let Some(count) = self.by_client.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_client.remove(&client);
+            }
+        }
     }
 }
 
@@ -62,11 +94,8 @@ impl Drop for ConnectionPermit {
         self.admission.stats.count_closed();
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
-        if let Some(count) = counts.by_client.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_client.remove(&self.client);
-            }
+        if let Some(client) = self.client {
+            counts.release(client);
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod content;
 mod deadlines;
+mod proxy_header;
 mod reading;
 mod rejections;
 mod response;
@@ -27,12 +28,16 @@ use super::context::ThreadContext;
 use super::exchange::{Exchange, Reply};
 use super::inbox::ExchangeId;
 use super::input::Input;
+use super::next::Next;
 use super::outbound::{Flushed, Outbound};
 use super::transfer_rate::TransferRate;
 use super::transport::Transport;
+use super::tunnel::Opened;
+use super::tunnel_limits::TunnelPermit;
 use crate::base::ledger::{Hold, MemoryUse};
 use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
+use crate::server::tunnel_to::Destination;
 
 /// Limits for reading from a client after the response on a closing connection. If the server closed the
 /// socket while the client is still sending, the client's system could discard the response before the client
@@ -40,26 +45,29 @@ use crate::server::access_log::Pending;
 const LINGERING: Duration = Duration::from_secs(1);
 const LINGERING_BYTES: usize = 64 << 10;
 
-/// The next action of the I/O thread for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Wait for the socket or for another thread.
-    Wait,
-    /// Advance it again, after other connections.
-    Again,
-    Close,
+/// The client of a connection.
+#[derive(Debug)]
+pub(super) struct ClientState {
+    pub(super) remote: SocketAddr,
+    pub(super) permit: ConnectionPermit,
+    /// Whether a header of the PROXY protocol, which names the client, has not been read yet.
+    pub(super) has_proxy_header: bool,
 }
 
 /// The state of one connection.
 pub(super) struct Connection {
     transport: Transport,
     remote: SocketAddr,
+    /// See [`ClientState`].
+    has_proxy_header: bool,
     number: usize,
     input: Input,
     outbound: Outbound,
     exchange: Option<Box<Exchange>>,
     /// A hit that is only partly written.
     partial_hit: Option<Box<Pending>>,
+    /// Where the tunnel leads that this connection becomes once all output is written.
+    tunnel: Option<(Destination, TunnelPermit)>,
     /// Whether the last complete head is a HEAD request, so that an error response has no body.
     is_head_request: bool,
     /// Whether it is in a queue of the I/O thread.
@@ -84,7 +92,7 @@ pub(super) struct Connection {
     head_since: Option<Instant>,
     reading: TransferRate,
     writing: TransferRate,
-    _permit: ConnectionPermit,
+    permit: ConnectionPermit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,21 +107,18 @@ enum Closing {
 }
 
 impl Connection {
-    pub(super) fn new(
-        transport: Transport,
-        remote: SocketAddr,
-        number: usize,
-        now: Instant,
-        permit: ConnectionPermit,
-    ) -> Self {
+    pub(super) fn new(transport: Transport, client: ClientState, number: usize, now: Instant) -> Self {
+        let ClientState { remote, permit, has_proxy_header } = client;
         Self {
             transport,
             remote,
+            has_proxy_header,
             number,
             input: Input::default(),
             outbound: Outbound::default(),
             exchange: None,
             partial_hit: None,
+            tunnel: None,
             is_head_request: false,
             is_queued: false,
             budget: Budget::default(),
@@ -127,7 +132,7 @@ impl Connection {
             head_since: None,
             reading: TransferRate::default(),
             writing: TransferRate::default(),
-            _permit: permit,
+            permit,
         }
     }
 
@@ -202,6 +207,9 @@ impl Connection {
 
     /// Does the next piece of work, if there is one.
     fn step(&mut self, context: &mut ThreadContext) -> Next {
+        if self.has_proxy_header {
+            return self.read_proxy_header(context);
+        }
         // A client that has closed its sending side while it waits for a response has left; nginx interprets
         // FIN in the same way.
         if self.is_read_closed
@@ -220,6 +228,9 @@ impl Connection {
         if !self.outbound.is_empty() || self.transport.wants_write() || self.closing == Closing::Written {
             return self.flush(context);
         }
+        if self.tunnel.is_some() {
+            return Next::Tunnel;
+        }
         if let Closing::Lingering { left, .. } = &mut self.closing {
             return match self.transport.read(&mut context.input) {
                 Ok(read) if read.count > 0 && read.count < *left => {
@@ -233,7 +244,7 @@ impl Connection {
         }
         let Some(exchange) = &mut self.exchange else {
             let next = self.receive(context);
-            if next == Next::Wait && context.is_stopping && self.is_idle() {
+            if next == Next::Wait && context.closes_idle_connections() && self.is_idle() {
                 self.transport.finish();
                 return Next::Close;
             }
@@ -279,6 +290,21 @@ impl Connection {
             }
             Err(error) => self.connection_lost(&error),
         }
+    }
+
+    /// Turns the connection into a tunnel, if its step is [`Next::Tunnel`].
+    pub(super) fn into_tunnel(self) -> Option<Opened> {
+        let (destination, permit) = self.tunnel?;
+        Some(Opened {
+            client: self.transport,
+            input: self.input.bytes().to_vec(),
+            is_read_closed: self.is_read_closed,
+            remote: self.remote,
+            connection: self.permit,
+            permit,
+            destination,
+            pending: self.exchange?.pending,
+        })
     }
 
     /// Logs that the connection was lost.

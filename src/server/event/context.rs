@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use http::{HeaderMap, Method};
 
 use super::budget::Budget;
 use super::inbox::Inbox;
+use super::tunnel_limits::TunnelLimits;
 use super::upload::UploadLimits;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Ledger;
@@ -36,6 +38,7 @@ pub(super) struct ThreadContext {
     pub(super) ledger: Arc<Ledger>,
     pub(super) stats: Arc<ServerStats>,
     pub(super) uploads: Arc<UploadLimits>,
+    pub(super) tunnels: Arc<TunnelLimits>,
     /// Whether all clients have shown a certificate, because the TLS configuration requires one.
     pub(super) shows_certificates: bool,
     pub(super) options: ServerConfig,
@@ -49,18 +52,22 @@ pub(super) struct ThreadContext {
     pub(super) turn_number: u64,
     pub(super) budget: Budget,
     pub(super) is_stopping: bool,
+    /// The time until which idle connections stay open during a shutdown.
+    pub(super) idle_until: Option<Instant>,
     last_exchange: u64,
     /// Bodies whose clients have left, each with the time when it is abandoned.
     finishing: Vec<(Box<dyn Growing>, Instant)>,
 }
 
 impl ThreadContext {
+    #[allow(clippy::too_many_arguments, reason = "each is shared with other parts of the server")]
     pub(super) fn new(
         responder: Arc<dyn Responder>,
         scheduler: Arc<Scheduler>,
         ledger: Arc<Ledger>,
         stats: Arc<ServerStats>,
         uploads: Arc<UploadLimits>,
+        tunnels: Arc<TunnelLimits>,
         options: ServerConfig,
         inbox: Inbox,
     ) -> Self {
@@ -70,6 +77,7 @@ impl ThreadContext {
             ledger,
             stats,
             uploads,
+            tunnels,
             shows_certificates: options.tls.as_ref().is_some_and(ServerTls::requires_certificates),
             limits: options.head_limits(),
             options,
@@ -80,16 +88,24 @@ impl ThreadContext {
             turn_number: 0,
             budget: Budget::default(),
             is_stopping: false,
+            idle_until: None,
             last_exchange: 0,
             finishing: Vec::new(),
         }
     }
 
-    /// Replaces the buffer that a panic may have lost.
-    pub(super) fn restore_buffer(&mut self) {
-        if self.input.is_empty() {
-            self.input = vec![0; INPUT].into();
+    /// Runs code for one connection. A panic, for example of a handler's body, is logged and returns `None`: it ends
+    /// only this connection.
+    pub(super) fn catch_panic<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| act(self)));
+        if result.is_err() {
+            log::error!("a connection panicked and is closed");
+            // The panic may have lost the buffer.
+            if self.input.is_empty() {
+                self.input = vec![0; INPUT].into();
+            }
         }
+        result.ok()
     }
 
     /// Starts the record of a request whose head is complete.
@@ -102,8 +118,13 @@ impl ThreadContext {
     pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         let record = pending.record(remote, Instant::now(), is_complete);
         self.stats.count_duration(record.outcome, record.duration);
+        self.log(pending, remote, is_complete);
+    }
+
+    /// Logs a request that has ended.
+    pub(super) fn log(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         if let Some(log) = &self.options.access_log {
-            log.log(&record);
+            log.log(&pending.record(remote, Instant::now(), is_complete));
         }
     }
 
@@ -121,6 +142,11 @@ impl ThreadContext {
             is_tls: self.options.tls.is_some(),
             is_http_proxy: self.options.http_proxy,
         }
+    }
+
+    /// Returns whether a shutdown closes idle connections now.
+    pub(super) fn closes_idle_connections(&self) -> bool {
+        self.is_stopping && self.idle_until.is_none_or(|until| until <= self.now)
     }
 
     pub(super) fn next_exchange(&mut self) -> u64 {
@@ -213,8 +239,18 @@ mod testing {
             let ledger = Ledger::new(u64::MAX);
             let scheduler = Arc::new(Scheduler::new(&PoolOptions::default(), &ledger, Box::new(|_| None)));
             let (stats, limits) = (Arc::default(), UploadLimits::new(8));
+            let tunnels = TunnelLimits::new(8, Arc::clone(&stats));
             (
-                Self::new(Arc::new(ImmediateResponder), scheduler, ledger, stats, limits, options, inbox),
+                Self::new(
+                    Arc::new(ImmediateResponder),
+                    scheduler,
+                    ledger,
+                    stats,
+                    limits,
+                    tunnels,
+                    options,
+                    inbox,
+                ),
                 messages,
             )
         }

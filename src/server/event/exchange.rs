@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::decoder::Decoder;
 use super::outbound::Outbound;
+use super::tunnel_limits::TunnelPermit;
 use super::upload::{CollectPermit, UploadWriter};
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::Hold;
@@ -35,6 +36,8 @@ pub(super) struct Exchange {
     /// Encoded interim responses that wait to be written.
     pub(super) interim: Interims,
     pub(super) reply: Reply,
+    /// The permit of a CONNECT request.
+    pub(super) tunnel: Option<TunnelPermit>,
     /// What is logged at its end.
     pub(super) pending: Pending,
 }
@@ -124,6 +127,7 @@ impl Exchange {
             receiving,
             interim,
             reply: Reply::NotDispatched,
+            tunnel: None,
             pending,
         })
     }

@@ -1,13 +1,11 @@
 //! Messages from other threads to an I/O thread.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use mio::net::TcpStream;
 
-use super::admission::ConnectionPermit;
+use super::acceptor::Accepted;
 use crate::message::body::Wake;
 
 /// The token of the event that wakes an I/O thread for its messages.
@@ -16,11 +14,14 @@ pub(super) const WAKER: mio::Token = mio::Token(0);
 /// A message to an I/O thread.
 pub(super) enum Message {
     /// Serve this connection from now on.
-    Serve(TcpStream, SocketAddr, ConnectionPermit),
+    Serve(Accepted),
     /// The exchange may be able to make progress.
     Continue(ExchangeId),
     /// The server is shutting down.
-    Stop,
+    Stop {
+        /// Whether another process serves the same sockets from now on.
+        is_succeeded: bool,
+    },
 }
 
 /// Identifies a request of a connection. Messages for a closed connection or a finished request have no

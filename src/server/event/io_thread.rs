@@ -1,27 +1,24 @@
 //! An I/O thread: an event loop over the sockets of many connections. It never blocks on anything else.
 
 use std::io;
-use std::net::SocketAddr;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::acceptor::Acceptor;
-use super::admission::ConnectionPermit;
+use super::acceptor::{Accepted, Acceptor, LISTENERS};
 use super::budget::MAX_BYTES;
-use super::connection::{Connection, Next};
+use super::connection::{ClientState, Connection};
 use super::context::ThreadContext;
 use super::inbox::{InboxReceiver, Message, WAKER};
+use super::next::Next;
 use super::round_robin::RoundRobin;
 use super::transport::Transport;
+use super::tunnel::{self, Tunnels};
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::Lifetime;
 
-const LISTENER: Token = Token(1);
 /// Tokens from here on belong to connections.
 const FIRST: usize = 2;
 
@@ -40,12 +37,17 @@ const MAX_CUT_OFFS: usize = 4;
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How long idle connections stay open after another process has taken over the sockets. A client that sends a
+/// request meanwhile gets a response, with `Connection: close`.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
 /// The state of an I/O thread.
 pub(super) struct IoThread {
     poll: Poll,
     messages: InboxReceiver,
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
+    tunnels: Tunnels,
     /// Connections with more work than their budget, or with a partly sent response.
     bulk: RoundRobin,
     /// Connections in a TLS handshake.
@@ -74,6 +76,7 @@ impl IoThread {
             messages,
             acceptor,
             connections: Slab::new(),
+            tunnels: Tunnels::default(),
             bulk: RoundRobin::default(),
             handshakes: RoundRobin::default(),
             context,
@@ -84,7 +87,7 @@ impl IoThread {
             refused_fetches: 0,
         };
         if let Some(acceptor) = &mut thread.acceptor {
-            thread.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)?;
+            acceptor.register(thread.poll.registry())?;
         }
         Ok(thread)
     }
@@ -114,7 +117,8 @@ impl IoThread {
         for event in &*events {
             match event.token() {
                 WAKER => has_messages = true,
-                LISTENER => has_arrivals = true,
+                LISTENERS => has_arrivals = true,
+                Token(token) if token >= tunnel::FIRST => self.tunnels.set_ready(event),
                 Token(token) => {
                     let number = token - FIRST;
                     let Some(connection) = self.connections.get_mut(number) else { continue };
@@ -141,6 +145,7 @@ impl IoThread {
             let Some(number) = self.bulk.pop() else { break };
             bulk_bytes = bulk_bytes.saturating_sub(self.advance_queued(number));
         }
+        self.tunnels.advance(&mut self.context, MAX_BYTES + served * BULK_BYTES_PER_HIT);
         let retry_at = self.acceptor.as_ref().and_then(|acceptor| acceptor.retry_at);
         if has_arrivals || retry_at.is_some_and(|at| at <= self.context.now) {
             self.accept();
@@ -153,16 +158,18 @@ impl IoThread {
             self.next_check = self.context.now + self.check_interval;
             self.check_deadlines();
         }
-        !(self.context.is_stopping && (self.connections.is_empty() || self.lifetime.is_deadline_over()))
+        let is_done = self.connections.is_empty() && self.tunnels.is_empty();
+        !(self.context.is_stopping && (is_done || self.lifetime.is_deadline_over()))
     }
 
     fn timeout(&self) -> Option<Duration> {
         let accept = self.acceptor.as_ref().and_then(|acceptor| acceptor.retry_at);
         let may_accept = accept.is_some_and(|at| at <= self.context.now);
-        if may_accept || self.bulk.len() + self.handshakes.len() > 0 {
+        if may_accept || self.bulk.len() + self.handshakes.len() + self.tunnels.ready() > 0 {
             return Some(Duration::ZERO);
         }
-        let is_busy = !self.connections.is_empty() || self.context.is_stopping || self.context.is_finishing();
+        let is_idle = self.connections.is_empty() && self.tunnels.is_empty();
+        let is_busy = !is_idle || self.context.is_stopping || self.context.is_finishing();
         let look = is_busy.then_some(self.next_check);
         // At least 1 ms, the resolution of the system's timeout.
         accept
@@ -176,7 +183,7 @@ impl IoThread {
         let messages: Vec<Message> = self.messages.take().collect();
         for message in messages {
             match message {
-                Message::Serve(socket, remote, permit) => self.serve(socket, remote, permit),
+                Message::Serve(accepted) => self.serve(accepted),
                 Message::Continue(id) => {
                     let Some(connection) = self.connections.get_mut(id.connection) else { continue };
                     let next = catch_panic(&mut self.context, |context| {
@@ -185,15 +192,22 @@ impl IoThread {
                     });
                     self.apply(id.connection, next);
                 }
-                Message::Stop => self.stop(),
+                Message::Stop { is_succeeded } => self.stop(is_succeeded),
             }
         }
     }
 
-    /// Stops accepting, and closes idle connections.
-    fn stop(&mut self) {
+    /// Stops accepting, and closes idle connections. If another process serves the same sockets, the clients of
+    /// idle connections get some time to notice.
+    fn stop(&mut self, is_succeeded: bool) {
         self.context.is_stopping = true;
-        self.acceptor = None;
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.close(self.poll.registry(), is_succeeded);
+        }
+        if is_succeeded {
+            self.context.idle_until = Some(self.context.now + IDLE_GRACE);
+            return;
+        }
         let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
         for number in numbers {
             if let Some(connection) =
@@ -208,13 +222,14 @@ impl IoThread {
 
     fn accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        for (socket, remote, permit) in acceptor.accept(&self.context) {
-            self.serve(socket, remote, permit);
+        for accepted in acceptor.accept(&self.context) {
+            self.serve(accepted);
         }
     }
 
     /// Registers a connection and serves it.
-    fn serve(&mut self, socket: TcpStream, remote: SocketAddr, permit: ConnectionPermit) {
+    fn serve(&mut self, accepted: Accepted) {
+        let Accepted { socket, remote, permit, has_proxy_header } = accepted;
         // On Linux the socket inherits this option from the listener.
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nodelay(true);
@@ -233,7 +248,8 @@ impl IoThread {
         {
             return log::error!("cannot register a connection for events: {error}");
         }
-        entry.insert(Connection::new(transport, remote, number, self.context.now, permit));
+        let client = ClientState { remote, permit, has_proxy_header };
+        entry.insert(Connection::new(transport, client, number, self.context.now));
         self.advance_or_queue(number);
     }
 
@@ -266,6 +282,12 @@ impl IoThread {
         match catch_panic(&mut self.context, |context| connection.advance(context)) {
             Next::Wait => {}
             Next::Again => enqueue(&mut self.bulk, number, connection),
+            Next::Tunnel => {
+                let opened = self.connections.remove(number).into_tunnel();
+                if let Some(opened) = opened {
+                    self.tunnels.start(opened, self.poll.registry(), &self.context);
+                }
+            }
             Next::Close => self.remove(number),
         }
     }
@@ -274,7 +296,7 @@ impl IoThread {
     fn apply(&mut self, number: usize, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Again => {
+            Next::Again | Next::Tunnel => {
                 self.advance_or_queue(number);
             }
             Next::Close => self.remove(number),
@@ -306,6 +328,7 @@ impl IoThread {
         for (number, next) in due {
             self.apply(number, next);
         }
+        self.tunnels.check_deadlines(&self.context);
     }
 }
 
@@ -316,13 +339,9 @@ fn enqueue(to: &mut RoundRobin, number: usize, connection: &mut Connection) {
     }
 }
 
-/// Runs code for one connection. A panic, for example of a handler's body, ends only this connection.
+/// Runs code for one connection. A panic ends only this connection.
 fn catch_panic(context: &mut ThreadContext, act: impl FnOnce(&mut ThreadContext) -> Next) -> Next {
-    panic::catch_unwind(AssertUnwindSafe(|| act(context))).unwrap_or_else(|_| {
-        log::error!("a connection panicked and is closed");
-        context.restore_buffer();
-        Next::Close
-    })
+    context.catch_panic(act).unwrap_or(Next::Close)
 }
 
 impl IoThread {
@@ -357,6 +376,7 @@ impl IoThread {
             }
             self.remove(number);
         }
+        self.tunnels.cut_off(&self.context, MAX_CUT_OFFS);
     }
 }
 
@@ -365,6 +385,7 @@ impl Drop for IoThread {
         for connection in self.connections.drain() {
             connection.dispose(&mut self.context);
         }
+        self.tunnels.end(&self.context);
     }
 }
 

@@ -6,10 +6,12 @@
 //! |---|---|
 //! | `server` | [`Server`]: its threads, from start to shutdown |
 //! | `io_thread` | the loop of one thread: socket events, messages, deadlines, fair turns |
+//! | `listening` | listening sockets of either kind |
 //! | `acceptor` | accepting connections and distributing them to the threads |
 //! | `context` | state that the connections of one thread share |
 //! | `connection` | one connection: its state machine |
 //! | `connection/reading` | reading and validating heads; sending hits |
+//! | `connection/proxy_header` | reading the header of the PROXY protocol |
 //! | `connection/content` | receiving request bodies |
 //! | `connection/response` | passing a request to the responder, and sending the response |
 //! | `connection/deadlines` | the deadlines of a connection |
@@ -26,6 +28,9 @@
 //! | `budget` | how much one connection may do in a turn of the loop; pure |
 //! | `transfer_rate` | whether a client is fast enough; pure |
 //! | `admission` | limits for the number of connections |
+//! | `next` | what the thread does next for a connection |
+//! | `tunnel` | tunnels of CONNECT requests |
+//! | `tunnel_limits` | limits for the number of tunnels |
 //! | `inbox` | messages from other threads to an I/O thread |
 //!
 //! # The life of a request
@@ -56,12 +61,16 @@ mod head_end;
 mod inbox;
 mod input;
 mod io_thread;
+mod listening;
+mod next;
 mod outbound;
 mod partial_head;
 mod round_robin;
 mod server;
 mod transfer_rate;
 mod transport;
+mod tunnel;
+mod tunnel_limits;
 mod upload;
 
 pub use server::Server;

@@ -1,20 +1,21 @@
 //! [`Server`]: its threads, from start to shutdown.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
-use socket2::Socket;
 
 use super::acceptor::Acceptor;
 use super::admission::{Admission, max_connections};
 use super::context::ThreadContext;
 use super::inbox::{Inbox, Message, WAKER, inbox};
 use super::io_thread::IoThread;
+use super::listening::Listening;
+use super::tunnel_limits::TunnelLimits;
 use super::upload::UploadLimits;
 use crate::base::error::Result;
 use crate::base::ledger::Ledger;
@@ -22,7 +23,7 @@ use crate::message::url::CanonicalUrl;
 use crate::metrics::ServerStats;
 use crate::scheduler::{Scheduler, max_open_files};
 use crate::server::handler::{BlockingHandler, Handler, Responder};
-use crate::server::listener::{self, listen_error};
+use crate::server::listener::{Listener, Listeners, listen_error};
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 
@@ -81,19 +82,19 @@ impl Server {
         Self::bind_responder(address, &options, &blocking(handler))
     }
 
-    /// Like [`bind`](Self::bind), with a socket that already listens, so that its address is known before the
-    /// server starts.
+    /// Like [`bind`](Self::bind), with one or several sockets that already listen, so that their addresses are
+    /// known before the server starts.
     ///
     /// # Errors
     ///
     /// The errors of [`bind`](Self::bind).
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        Self::responder_on(listener, &options, &blocking(handler))
+        Self::responder_on(listeners, &options, &blocking(handler))
     }
 
     pub(crate) fn bind_responder(
@@ -101,19 +102,21 @@ impl Server {
         options: &ServerConfig,
         responder: &Arc<dyn Responder>,
     ) -> Result<ServerHandle> {
-        let (address, socket) = listener::bind(address, options.write_timeout)?;
-        start(address, socket, options, responder)
+        Self::responder_on(Listener::bind(address)?, options, responder)
     }
 
     pub(crate) fn responder_on(
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         options: &ServerConfig,
         responder: &Arc<dyn Responder>,
     ) -> Result<ServerHandle> {
-        let failed = |error: io::Error| listen_error("cannot serve on the given socket", error);
-        let address = listener.local_addr().map_err(failed)?;
-        let socket = listener::adopt(listener, options.write_timeout).map_err(failed)?;
-        start(address, socket, options, responder)
+        let listeners = listeners.into().prepared(options.write_timeout)?;
+        let shown: Vec<String> = listeners.iter().map(Listener::to_string).collect();
+        let shown = shown.join(", ");
+        let serving = start(listeners, options, responder)
+            .map_err(|error| listen_error(&format!("cannot serve on {shown}"), error))?;
+        log::info!("serving on {shown}");
+        Ok(serving)
     }
 }
 
@@ -122,19 +125,7 @@ fn blocking(handler: impl Handler + 'static) -> Arc<dyn Responder> {
 }
 
 fn start(
-    address: SocketAddr,
-    socket: Socket,
-    options: &ServerConfig,
-    responder: &Arc<dyn Responder>,
-) -> Result<ServerHandle> {
-    let address = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(address);
-    start_threads(address, socket, options, responder)
-        .map_err(|error| listen_error(&format!("cannot serve on {address}"), error))
-}
-
-fn start_threads(
-    address: SocketAddr,
-    socket: Socket,
+    listeners: Vec<Listener>,
     options: &ServerConfig,
     responder: &Arc<dyn Responder>,
 ) -> io::Result<ServerHandle> {
@@ -145,9 +136,9 @@ fn start_threads(
     let scheduler = Arc::new(Scheduler::new(&options.worker_options(), &ledger, cap));
     let stats = Arc::new(ServerStats::default());
     responder.runs_on(&scheduler, &stats);
-    let shared = socket.try_clone()?;
-    shared.set_nonblocking(true)?;
-    let mut listener = Some(mio::net::TcpListener::from_std(shared.into()));
+    let listening: io::Result<Vec<Listening>> = listeners.iter().map(Listening::new).collect();
+    let mut listening = Some(listening?);
+    let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
     let mut threads = Vec::new();
     for _ in 0..options.io_threads {
         let poll = Poll::new()?;
@@ -157,26 +148,32 @@ fn start_threads(
     let inboxes: Vec<Inbox> = threads.iter().map(|(_, inbox, _)| inbox.clone()).collect();
     let state = Arc::new(ServerState {
         lifetime: Arc::clone(&lifetime),
-        socket: Mutex::new(Some(socket)),
+        listeners: Mutex::new(listeners),
         inboxes: inboxes.clone(),
         scheduler: Arc::clone(&scheduler),
     });
     // If a later step fails, dropping the handle ends the threads that were started.
-    let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
+    let serving = ServerHandle::new(addresses, Arc::clone(&state) as Arc<dyn RunningServer>);
     let uploads = UploadLimits::new(scheduler.threads());
-    let permitted = max_open_files().map_or(usize::MAX, |files| max_connections(files, scheduler.threads()));
+    // Each tunnel has a second socket.
+    let files = max_open_files().unwrap_or(usize::MAX);
+    let max_tunnels = options.max_tunnels_within(files / 4);
+    let permitted = max_connections(files.saturating_sub(max_tunnels), scheduler.threads());
     let (max, max_per_client) =
         (options.max_connections_within(permitted), options.max_connections_per_address);
+    let tunnels = TunnelLimits::new(max_tunnels, Arc::clone(&stats));
     let admission = Admission::new(max, max_per_client, Arc::clone(&stats));
     for (number, (poll, inbox, messages)) in threads.into_iter().enumerate() {
-        let acceptor =
-            listener.take().map(|listener| Acceptor::new(listener, Arc::clone(&admission), inboxes.clone()));
+        let acceptor = listening
+            .take()
+            .map(|listening| Acceptor::new(listening, Arc::clone(&admission), inboxes.clone()));
         let context = ThreadContext::new(
             Arc::clone(responder),
             Arc::clone(&scheduler),
             Arc::clone(&ledger),
             Arc::clone(&stats),
             Arc::clone(&uploads),
+            Arc::clone(&tunnels),
             options.clone(),
             inbox,
         );
@@ -189,7 +186,6 @@ fn start_threads(
             drop(guard);
         })?;
     }
-    log::info!("serving on {address}");
     Ok(serving)
 }
 
@@ -202,32 +198,36 @@ impl Drop for ShutdownOnExit {
         if !self.0.lifetime.is_stopping() {
             log::error!("an I/O thread of the server has ended unexpectedly; the server shuts down");
             self.0.lifetime.fail();
-            self.0.shutdown();
+            self.0.shutdown(false);
         }
     }
 }
 
 struct ServerState {
     lifetime: Arc<Lifetime>,
-    /// The listening socket, until shutdown.
-    socket: Mutex<Option<Socket>>,
+    /// The listening sockets, until shutdown.
+    listeners: Mutex<Vec<Listener>>,
     inboxes: Vec<Inbox>,
     scheduler: Arc<Scheduler>,
 }
 
 impl RunningServer for ServerState {
-    fn shutdown(&self) {
+    fn shutdown(&self, is_succeeded: bool) {
         // Registered first, so that `join` cannot return before the drain thread has ended.
         let guard = self.lifetime.register_thread();
         if !self.lifetime.start_stopping() {
             return;
         }
-        let socket = self.socket.lock().take();
-        if let Some(socket) = socket {
-            listener::close(&socket);
+        let listeners = std::mem::take(&mut *self.listeners.lock());
+        for mut listener in listeners {
+            if is_succeeded {
+                listener.share();
+            }
+            listener.close();
         }
-        for inbox in &self.inboxes {
-            inbox.send(Message::Stop);
+        // The accepting thread stops the others.
+        if let Some(inbox) = self.inboxes.first() {
+            inbox.send(Message::Stop { is_succeeded });
         }
         self.scheduler.stop();
         let (scheduler, lifetime) = (Arc::clone(&self.scheduler), Arc::clone(&self.lifetime));

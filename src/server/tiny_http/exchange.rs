@@ -13,6 +13,7 @@ use super::response::{self, Recipient};
 use crate::message::body::Body;
 use crate::server::error_response::{text, unavailable};
 use crate::server::handler::{Handler, RemoteAddress};
+use crate::server::listener::UNIX_CLIENT;
 use crate::server::request_head::{self, HeadLimits, Rejection, RequestBody, RequestHead};
 use crate::server::response_head::RequestSummary;
 use crate::server::server_handle::Lifetime;
@@ -76,9 +77,8 @@ impl Exchange {
         };
         let method = head.method().clone();
         let mut head = head.map(|()| body);
-        if let Some(address) = request.remote_addr() {
-            head.extensions_mut().insert(RemoteAddress(*address));
-        }
+        let address = request.remote_addr().copied().unwrap_or(UNIX_CLIENT);
+        head.extensions_mut().insert(RemoteAddress(address));
         let response = panic::catch_unwind(AssertUnwindSafe(|| self.handler.handle(head)));
         let response = response.unwrap_or_else(|_| {
             log::error!("the handler panicked; the server sends 500");

@@ -5,24 +5,53 @@
 //! connection has taken. They wait until some connection ends, which with persistent connections may be
 //! never. A connection that ends at once resolves this: its thread continues with a queued one.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::server::listener::Listener;
 use crate::server::server_handle::Lifetime;
 
 /// Interval between connections: the maximum wait of a single forgotten connection.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Periodically connects to `served` and disconnects, until the server stops.
-pub(super) fn connect_periodically(served: SocketAddr, lifetime: &Lifetime) {
-    let address = reachable(served);
+/// The place at which the server reaches itself.
+#[derive(Debug)]
+pub(super) enum OwnEnd {
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+}
+
+impl OwnEnd {
+    pub(super) fn of(listener: &Listener) -> Option<Self> {
+        #[cfg(unix)]
+        if let Some(path) = listener.path() {
+            return Some(Self::Unix(path));
+        }
+        listener.local_addr().map(|served| Self::Tcp(reachable(served)))
+    }
+
+    fn connect(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(address) => TcpStream::connect_timeout(address, Duration::from_secs(1)).map(drop),
+            #[cfg(unix)]
+            Self::Unix(path) => std::os::unix::net::UnixStream::connect(path).map(drop),
+        }
+    }
+}
+
+/// Periodically connects to the server and disconnects, until the server stops.
+pub(super) fn connect_periodically(ends: &[OwnEnd], lifetime: &Lifetime) {
     loop {
         lifetime.pause(INTERVAL);
         if lifetime.is_stopping() {
             return;
         }
-        if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
-            log::debug!("the server cannot connect to itself: {error}");
+        for end in ends {
+            if let Err(error) = end.connect() {
+                log::debug!("the server cannot connect to itself: {error}");
+            }
         }
     }
 }

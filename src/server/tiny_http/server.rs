@@ -2,22 +2,21 @@
 
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use socket2::Socket;
 use tiny_http::Server;
 
 use super::exchange::{Exchange, Rejecter};
 use super::queues::Queues;
-use super::self_connect;
+use super::self_connect::{OwnEnd, connect_periodically};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::server::handler::Handler;
-use crate::server::listener::{self, listen_error};
+use crate::server::listener::{Listener, Listeners, listen_error};
 use crate::server::options::ServerConfig;
 use crate::server::server_handle::{Lifetime, RunningServer, ServerHandle};
 
@@ -113,59 +112,59 @@ impl TinyHttpServer {
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        let (address, socket) = listener::bind(address, options.write_timeout)?;
-        Self::start(address, socket, &options, handler)
+        Self::on(Listener::bind(address)?, options, handler)
     }
 
-    /// Like [`bind`](Self::bind), with a socket that already listens, so that its address is known before the
-    /// server starts.
+    /// Like [`bind`](Self::bind), with one or several sockets that already listen, so that their addresses are
+    /// known before the server starts.
     ///
     /// # Errors
     ///
-    /// The errors of [`bind`](Self::bind).
+    /// The errors of [`bind`](Self::bind), and [`ErrorKind::BadOption`] if another process
+    /// [shares](Listener::shared) a socket.
     #[allow(clippy::needless_pass_by_value, reason = "options are built for one call")]
     pub fn on(
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         options: ServerConfig,
         handler: impl Handler + 'static,
     ) -> Result<ServerHandle> {
-        let failed = |error: io::Error| listen_error("cannot serve on the given socket", error);
-        let address = listener.local_addr().map_err(failed)?;
-        let socket = listener::adopt(listener, options.write_timeout).map_err(failed)?;
-        Self::start(address, socket, &options, handler)
+        let listeners = listeners.into().prepared(options.write_timeout)?;
+        let unsupported = [
+            (options.http_proxy, "http_proxy"),
+            (options.tls.is_some(), "TLS"),
+            (options.has_trusted_proxies(), "the PROXY protocol"),
+            (listeners.iter().any(Listener::is_shared), "sockets that another process shares"),
+        ];
+        if let Some((_, name)) = unsupported.into_iter().find(|(is_used, _)| *is_used) {
+            let text = format!("TinyHttpServer does not support {name}: remove the option or use Server");
+            return Err(Error::new(ErrorKind::BadOption, text));
+        }
+        let shown: Vec<String> = listeners.iter().map(Listener::to_string).collect();
+        let shown = shown.join(", ");
+        let serving = Self::start(listeners, &options, handler)
+            .map_err(|error| listen_error(&format!("cannot serve on {shown}"), error))?;
+        log::info!("serving on {shown}");
+        Ok(serving)
     }
 
     fn start(
-        address: SocketAddr,
-        socket: Socket,
+        listeners: Vec<Listener>,
         options: &ServerConfig,
         handler: impl Handler + 'static,
-    ) -> Result<ServerHandle> {
-        let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
-        if options.http_proxy {
-            return Err(Error::new(
-                ErrorKind::BadOption,
-                "TinyHttpServer does not support http_proxy: remove the option or use Server",
-            ));
-        }
-        if options.tls.is_some() {
-            return Err(Error::new(
-                ErrorKind::BadOption,
-                "TinyHttpServer does not support TLS: remove the option or use Server",
-            ));
-        }
-        let address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
-        let failed = |error: io::Error| listen_error(&format!("cannot serve on {address}"), error);
+    ) -> io::Result<ServerHandle> {
+        let addresses = listeners.iter().filter_map(Listener::local_addr).collect();
+        let ends: Vec<OwnEnd> = listeners.iter().filter_map(OwnEnd::of).collect();
+        let count = listeners.len();
 
         let lifetime = Lifetime::new(options.drain_deadline, Duration::ZERO);
         let state = Arc::new(ServerState {
             lifetime: Arc::clone(&lifetime),
-            socket: Mutex::new(Some(socket)),
+            listeners: Mutex::new(listeners),
             servers: Mutex::new(Vec::new()),
             restarts: AtomicUsize::new(0),
         });
         // If a later step fails, dropping the handle ends the threads that were started.
-        let serving = ServerHandle::new(address, Arc::clone(&state) as Arc<dyn RunningServer>);
+        let serving = ServerHandle::new(addresses, Arc::clone(&state) as Arc<dyn RunningServer>);
 
         let (queues, without_body, with_body) = Queues::new(options.queue_length, options.max_body);
         let rejecter = Rejecter { max_body: options.max_body, lifetime };
@@ -181,18 +180,17 @@ impl TinyHttpServer {
                 spawn(format!("{name}-{number}"), move || {
                     work();
                     drop(guard);
-                })
-                .map_err(failed)?;
+                })?;
             }
-            spawn(format!("{name}-reject"), receivers.rejecter(&exchange.rejecter)).map_err(failed)?;
+            spawn(format!("{name}-reject"), receivers.rejecter(&exchange.rejecter))?;
         }
-        let server = state.start_server().map_err(failed)?;
-        let dispatcher = Arc::clone(&state);
-        spawn("http-dispatch".to_owned(), move || dispatcher.dispatch(&server, queues)).map_err(failed)?;
+        for at in 0..count {
+            let server = state.start_server(at)?;
+            let (dispatcher, queues) = (Arc::clone(&state), queues.clone());
+            spawn("http-dispatch".to_owned(), move || dispatcher.dispatch(at, &server, queues))?;
+        }
         let lifetime = Arc::clone(&state.lifetime);
-        spawn("http-connect".to_owned(), move || self_connect::connect_periodically(address, &lifetime))
-            .map_err(failed)?;
-        log::info!("serving on {address}");
+        spawn("http-connect".to_owned(), move || connect_periodically(&ends, &lifetime))?;
         Ok(serving)
     }
 }
@@ -201,19 +199,30 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
+/// Returns another descriptor of the socket for tiny_http, whose `accept` blocks.
+fn share(listener: &Listener) -> io::Result<tiny_http::Listener> {
+    let socket = listener.duplicate()?;
+    socket.set_nonblocking(false)?;
+    #[cfg(unix)]
+    if listener.is_unix() {
+        return Ok(std::os::unix::net::UnixListener::from(socket).into());
+    }
+    Ok(std::net::TcpListener::from(socket).into())
+}
+
 struct ServerState {
     lifetime: Arc<Lifetime>,
-    /// The listening socket, until shutdown.
-    socket: Mutex<Option<Socket>>,
+    /// The listening sockets, until shutdown.
+    listeners: Mutex<Vec<Listener>>,
     /// More than one after `accept` has failed: the connections of the previous instance continue.
     servers: Mutex<Vec<Arc<Server>>>,
     restarts: AtomicUsize,
 }
 
 impl ServerState {
-    /// Starts an instance of tiny_http on the socket.
-    fn start_server(&self) -> io::Result<Arc<Server>> {
-        let shared = self.socket.lock().as_ref().map(listener::share);
+    /// Starts an instance of tiny_http on the socket at this position.
+    fn start_server(&self, at: usize) -> io::Result<Arc<Server>> {
+        let shared = self.listeners.lock().get(at).map(share);
         let shared = shared.unwrap_or_else(|| Err(io::Error::other("the server is shutting down")))?;
         let server = Arc::new(Server::from_listener(shared, None).map_err(io::Error::other)?);
         self.servers.lock().push(Arc::clone(&server));
@@ -225,12 +234,12 @@ impl ServerState {
     }
 
     /// Takes requests from tiny_http until the shutdown, and for `REJECTION_PERIOD` after it.
-    fn dispatch(self: &Arc<Self>, server: &Arc<Server>, mut queues: Queues) {
+    fn dispatch(self: &Arc<Self>, at: usize, server: &Arc<Server>, mut queues: Queues) {
         loop {
             match server.recv() {
                 Ok(request) => queues.route(request),
                 Err(_) if self.lifetime.is_stopping() => break,
-                Err(error) => self.restart(&error, &queues),
+                Err(error) => self.restart(at, &error, &queues),
             }
         }
         // tiny_http's queue is in order, so all requests received before the shutdown have been routed.
@@ -246,13 +255,13 @@ impl ServerState {
 
     /// Starts another instance of tiny_http, because tiny_http stops accepting at the first error. The
     /// previous instance is kept for its open connections.
-    fn restart(self: &Arc<Self>, error: &io::Error, queues: &Queues) {
+    fn restart(self: &Arc<Self>, at: usize, error: &io::Error, queues: &Queues) {
         log::error!("accepting connections failed: {error}");
         let (state, queues) = (Arc::clone(self), queues.clone());
         let again = move || {
             state.lifetime.pause(RESTART_PAUSE);
-            match state.start_server() {
-                Ok(server) => state.dispatch(&server, queues),
+            match state.start_server(at) {
+                Ok(server) => state.dispatch(at, &server, queues),
                 Err(_) if state.lifetime.is_stopping() => {}
                 Err(error) => state.give_up(&error),
             }
@@ -268,19 +277,17 @@ impl ServerState {
     fn give_up(&self, error: &io::Error) {
         log::error!("cannot accept connections any more, the server shuts down: {error}");
         self.lifetime.fail();
-        self.shutdown();
+        self.shutdown(false);
     }
 }
 
 impl RunningServer for ServerState {
-    fn shutdown(&self) {
+    fn shutdown(&self, _is_succeeded: bool) {
         if !self.lifetime.start_stopping() {
             return;
         }
-        let socket = self.socket.lock().take();
-        if let Some(socket) = socket {
-            listener::close(&socket);
-        }
+        let listeners = mem::take(&mut *self.listeners.lock());
+        listeners.into_iter().for_each(Listener::close);
         let servers = mem::take(&mut *self.servers.lock());
         for server in servers {
             server.unblock();

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `directory` | creates the directory, and checks its owner |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
@@ -25,6 +26,7 @@
 //! | `commit` | one transaction |
 //! | `rows` | writes and removes the row and the bodies of a key |
 //! | `purging` | finds and changes the keys that a purge affects |
+//! | `part` | parts of bodies, and files that are still written |
 //! | `room` | the room for bodies that are being written |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
@@ -35,12 +37,14 @@
 mod body_file;
 mod commit;
 mod core;
+mod directory;
 mod head;
 mod index;
 mod inspect;
 mod invalidations;
 mod known;
 mod lookup;
+mod part;
 mod pending;
 mod process;
 #[cfg(test)]
@@ -66,6 +70,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::core::Core;
+use self::directory::{check_owner, make};
 use self::index::Index;
 pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
@@ -81,7 +86,7 @@ use crate::message::stored_bytes::Spill;
 const CAPACITY: u64 = 1 << 30;
 
 /// The name of this tier in `Cache-Status`.
-const NAME: &str = "disk";
+const NAME: &str = super::tier::DISK;
 
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -240,38 +245,15 @@ impl DiskStore {
         if let Body::File(number) = body {
             self.discard_spilled(number);
         }
+        if matches!(body, Body::Growing(_)) {
+            return false;
+        }
         // The stored response is outdated.
         if self.may_hold(key.as_str()) {
             core.pending.push(hash, Op::Remove { hash, purge: Purge::of_key(key.url()), done: None });
         }
         false
     }
-}
-
-fn make(directory: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
-}
-
-/// Refuses a directory of another user, who could change it and so answer for every site.
-#[cfg_attr(not(unix), allow(unused_variables))]
-fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
-        let own = own.metadata().map_err(owner)?.uid();
-        let its = fs::metadata(directory).map_err(owner)?.uid();
-        if own != its {
-            return Err(StoreError::new(format!(
-                "it belongs to the user {its}, and this process is user {own}"
-            )));
-        }
-    }
-    Ok(())
 }
 
 impl Tier for DiskStore {
@@ -321,9 +303,17 @@ impl Tier for DiskStore {
         self.put_as(key, response, Body::File(number))
     }
 
+    fn put_growing(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, response, Body::Growing(number))
+    }
+
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        self.core().resume(key, part, length)
+    }
+
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
-        core.remove_file(number);
+        core.abandon(number);
         core.room.note_counted(number);
     }
 

@@ -1,5 +1,7 @@
 //! A store on disk by itself: what is put is found, also by the next process, and what is wrong is not.
 
+mod part;
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -262,8 +264,7 @@ fn body_is_read_while_it_is_written_and_kept_only_if_it_is_complete() {
         crate::policy::Variant::default(),
     ));
     let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
-    let head =
-        Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source, tier: "disk" }));
+    let head = Arc::new(head.with_remote(crate::store::RemoteBody::on_disk(3_000_000, source)));
     assert!(scene.store().put_spilled(&key(1), &head, number));
     drop(head);
     for _ in 0..2 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{ETAG, LAST_MODIFIED};
 
 use super::core::{Core, MAX_FETCH, MAX_LIFETIME};
@@ -35,7 +36,8 @@ impl Core {
         position: Option<Position>,
     ) -> bool {
         let length = value::length(key.as_str(), std::slice::from_ref(response));
-        let has_place = may_write(key, response, false) && length <= self.max_value;
+        let is_whole = response.status() != StatusCode::PARTIAL_CONTENT;
+        let has_place = is_whole && may_write(key, response, false) && length <= self.max_value;
         let lives = !self.lifetime(response).is_zero();
         let taken = position.filter(|_| has_place && lives && self.is_up()).and_then(|position| {
             let waits = self.waiting.try_add(length, self.ledger.get())?;

@@ -106,8 +106,7 @@ mod tests {
     #[test]
     fn responses_are_read_as_they_were_written() {
         let encoded = value();
-        let Ok(Value::Responses { position: 17, responses }) = decode("http://a/", &encoded)
-        else {
+        let Ok(Value::Responses { position: 17, responses }) = decode("http://a/", &encoded) else {
             panic!("it is not read")
         };
         assert_eq!(body_numbers(&responses), [1, 2]);
@@ -119,9 +118,7 @@ mod tests {
     #[test]
     fn other_versions_and_foreign_values_are_errors() {
         let encoded = value();
-        for (at, byte) in
-            [(0, b'x'), (4, b'2'), (5, b'W'), (10, b'x'), (30, b'x'), (HEAD + 3, b'x')]
-        {
+        for (at, byte) in [(0, b'x'), (4, b'2'), (5, b'W'), (10, b'x'), (30, b'x'), (HEAD + 3, b'x')] {
             let mut wrong = encoded.to_vec();
             wrong[at] = byte;
             assert!(decode("http://a/", &wrong.into()).is_err(), "{at}");

@@ -53,8 +53,13 @@ impl Process {
     }
 
     /// Starts any command, with no standard input.
-    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn start(command: Command) -> io::Result<Self> {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Like [`start`](Self::start), with this standard input.
+    pub(crate) fn start_with(mut command: Command, stdin: impl Into<Stdio>) -> io::Result<Self> {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");

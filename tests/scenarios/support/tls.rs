@@ -91,6 +91,22 @@ impl Deref for TlsOrigin {
     }
 }
 
+/// Returns a TLS client for the server with this name, which trusts only the authority in the file.
+pub(crate) fn client(ca_file: &Path, name: &'static str) -> rustls::ClientConnection {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(ca_file).expect("the file is PEM");
+    roots.add(authority).expect("the authority is a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = name.try_into().expect("the name is valid");
+    rustls::ClientConnection::new(Arc::new(config), name).expect("the configuration is complete")
+}
+
 /// A certificate authority for one test, with a server certificate for `localhost` and `127.0.0.1` and a client
 /// certificate, each with its key.
 pub(crate) struct Authority {
@@ -118,6 +134,11 @@ impl Authority {
 
     pub(crate) fn ca_file(&self) -> &Path {
         self.ca_file.path()
+    }
+
+    /// Returns a TLS client for the server, which trusts only this authority.
+    pub(crate) fn client(&self, name: &'static str) -> rustls::ClientConnection {
+        client(self.ca_file(), name)
     }
 
     pub(crate) fn server_file(&self) -> &Path {

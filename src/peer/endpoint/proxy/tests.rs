@@ -33,6 +33,10 @@ impl PoolView for TestPool {
             .unwrap())
     }
 
+    fn has_socket(&self, _: std::net::SocketAddr) -> bool {
+        false
+    }
+
     fn has_address(&self, address: IpAddr) -> bool {
         address == IpAddr::from([10, 0, 0, 2])
     }

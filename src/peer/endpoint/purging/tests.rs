@@ -52,6 +52,10 @@ impl PoolView for TestPool {
         unreachable!("these tests only purge")
     }
 
+    fn has_socket(&self, _: std::net::SocketAddr) -> bool {
+        false
+    }
+
     fn has_address(&self, _: IpAddr) -> bool {
         false
     }

@@ -5,16 +5,18 @@ use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
-use super::rejections::{NO_MEMORY, TOO_MANY_UPLOADS, too_large};
+use super::rejections::{NO_MEMORY, TOO_MANY_TUNNELS, TOO_MANY_UPLOADS, too_large};
 use crate::base::ledger::MemoryUse;
 use crate::message::body::Body;
+use crate::metrics::TunnelRefusal;
+use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Collected, Exchange, Receiving, Reply, Sink};
 use crate::server::event::inbox::ExchangeId;
 use crate::server::event::upload::upload;
 use crate::server::handler::RemoteAddress;
-use crate::server::request_head::{Rejection, RequestBody, RequestHead};
+use crate::server::request_head::{Rejection, RequestBody, RequestHead, bad};
 use crate::server::response_head::RequestSummary;
 
 /// Maximum size of a request body that is collected before the request is dispatched, in bytes. A client that
@@ -40,8 +42,21 @@ impl Connection {
         };
         let length = match body {
             RequestBody::None => {
-                self.exchange = Some(Exchange::new(context.next_exchange(), summary, None, pending));
+                let mut exchange = Exchange::new(context.next_exchange(), summary, None, pending);
+                if *request.method() == Method::CONNECT && context.options.http_proxy {
+                    let permit = context.tunnels.acquire(ClientAddress::of(self.remote.ip()));
+                    if permit.is_none() {
+                        context.stats.count_tunnel_refusal(TunnelRefusal::TooMany);
+                        return self.reject(TOO_MANY_TUNNELS, context);
+                    }
+                    exchange.tunnel = permit;
+                }
+                self.exchange = Some(exchange);
                 return self.dispatch(request, Body::empty(), context);
+            }
+            // The bytes after the head belong to the tunnel (RFC 9110 section 9.3.6).
+            _ if *request.method() == Method::CONNECT => {
+                return self.reject(bad("a CONNECT request has no content"), context);
             }
             RequestBody::Length(length) if length > context.options.max_body => {
                 return self.reject(too_large(), context);

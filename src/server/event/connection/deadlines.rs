@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::{Closing, Connection, Next};
+use super::{Closing, Connection};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::Reply;
+use crate::server::event::next::Next;
 use crate::server::request_head::Rejection;
 
 impl Connection {
@@ -17,7 +18,7 @@ impl Connection {
         if let Closing::Lingering { until, .. } = self.closing {
             return if now >= until { Next::Close } else { Next::Wait };
         }
-        if self.transport.is_handshaking() {
+        if self.transport.is_handshaking() || self.has_proxy_header {
             return if has_passed(self.idle_since, options.handshake_timeout) {
                 Next::Close
             } else {
@@ -39,7 +40,8 @@ impl Connection {
                 }
                 None if self.closing == Closing::No
                     && self.is_idle()
-                    && has_passed(self.idle_since, options.idle_timeout) =>
+                    && (has_passed(self.idle_since, options.idle_timeout)
+                        || context.closes_idle_connections()) =>
                 {
                     Next::Close
                 }

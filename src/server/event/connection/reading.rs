@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::{Closing, Connection, Next};
+use super::{Closing, Connection};
 use crate::message::header::token::is_token_byte;
 use crate::message::nonblocking::PlainRequest;
 use crate::message::stats::Outcome;
@@ -15,6 +15,7 @@ use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::head_end::{Scan, empty_lines, head_end};
 use crate::server::event::input::Consumed;
+use crate::server::event::next::Next;
 use crate::server::event::partial_head;
 use crate::server::options::FIELDS_LIMIT;
 use crate::server::request_head::{self, Rejection};

@@ -10,6 +10,9 @@ pub(super) const TOO_MANY_UPLOADS: Rejection = Rejection {
     reason: "too many request bodies are being received",
 };
 
+pub(super) const TOO_MANY_TUNNELS: Rejection =
+    Rejection { status: StatusCode::SERVICE_UNAVAILABLE, reason: "too many tunnels are open" };
+
 pub(super) const NO_MEMORY: Rejection =
     Rejection { status: StatusCode::SERVICE_UNAVAILABLE, reason: "the memory limit is reached" };
 
@@ -21,6 +24,7 @@ pub(super) fn too_large() -> Rejection {
 pub(super) fn kind_of(rejection: Rejection) -> RequestRefusal {
     match rejection.status {
         _ if rejection == TOO_MANY_UPLOADS => RequestRefusal::TooManyUploads,
+        _ if rejection == TOO_MANY_TUNNELS => RequestRefusal::TooManyTunnels,
         _ if rejection == NO_MEMORY => RequestRefusal::NoMemory,
         StatusCode::REQUEST_TIMEOUT => RequestRefusal::Timeout,
         StatusCode::PAYLOAD_TOO_LARGE

@@ -4,21 +4,25 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 
+use super::Connection;
 use super::rejections::kind_of;
-use super::{Connection, Next};
 use crate::message::body::{Body, Grown};
 use crate::message::interim::OnInterim;
 use crate::message::nonblocking::{BodyOrigin, Step};
 use crate::message::stats::Outcome;
+use crate::metrics::TunnelRefusal;
 use crate::server::error_response::{text, unavailable};
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Exchange, Reply, Sending};
 use crate::server::event::inbox::ExchangeId;
+use crate::server::event::next::Next;
 use crate::server::request_head::Rejection;
 use crate::server::response_head::{self, Framing, RequestSummary};
+use crate::server::tunnel_to::TunnelTo;
 
 /// Maximum number of bytes of a growing body to queue at a time.
 const PIECE: usize = 64 << 10;
@@ -92,6 +96,18 @@ impl Connection {
             response
         };
         let (mut parts, body) = response.into_parts();
+        if let Some(permit) = exchange.tunnel.take() {
+            exchange.pending.status = Some(parts.status);
+            let destination = parts.extensions.remove::<TunnelTo>().and_then(|to| to.take());
+            if let Some(destination) = destination {
+                exchange.reply = Reply::Done;
+                self.tunnel = Some((destination, permit));
+                // A successful response to CONNECT has no framing (RFC 9110 section 9.3.6).
+                self.outbound.push(Bytes::from_static(b"HTTP/1.1 200 Connection established\r\n\r\n"));
+                return;
+            }
+            context.stats.count_tunnel_refusal(TunnelRefusal::of_status(parts.status));
+        }
         exchange.pending.status = Some(parts.status);
         exchange.pending.outcome = Outcome::of(&parts.headers);
         exchange.origin = parts.extensions.remove().map(|BodyOrigin(origin)| origin);

@@ -36,8 +36,9 @@ fn thread_with_clients(options: ServerConfig, count: usize) -> (IoThread, Vec<Cl
         let client = Client::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, remote) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let permit = admission.admit(remote.ip()).unwrap();
-        thread.serve(TcpStream::from_std(socket), remote, permit);
+        let permit = admission.admit(Some(remote.ip())).unwrap();
+        let socket = mio::net::TcpStream::from_std(socket);
+        thread.serve(Accepted { socket, remote, permit, has_proxy_header: false });
         client.set_nonblocking(true).unwrap();
         client
     });

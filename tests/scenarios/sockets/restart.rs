@@ -1,0 +1,171 @@
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::{Manager, exchange, get};
+use crate::support::origin::{Origin, Reply};
+use crate::support::process::{Process, command};
+use crate::support::{TEST_TIMEOUT, wait_until};
+
+const REQUESTS: usize = 10_000;
+const CLIENTS: usize = 4;
+
+fn send_signal(name: &str, process: u32) -> bool {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).output();
+    sent.expect("the command `kill` exists").status.success()
+}
+
+/// The process that serves now. Dropping it ends that process.
+struct Serving(u32);
+
+impl Serving {
+    fn signal(&self, name: &str) {
+        assert!(send_signal(name, self.0), "process {} has ended", self.0);
+    }
+
+    /// Starts a successor and waits until it serves.
+    fn restart(&mut self, manager: &Manager) {
+        self.signal("USR2");
+        let mut next = None;
+        // The successor reports that it is ready, and this process names it, in either order.
+        let mut is_ready = false;
+        while next.is_none() || !is_ready {
+            match manager.receive().split_once('=') {
+                Some(("READY", _)) => is_ready = true,
+                Some(("MAINPID", id)) => next = Some(id.parse().unwrap()),
+                other => panic!("{other:?}"),
+            }
+        }
+        let before = std::mem::replace(self, Self(next.unwrap()));
+        let ended = before.0;
+        std::mem::forget(before);
+        wait_until("the previous process never ends", || !is_running(ended));
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        send_signal("KILL", self.0);
+    }
+}
+
+fn is_running(process: u32) -> bool {
+    // A process that has ended stays a zombie until its parent waits for it.
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
+
+/// A client that never repeats a request.
+struct Client {
+    address: SocketAddr,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    fn request(&mut self, head: &str) -> io::Result<()> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let socket = TcpStream::connect(self.address)?;
+                socket.set_read_timeout(Some(TEST_TIMEOUT))?;
+                BufReader::new(socket)
+            }
+        };
+        connection.get_mut().write_all(head.as_bytes())?;
+        let (mut length, mut closes, mut line) = (0, false, String::new());
+        connection.read_line(&mut line)?;
+        if !line.starts_with("HTTP/1.1 200 ") {
+            return Err(io::Error::other(format!("the response begins with {line:?}")));
+        }
+        while line != "\r\n" {
+            line.clear();
+            connection.read_line(&mut line)?;
+            let text = line.to_ascii_lowercase();
+            closes |= text.starts_with("connection: close");
+            if let Some(value) = text.strip_prefix("content-length: ") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body)?;
+        if body != b"content" {
+            return Err(io::Error::other("another body"));
+        }
+        self.connection = (!closes).then_some(connection);
+        Ok(())
+    }
+}
+
+#[test]
+fn no_request_fails_across_three_restarts() {
+    let origin = Origin::start(|_| Reply::ok("content").field("Cache-Control", "max-age=60"));
+    let folder = tempfile::tempdir().unwrap();
+    let (manager, path) = (Manager::start(folder.path()), folder.path().join("peer.sock"));
+    let unix = format!("unix:{}", path.display());
+    let mut first =
+        command(["serve", "--listen", "127.0.0.1:0", "--listen", &unix, "--admin", "127.0.0.1:0"]);
+    first.env("NOTIFY_SOCKET", &manager.path);
+    let first = Process::start(first).unwrap();
+    let line = first.wait_for_line("serving on http://");
+    let address = line.split(' ').nth(2).unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+    assert_eq!(manager.receive(), "READY=1");
+    let mut serving = Serving(first.id());
+    let url = origin.url("/a");
+    let (done, head) = (AtomicUsize::new(0), get(&url));
+    let persistent = head.replacen("Connection: close\r\n", "", 1);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (head, persistent, done) = (&head, &persistent, &done);
+                scope.spawn(move || {
+                    let mut client = Client { address, connection: None };
+                    while done.fetch_add(1, Ordering::Relaxed) < REQUESTS {
+                        // Half of the clients keep their connections.
+                        client.request(if number % 2 == 0 { head } else { persistent })?;
+                    }
+                    io::Result::Ok(())
+                })
+            })
+            .collect();
+        for restart in 1..=3 {
+            let at = restart * REQUESTS / 4;
+            wait_until("the requests stop", || {
+                let is_reached = done.load(Ordering::Relaxed) >= at;
+                is_reached || clients.iter().any(thread::ScopedJoinHandle::is_finished)
+            });
+            serving.restart(&manager);
+        }
+        for client in clients {
+            client.join().unwrap().expect("no request fails");
+        }
+    });
+    // The last process serves all sockets of the first.
+    let response = exchange(UnixStream::connect(&path).unwrap(), &head);
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    serving.signal("TERM");
+    assert_eq!(manager.receive(), "STOPPING=1");
+    wait_until("the last process never ends", || !is_running(serving.0));
+    wait_until("the socket stays open", || TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_successor_that_cannot_serve_changes_nothing() {
+    let origin = Origin::start(|_| Reply::ok("content"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "max-fields = 20\n").unwrap();
+    let mut peer = Process::spawn(["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+    let line = peer.wait_for_line("serving on http://");
+    let address = line.split(' ').nth(2).unwrap().strip_prefix("http://").unwrap().to_owned();
+    std::fs::write(&config, "max-fields = 'many'\n").unwrap();
+    peer.signal("USR2");
+    peer.wait_for_line("cannot start a successor: it ended before it was ready: exit status: ");
+    let response = exchange(TcpStream::connect(&address).unwrap(), get(&origin.url("/a")));
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    peer.terminate();
+    assert!(peer.wait().success());
+}
