@@ -61,6 +61,16 @@ impl Mirrors {
     }
 }
 
+/// The options of the forms for programs that do not know the pool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forwarding {
+    pub(crate) mirrors: Mirrors,
+    /// Whether browsers may run the pages that they receive in prefix form.
+    pub(crate) allow_pages: bool,
+    /// Whether this peer is only a gateway, without a share of the pool: it then serves no other peer.
+    pub(crate) is_gateway: bool,
+}
+
 /// A URL that a program asks for in one of the forms for programs that do not know the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
