@@ -15,6 +15,10 @@
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `local` | the cache of `get` without a pool, which keeps responses between runs |
+//! | `lease` | of several processes that fetch one URL at the same time, one fetches |
+//! | `manifest` | the list of `store manifest` and `get --frozen` |
+//! | `store` | `store`: lists, verifies, removes and exports what is kept |
 //! | `progress` | the progress bar of a download |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
@@ -34,7 +38,10 @@ mod failure;
 mod fields;
 mod gateway;
 mod get;
+mod lease;
+mod local;
 mod logging;
+mod manifest;
 mod open_files;
 mod optional;
 mod owner;
@@ -47,6 +54,7 @@ mod ring;
 mod serve;
 mod server;
 mod status;
+mod store;
 mod tokens;
 mod why;
 
@@ -79,6 +87,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
     };
     result.unwrap_or_else(Failure::report)
