@@ -7,6 +7,7 @@ macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = "[architecture]: crate::guide::architecture"]
         #[doc = "[guide]: crate::guide::operation"]
+        #[doc = "[clients]: crate::guide::clients"]
         #[doc = "[pools]: crate::guide::pools"]
         #[doc = "[security]: crate::guide::security"]
         #[doc = "[caching]: crate::guide::caching"]
@@ -19,6 +20,7 @@ macro_rules! page {
 
 page!(architecture, "../docs/architecture.md");
 page!(operation, "../docs/guide.md");
+page!(clients, "../docs/clients.md");
 page!(pools, "../docs/pools.md");
 page!(stores, "../docs/stores.md");
 page!(security, "../docs/security.md");

@@ -13,7 +13,8 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 8] = ["serve", "config", "get", "owner", "why", "purge", "ring", "status"];
+const SUBCOMMANDS: [&str; 9] =
+    ["serve", "gateway", "config", "get", "owner", "why", "purge", "ring", "status"];
 
 /// All pages in Markdown, with their text.
 fn pages() -> Vec<(PathBuf, String)> {

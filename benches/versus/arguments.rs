@@ -101,6 +101,8 @@ pub(crate) enum Scenario {
     Idle,
     /// Tunnels of CONNECT requests: opened per second, and 1 GiB through one
     Tunnels,
+    /// Hits of 1 KiB in prefix and absolute form, and through a gateway
+    Forms,
     /// Memory per stored object of 1 KiB
     Objects,
     /// Size of the binary, memory and start time

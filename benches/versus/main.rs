@@ -12,6 +12,7 @@
 //! | `throughput`, `mix` | hits and misses in rounds, slow origins, hits mixed with misses |
 //! | `tls` | a TLS client, and the rate of handshakes |
 //! | `beside` | hits while other clients keep the server busy |
+//! | `forms` | hits in prefix and absolute form, and through a gateway |
 //! | `idle` | idle connections and event streams |
 //! | `tunnels` | tunnels of CONNECT requests |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
@@ -29,12 +30,14 @@
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
 //! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
+//! | `forms` | hits in prefix and absolute form, relative to `/proxy?q=`; hits through a gateway | nginx as a proxy without a cache |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
 mod beside;
 mod client;
 mod figures;
+mod forms;
 mod idle;
 mod interruption;
 mod mix;
@@ -119,6 +122,9 @@ fn measure(arguments: &Arguments) -> Result<Results> {
     }
     if arguments.has(Scenario::Tunnels) {
         results.tunnels = tunnels::measure(&arguments.chosen(&tunnels::KINDS), rounds, seconds)?;
+    }
+    if arguments.has(Scenario::Forms) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
+        results.forms = Some(forms::measure(rounds, seconds)?);
     }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;

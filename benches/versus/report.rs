@@ -6,7 +6,7 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{beside, idle, packages, start, targets, throughput, tunnels};
+use crate::{beside, forms, idle, packages, start, targets, throughput, tunnels};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -14,6 +14,7 @@ pub(crate) struct Results {
     pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
     pub(crate) tunnels: tunnels::Outcome,
+    pub(crate) forms: Option<forms::Outcome>,
     pub(crate) objects: Vec<(Kind, f64)>,
     pub(crate) start: Option<start::Outcome>,
 }
@@ -38,6 +39,7 @@ impl Results {
         sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
         sections.extend((!self.tunnels.servers.is_empty()).then(|| tunnels_table(&self.tunnels)));
+        sections.extend(self.forms.as_ref().map(forms_table));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
@@ -104,6 +106,15 @@ fn beside_table(outcome: &beside::Outcome) -> String {
     }
     let columns = ["server", "p50 without", "p50 with", "p99 without", "p99 with", "others per second"];
     format!("## hits 1 KiB with {}\n\n{}", outcome.disturbance.name(), table(columns, &rows))
+}
+
+fn forms_table(outcome: &forms::Outcome) -> String {
+    let row = |way| {
+        let ratio = outcome.ratio(way, forms::Way::Query).unwrap_or(0.0);
+        [format!("{way}"), grouped(outcome.median(way)), format!("{ratio:.2}")]
+    };
+    let rows: Vec<_> = outcome.ways().map(row).collect();
+    format!("## hits 1 KiB by form\n\n{}", table(["form", "requests/s", "relative to `/proxy?q=`"], &rows))
 }
 
 fn idle_table(outcome: &idle::Outcome) -> String {

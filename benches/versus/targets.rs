@@ -1,6 +1,7 @@
 //! The performance targets, and whether they are met.
 
 use crate::arguments::Scenario;
+use crate::forms::Way;
 use crate::report::Results;
 use crate::servers::Kind;
 use crate::{beside, idle};
@@ -74,6 +75,14 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
             measurement.disturbed.p99_milliseconds / measurement.quiet.p99_milliseconds
         }),
     ));
+    let form = |way, other| results.forms.as_ref().and_then(|outcome| outcome.ratio(way, other));
+    for (name, least, measured) in [
+        ("hits 1 KiB in prefix form, relative to `/proxy?q=`", 0.95, form(Way::Prefix, Way::Query)),
+        ("hits 1 KiB in absolute form, relative to `/proxy?q=`", 0.95, form(Way::Absolute, Way::Query)),
+        ("hits 1 KiB through a gateway, relative to nginx as a proxy", 0.5, form(Way::Gateway, Way::Nginx)),
+    ] {
+        targets.push(at_least(name, least, measured));
+    }
     let object = results.objects.iter().find(|(kind, _)| *kind == Kind::Forwardcache);
     targets.push(at_most(
         "resident bytes of a stored object of 1 KiB",

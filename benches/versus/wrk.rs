@@ -14,6 +14,8 @@ use crate::packages;
 pub(crate) enum RequestPattern<'a> {
     /// The same path repeatedly.
     Same(&'a str),
+    /// The same target repeatedly, which may be an absolute URL.
+    Script(&'a str),
     /// The path followed by a number that increases from the given one.
     Distinct(&'a str, u64),
     /// The path followed by a random number below the given one.
@@ -70,6 +72,8 @@ pub(crate) fn run(
 ) -> Result<LoadResult> {
     let path = match pattern {
         RequestPattern::Same(path) => path.to_owned(),
+        // The script has the target.
+        RequestPattern::Script(_) => "/".to_owned(),
         RequestPattern::Distinct(path, first) | RequestPattern::Spread(path, first, _) => {
             format!("{path}{first}")
         }
@@ -94,6 +98,12 @@ fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32
     // wrk calls `request` for each request if the script defines it, so omit it for a constant path.
     let request = match pattern {
         RequestPattern::Same(_) => String::new(),
+        RequestPattern::Script(target) => format!(
+            "local whole = 'GET {target} HTTP/1.1\\r\\nHost: {address}\\r\\n\\r\\n'\n\
+             request = function()\n\
+             \x20 return whole\n\
+             end\n"
+        ),
         RequestPattern::Among(path, count) => format!(
             "request = function()\n\
              \x20 local number = math.random(0, {count} - 1)\n\
@@ -118,7 +128,10 @@ fn script_for(address: SocketAddr, pattern: RequestPattern<'_>, connections: u32
              end\n",
             over.as_millis()
         ),
-        RequestPattern::Same(_) | RequestPattern::Distinct(..) | RequestPattern::Among(..) => String::new(),
+        RequestPattern::Same(_)
+        | RequestPattern::Script(_)
+        | RequestPattern::Distinct(..)
+        | RequestPattern::Among(..) => String::new(),
     };
     request
         + &delay

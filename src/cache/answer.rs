@@ -66,21 +66,9 @@ pub(crate) fn answer(
             headers.insert(CONTENT_LENGTH, number::value(body.len() as u64));
         }
     }
-    add_cache_fields(&mut headers, stored.validity(), status, now);
-    if incoming.is_head() || !is_whole {
-        headers.remove(&CONTENT_DIGEST);
-    }
-    if incoming.is_head() {
-        return response(code, headers, Body::empty());
-    }
-    // Only the digest of the whole is known. Computing one for a part would cost as much as hashing its bytes.
-    if incoming.hop.wants_digest
-        && !body.is_empty()
-        && let Some(digest) = stored.digest().filter(|_| is_whole)
-    {
-        protocol::announce_digest(&mut headers, digest);
-    }
-    response(code, headers, Body::from(body))
+    let length = body.len() as u64;
+    let selected = Selected { code, headers, length, is_whole };
+    respond(stored, selected, incoming, status, now, || Body::from(body))
 }
 
 /// Like [`answer`], for a body that is read from the disk while it is sent. Several ranges get the whole.
@@ -105,7 +93,7 @@ fn answer_remote(
         remove_content_fields(&mut headers);
     } else {
         if is_ok && incoming.method == Method::GET {
-            match requested_of(&headers, incoming, remote.length) {
+            match range_of(incoming, &headers).map(|range| requested(range, remote.length)) {
                 Some(Requested::Whole) => {
                     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
                 }
@@ -126,6 +114,29 @@ fn answer_remote(
             headers.insert(CONTENT_LENGTH, number::value(range.end - range.start));
         }
     }
+    let selected = Selected { code, headers, length: range.end - range.start, is_whole };
+    let body = || StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger));
+    respond(stored, selected, incoming, status, now, body)
+}
+
+/// The part of a stored response that a request selects: the whole, a range, or no content.
+struct Selected {
+    code: StatusCode,
+    headers: HeaderMap,
+    length: u64,
+    is_whole: bool,
+}
+
+/// Builds the answer. A response to HEAD has no body.
+fn respond(
+    stored: &StoredResponse,
+    selected: Selected,
+    incoming: &Incoming,
+    status: CacheStatus<'_>,
+    now: Moment,
+    body: impl FnOnce() -> Body,
+) -> Response<Body> {
+    let Selected { code, mut headers, length, is_whole } = selected;
     add_cache_fields(&mut headers, stored.validity(), status, now);
     if incoming.is_head() || !is_whole {
         headers.remove(&CONTENT_DIGEST);
@@ -133,19 +144,21 @@ fn answer_remote(
     if incoming.is_head() {
         return response(code, headers, Body::empty());
     }
+    // Only the digest of the whole is known. Computing one for a part would cost as much as hashing its bytes.
     if incoming.hop.wants_digest
+        && length > 0
         && let Some(digest) = stored.digest().filter(|_| is_whole)
     {
         protocol::announce_digest(&mut headers, digest);
     }
-    response(code, headers, StoredReader::body(Arc::clone(&remote.source), range, Arc::clone(ledger)))
+    response(code, headers, body())
 }
 
-/// Returns the ranges that the single `Range` field of the request selects, if it applies.
-fn requested_of(headers: &HeaderMap, incoming: &Incoming, length: u64) -> Option<Requested> {
+/// Returns the single `Range` field of the request, if it applies to a response with these fields.
+fn range_of<'a>(incoming: &'a Incoming, headers: &HeaderMap) -> Option<&'a [u8]> {
     let mut lines = incoming.headers.get_all(RANGE).into_iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return None };
-    range_applies(&incoming.headers, headers).then(|| requested(range.as_bytes(), length))
+    range_applies(&incoming.headers, headers).then(|| range.as_bytes())
 }
 
 /// Applies the client's own condition or range to the whole response that the origin sent, because the request to the
@@ -188,14 +201,10 @@ pub(crate) fn apply_client_conditions(
 
 /// Cuts the single requested range from a body in transit. Returns the body itself if the request has no such range.
 fn cut_single_range(headers: &mut HeaderMap, body: Body, incoming: &Incoming) -> Result<Body, Body> {
-    let mut lines = incoming.headers.get_all(RANGE).into_iter();
-    let (Some(range), None, Some(length)) = (lines.next(), lines.next(), body.length()) else {
-        return Err(body);
-    };
-    let is_about_it = incoming.method == Method::GET && range_applies(&incoming.headers, headers);
-    let Requested::Parts(parts) = requested(range.as_bytes(), length) else { return Err(body) };
-    let ([(start, end)], true) = (&parts[..], is_about_it) else { return Err(body) };
-    let (start, end) = (*start, *end);
+    let range = range_of(incoming, headers).filter(|_| incoming.method == Method::GET);
+    let (Some(range), Some(length)) = (range, body.length()) else { return Err(body) };
+    let Requested::Parts(parts) = requested(range, length) else { return Err(body) };
+    let [(start, end)] = parts[..] else { return Err(body) };
     let text = ContentRange { start, end, complete: Some(length) }.text();
     headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
     Ok(Body::from_reader(SkipPrefix { body, left: start }.take(end - start), Some(end - start)))
@@ -276,12 +285,8 @@ fn cut_range(
     if let Some(stored) = Part::of(code, headers) {
         return cut_partial(stored, body, headers, incoming).map(|part| (code, part));
     }
-    let mut lines = incoming.headers.get_all(RANGE).into_iter();
-    let (Some(range), None) = (lines.next(), lines.next()) else { return None };
-    if !range_applies(&incoming.headers, headers) {
-        return None;
-    }
-    match ranges::slice(range.as_bytes(), body, headers.get(CONTENT_TYPE)) {
+    let range = range_of(incoming, headers)?;
+    match ranges::slice(range, body, headers.get(CONTENT_TYPE)) {
         Slice::Whole => {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             None

@@ -14,7 +14,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{Observer, Stats, Watcher};
 use crate::origin::Origin;
 use crate::policy::Rules;
 use crate::store::{MemoryStore, Store, Tier};
@@ -38,6 +38,7 @@ pub struct HttpCacheBuilder {
     near: Option<NearRules>,
     max_body: Option<u64>,
     cache_post: u64,
+    watcher: Watcher,
 }
 
 /// Fetching a rest of this size costs less than a new connection to the origin.
@@ -86,6 +87,16 @@ impl HttpCacheBuilder {
     /// Sets the counters of outcomes. Default: new counters that no other cache shares.
     pub fn stats(mut self, stats: Arc<Stats>) -> Self {
         self.stats = Some(stats);
+        self
+    }
+
+    /// Sets the code that runs on events of this cache and its store. Default: none.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.watcher(Watcher::new(observer))
+    }
+
+    pub(crate) fn watcher(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
         self
     }
 
@@ -195,9 +206,13 @@ impl HttpCacheBuilder {
             let text = format!("invalid pseudonym {pseudonym:?}: use letters, digits and hyphens only");
             Error::new(ErrorKind::BadOption, text)
         })?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        if let Some(observer) = self.watcher.observer() {
+            store.observe(observer);
+        }
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
-            store: self.store.unwrap_or_else(|| Arc::new(MemoryStore::default())),
+            store,
             tier: self.tier,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
@@ -213,6 +228,7 @@ impl HttpCacheBuilder {
             near: self.near,
             max_body: self.max_body.unwrap_or(u64::MAX),
             cache_post: self.cache_post,
+            watcher: self.watcher,
         }))
     }
 }

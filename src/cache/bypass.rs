@@ -47,7 +47,7 @@ impl Inner {
         let fetch = self.begin(&self.keys.of(target, &original_headers));
         let received = self
             .send_to_origin(request, target, why)
-            .inspect_err(|_| self.stats.count(Outcome::Failed(why)))?;
+            .inspect_err(|_| self.count(Outcome::Failed(why), target.as_str()))?;
         let tombstones = self.store.tombstones();
         let is_outdated =
             tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);

@@ -36,7 +36,7 @@ use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{Forward, Outcome};
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{CacheAnswer, Stats, Watcher};
 use crate::policy::{Rules, remove_unforwarded_fields};
 use crate::pool::protocol::{self, Hop};
 use crate::store::{Key, Store, Tier};
@@ -99,6 +99,7 @@ pub(super) struct CacheParts {
     pub(super) near: Option<NearRules>,
     pub(super) max_body: u64,
     pub(super) cache_post: u64,
+    pub(super) watcher: Watcher,
 }
 
 /// The state that all handles on a cache share.
@@ -110,6 +111,7 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
+    pub(super) watcher: Watcher,
     pseudonym: String,
     pub(super) via: Option<HeaderValue>,
     pub(super) digest: KeyedDigest,
@@ -143,6 +145,7 @@ impl HttpCache {
             spawn,
             key,
             near,
+            watcher,
             ..
         } = parts;
         let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
@@ -162,6 +165,7 @@ impl HttpCache {
             clock,
             rules,
             stats,
+            watcher,
             pseudonym,
             via,
             digest,
@@ -329,16 +333,23 @@ impl Inner {
         if self.near.is_some() { Upstream::Owner } else { Upstream::Origin }
     }
 
-    pub(super) fn count(&self, outcome: Outcome) {
+    /// Counts and reports the outcome of a request.
+    pub(super) fn count(&self, outcome: Outcome, url: &str) {
         self.stats.count(outcome);
+        self.tell(outcome, url, false);
+    }
+
+    fn tell(&self, outcome: Outcome, url: &str, is_refresh: bool) {
+        self.watcher.tell(|observer| observer.cache_answered(&CacheAnswer { url, outcome, is_refresh }));
     }
 
     pub(super) fn note(&self, outcome: Outcome, target: &CanonicalUrl, is_refresh: bool) {
         if is_refresh {
             self.stats.count_refresh();
+            self.tell(outcome, target.as_str(), true);
             debug!("refresh: {outcome} {}", redacted(target.as_str()));
         } else {
-            self.stats.count(outcome);
+            self.count(outcome, target.as_str());
             debug!("{outcome} {}", redacted(target.as_str()));
         }
     }

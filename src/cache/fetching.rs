@@ -22,7 +22,8 @@ use crate::message::digest::{Expected, announced, checked};
 use crate::message::nonblocking::RunMode;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Part, Rules, Times, Validators, confirmed, may_serve_on_error};
+use crate::metrics::OriginAnswer;
+use crate::policy::{ExchangeTimes, Part, Rules, Validators, confirmed, may_serve_on_error};
 use crate::store::StoredResponse;
 
 /// How a fetch runs.
@@ -173,10 +174,18 @@ impl Inner {
         let (request_time, method) = (self.clock.moment(), request.method().clone());
         let has_condition =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers().contains_key(name));
+        let begun = Instant::now();
         let answer = self.origin.round_trip(request);
         // A request that the origin limits refused was never sent.
         if !answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::OriginBusy) {
             self.stats.count_origin_request();
+            self.watcher.tell(|observer| {
+                observer.origin_answered(&OriginAnswer {
+                    url: target.as_str(),
+                    result: answer.as_ref().map(Response::status),
+                    elapsed: begun.elapsed(),
+                });
+            });
         }
         let response = answer.map_err(|error| {
             debug!("{} {} {error:#}", Outcome::Failed(why), redacted(target.as_str()));
@@ -188,7 +197,7 @@ impl Inner {
             let text = "the origin sent 304 in response to a request without a condition";
             return Err(Error::new(ErrorKind::BadResponse, text).with_url(target));
         }
-        let times = Times { request: request_time, response: self.clock.moment() };
+        let times = ExchangeTimes { request: request_time, response: self.clock.moment() };
         self.checked(Received::new(response, times, self.via.as_ref(), self.upstream()), &method, target)
     }
 

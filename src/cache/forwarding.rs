@@ -11,7 +11,7 @@ use crate::message::digest::CONTENT_DIGEST;
 use crate::message::header::token::is_token_byte;
 use crate::message::header::{date, hop_by_hop};
 use crate::message::stats::{CACHE_STATUS, X_FROM_CACHE};
-use crate::policy::{Part, Rules, Times, response_directives, validators};
+use crate::policy::{ExchangeTimes, Part, Rules, response_directives, validators};
 use crate::pool::protocol::{self, FetchedDirectly};
 use crate::store::StoredResponse;
 
@@ -83,13 +83,13 @@ pub(crate) struct Received {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
-    pub(crate) times: Times,
+    pub(crate) times: ExchangeTimes,
 }
 
 impl Received {
     pub(crate) fn new(
         response: Response<Body>,
-        times: Times,
+        times: ExchangeTimes,
         via: Option<&HeaderValue>,
         upstream: Upstream,
     ) -> Self {

@@ -13,7 +13,7 @@ use super::tombstones::Sequence;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stats::time_to_live;
-use crate::policy::{Times, Variant, apply_rules, implied_fields, validity};
+use crate::policy::{ExchangeTimes, Variant, apply_rules, implied_fields, validity};
 use crate::store::StoredResponse;
 
 impl Head {
@@ -23,7 +23,7 @@ impl Head {
         incoming: &Incoming,
         status: StatusCode,
         mut headers: HeaderMap,
-        times: Times,
+        times: ExchangeTimes,
     ) -> Self {
         let (directives, rule) = inner.directives(incoming, status, &headers);
         let mut validity = validity(status, &headers, &directives, times, &inner.rules);

@@ -51,7 +51,7 @@ impl HttpCache {
         if is_due || reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
             return None;
         }
-        inner.count(Outcome::Hit);
+        inner.count(Outcome::Hit, url);
         debug!("{} {}", Outcome::Hit, redacted(url));
         let status =
             CacheStatus::new(Outcome::Hit).time_to_live(validity.remaining(now), validity.staleness(now));

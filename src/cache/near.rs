@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Rules, Times, Validity};
+use crate::policy::{ExchangeTimes, Rules, Validity};
 
 /// The rules of a near cache.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ impl NearRules {
     ///
     /// If the owner cannot be asked after that time, the response is served until the owner's `ttl` ends. It would
     /// have been fresh until then under a longer limit.
-    pub(super) fn limit(self, validity: &mut Validity, ttl: Duration, times: Times, rules: &Rules) {
+    pub(super) fn limit(self, validity: &mut Validity, ttl: Duration, times: ExchangeTimes, rules: &Rules) {
         // The `ttl` may be as old as the exchange was long.
         let delay = times.response.since(times.request);
         let fresh = ttl.saturating_sub(delay);

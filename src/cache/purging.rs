@@ -7,6 +7,7 @@ use log::debug;
 use super::engine::{HttpCache, Inner};
 use crate::message::purge::{Purge, Purged};
 use crate::message::url::CanonicalUrl;
+use crate::metrics::PurgeFinished;
 
 impl HttpCache {
     /// Removes the responses that the purge selects and returns how many were removed. Purging a URL removes all its
@@ -44,6 +45,7 @@ impl Inner {
     fn purge(&self, purge: &Purge) -> Purged {
         let purged = self.store.purge(purge, self.clock.now());
         self.stats.count_purge(purged);
+        self.watcher.tell(|observer| observer.purged(&PurgeFinished { purge, purged }));
         debug!("purged {purge}: {purged}");
         purged
     }

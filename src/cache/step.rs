@@ -32,7 +32,7 @@ use crate::cache::singleflight::{Role, Waiter};
 use crate::message::body::{Body, Wake};
 use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
-use crate::message::nonblocking::{Job, Lane, Made, Refused, RunMode, Slot, Step, Wakes};
+use crate::message::nonblocking::{Job, JobResult, Lane, Refused, RunMode, Slot, Step, Wakes};
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
@@ -321,7 +321,7 @@ fn prepare_for(
     mode: RunMode,
     ledger: &Arc<Ledger>,
     cancellation: &Cancellation,
-) -> Made<Result<Response<Body>>> {
+) -> JobResult<Result<Response<Body>>> {
     match response {
         Ok(response) if mode == RunMode::Worker => prepared(response, method, ledger, cancellation),
         response => response.into(),

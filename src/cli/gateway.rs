@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 use std::thread;
 
-use forwardcache::client::{Membership, NearCache};
+use forwardcache::client::{ClientBuilder, Membership, NearCache};
 use forwardcache::peer::PeerBuilder;
 use forwardcache::pool::Tokens;
 use forwardcache::server::ServerConfig;
+use forwardcache::store::ByteSize;
 use forwardcache::{Client, Peer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -42,9 +43,9 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
     let client = with(client, identity, |client, (certificates, key)| {
         client.client_certificate_files(certificates, key)
     });
-    let client = with(client, pool_tokens.clone(), |client, tokens| client.tokens(tokens));
+    let client = with(client, pool_tokens.clone(), ClientBuilder::tokens);
     let memory = arguments.memory.bytes();
-    let near_memory = arguments.forward.near_memory.map_or(memory / 2, |size| size.bytes());
+    let near_memory = arguments.forward.near_memory.map_or(memory / 2, ByteSize::bytes);
     let builder = builder
         .client(client)
         .path(&access.pool.path)
@@ -61,9 +62,12 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let config = ServerConfig::new().workers(WORKERS).http_proxy(true);
     let server = peer.serve_on(listener, config)?;
+    let pool = match peer.client().pool().len() {
+        1 => "a pool of one".to_owned(),
+        count => format!("a pool of {count}"),
+    };
     print(format_args!(
-        "gateway to {} peers on http://{address}\ntry it: curl -i -x http://{address} http://example.com/\n",
-        peer.client().pool().len()
+        "gateway to {pool} on http://{address}\ntry it: curl -i -x http://{address} http://example.com/\n"
     ))?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();

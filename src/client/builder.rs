@@ -1,7 +1,6 @@
 //! The builder of a [`Client`].
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::counts::Counters;
 use super::exchange::Exchanges;
 use super::helpers::Helpers;
 use super::inner::Inner;
-use super::members::{self, RingChoice};
+use super::members;
 use super::on_no_peers::OnNoPeers;
 use super::options::{HEAD_TIMEOUT, Options};
 use super::peers::{self, Jitter, Peers};
@@ -23,6 +22,7 @@ use crate::base::token::Tokens;
 #[cfg(feature = "peer")]
 use crate::client::near_cache::{NearCache, NearCacheParts, NearHttpCache};
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::{Observer, Watcher};
 use crate::origin::access::OriginRules;
 use crate::origin::{Origin, OriginBuilder};
 #[cfg(feature = "peer")]
@@ -31,9 +31,10 @@ use crate::pool::member::Member;
 #[cfg(feature = "peer")]
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{self, Paths};
-use crate::pool::ring::{HashFunction, Ring, RingKind};
+use crate::pool::ring::{HashFunction, RingKind};
 
 mod network;
+mod ring;
 
 /// Maximum number of concurrent health probes.
 const MAX_PROBERS: usize = 16;
@@ -49,9 +50,6 @@ const MAX_FIELDS: usize = 4096;
 const IDLE_CONNECTIONS: usize = 1600;
 const IDLE_CONNECTIONS_PER_PEER: usize = 64;
 
-/// Maximum number of points on the compatible ring for each unit of a peer's weight.
-const MAX_REPLICAS: u32 = 10_000;
-
 /// Builds a [`Client`]. Every option has a default.
 #[must_use]
 pub struct ClientBuilder {
@@ -66,6 +64,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     jitter: Option<Jitter>,
     options: Options,
+    watcher: Watcher,
     warm_up: Duration,
     #[cfg(feature = "peer")]
     near: NearOptions,
@@ -102,6 +101,7 @@ impl Default for ClientBuilder {
             clock: Arc::new(SystemClock),
             jitter: None,
             options: Options::default(),
+            watcher: Watcher::default(),
             warm_up: Duration::ZERO,
             #[cfg(feature = "peer")]
             near: NearOptions::default(),
@@ -272,6 +272,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets the code that runs on events of this client. Default: none.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.watcher(Watcher::new(observer))
+    }
+
+    pub(crate) fn watcher(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = Some(jitter);
@@ -307,7 +317,7 @@ impl ClientBuilder {
             let text = format!("invalid path {:?} of the peers: it must begin with \"/\"", self.path);
             return Err(Error::new(ErrorKind::BadOption, text));
         }
-        let ring = ring(self.ring, self.replicas, self.hash)?;
+        let ring = ring::choice(self.ring, self.replicas, self.hash)?;
         let fetches_directly = self.on_no_peers == OnNoPeers::FetchDirectly;
         let mut networks = Vec::new();
         let (transport, direct): (Arc<dyn RoundTrip>, Option<Arc<dyn RoundTrip>>) = match self.transport {
@@ -339,8 +349,9 @@ impl ClientBuilder {
             direct,
             options: self.options,
             ring_mismatches: RingMismatches::default(),
-            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random)),
+            peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), self.watcher.clone()),
             counters: Counters::default(),
+            watcher: self.watcher,
             retries: RetryBudget::default(),
             probers: Helpers::new(MAX_PROBERS),
             readers: Helpers::new(MAX_READERS),
@@ -356,27 +367,6 @@ impl ClientBuilder {
             }
         };
         Ok(client)
-    }
-}
-
-/// Combines the ring options; fails if they contradict each other.
-fn ring(kind: RingKind, replicas: Option<u32>, hash: Option<HashFunction>) -> Result<RingChoice> {
-    let refused = |text: &str| Err(Error::new(ErrorKind::BadOption, text));
-    match kind {
-        RingKind::Rendezvous if replicas.is_some() => {
-            refused("replicas apply only to the compatible ring: remove them or choose that ring")
-        }
-        RingKind::Rendezvous if hash.is_some() => {
-            refused("a hash applies only to the compatible ring: remove it or choose that ring")
-        }
-        RingKind::Rendezvous => Ok(RingChoice::Rendezvous),
-        RingKind::Compatible if replicas.is_some_and(|replicas| replicas > MAX_REPLICAS) => {
-            refused("too many replicas: the compatible ring has at most 10000 for each peer")
-        }
-        RingKind::Compatible => match NonZeroU32::new(replicas.unwrap_or(Ring::DEFAULT_REPLICAS.get())) {
-            Some(replicas) => Ok(RingChoice::Compatible { replicas, hash: hash.unwrap_or_default() }),
-            None => refused("no replicas: the compatible ring needs at least one replica for each peer"),
-        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::base::named::named;
+use crate::pool::peer_state::PeerState;
 
 /// Pause after a peer's first failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -57,23 +57,6 @@ enum AwayReason {
     Failed,
     /// It announced that it is stopping.
     Leaving,
-}
-
-named! {
-    /// The state of a peer: `up`, `down`, `draining`, `probing` or `returning`.
-    #[non_exhaustive]
-    pub enum PeerState: ALL {
-        /// It gets requests for the URLs that it owns.
-        Up = "up",
-        /// It failed, and gets no requests for a while.
-        Down = "down",
-        /// It announced that it is stopping. It gets no requests until a probe finds it up again.
-        Draining = "draining",
-        /// Its pause is over, and a background probe checks whether it is up again.
-        Probing = "probing",
-        /// It is up again, and its share of requests grows from second to second.
-        Returning = "returning",
-    }
 }
 
 /// Whether a request may be sent to a peer.

@@ -146,6 +146,20 @@ impl Client {
         self.set_listed(members.into_iter().collect())
     }
 
+    /// Sends a request through the near cache, if there is one, to the owners of its URL.
+    fn send_to_pool(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let target = CanonicalUrl::parse(&request.uri().to_string())?;
+        #[cfg(feature = "peer")]
+        if let Some(near) = &self.near {
+            let is_own =
+                |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
+            return near.round_trip(target, request, is_own, |target, request| {
+                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
+            });
+        }
+        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
+    }
+
     fn set_listed(&self, members: Vec<Member>) -> Result<()> {
         self.inner.pool.set(members)?;
         self.inner.peers.retain(&self.inner.pool.peers());
@@ -218,26 +232,10 @@ impl RoundTrip for Client {
             let target = CanonicalUrl::parse(&request.uri().to_string())?;
             return Ok(purge::response(&self.purge(&Purge::of_target(&target))?));
         }
-        match self.inner.options.redirects {
-            0 => self.send(request),
-            most => redirects::follow(most, request, |request| self.send(request)),
-        }
-    }
-}
-
-impl Client {
-    /// Sends a request to the owner of its URL, unless the near cache has the response.
-    fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let target = CanonicalUrl::parse(&request.uri().to_string())?;
-        #[cfg(feature = "peer")]
-        if let Some(near) = &self.near {
-            let is_own =
-                |target: &CanonicalUrl, own: &PeerUrl| self.inner.pool.is_own(target.ring_key(), own);
-            return near.round_trip(target, request, is_own, |target, request| {
-                self.inner.round_trip(ReplayableRequest::new(target.clone(), request), &Fallback::Configured)
-            });
-        }
-        self.inner.round_trip(ReplayableRequest::new(target, request), &Fallback::Configured)
+        self.inner.observed(request, |request| match self.inner.options.redirects {
+            0 => self.send_to_pool(request),
+            most => redirects::follow(most, request, |request| self.send_to_pool(request)),
+        })
     }
 }
 

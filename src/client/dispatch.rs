@@ -26,6 +26,7 @@ use crate::message::response_info::ResponseInfo;
 use crate::message::round_trip::RoundTrip;
 use crate::message::stats::Outcome;
 use crate::message::url::CanonicalUrl;
+use crate::metrics::{AttemptFinished, FailedOver};
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{
     self, ConnectTimeout, Endpoint, FetchedDirectly, HeadReadTimeout, HeadTimeout, IsLeaving,
@@ -94,7 +95,17 @@ impl Inner {
                 break;
             };
             asked += 1;
-            let error = match self.ask_peer(&candidate, replayable, endpoint, head, connect) {
+            let begun_attempt = Instant::now();
+            let answer = self.ask_peer(&candidate, replayable, endpoint, head, connect);
+            self.watcher.tell(|observer| {
+                observer.attempt_finished(&AttemptFinished {
+                    url: replayable.target.as_str(),
+                    peer: candidate.peer.url.as_str(),
+                    result: answer.as_ref().map(|answer| answer.response.status()),
+                    elapsed: begun_attempt.elapsed(),
+                });
+            });
+            let error = match answer {
                 Ok(mut answer) => {
                     ResponseInfo::of_mut(&mut answer.response).set_peer(candidate.peer.url.as_str(), asked);
                     // Another peer has the complete body, so the broken bodies were the fault of their peers.
@@ -110,6 +121,11 @@ impl Inner {
             {
                 return Err(error);
             }
+            self.counters.failovers.count();
+            self.watcher.tell(|observer| {
+                let (url, peer) = (replayable.target.as_str(), candidate.peer.url.as_str());
+                observer.failed_over(&FailedOver { url, peer, error: &error });
+            });
             match Observation::of(&error) {
                 Observation::Unconnected if connect < connect_timeout => {
                     self.probe_connection(&candidate.peer);
@@ -118,7 +134,6 @@ impl Inner {
                 Observation::BrokenBody => broken.push((candidate, error.shared())),
                 _ => {}
             }
-            self.counters.failovers.count();
             first_error.get_or_insert(error);
         }
         let mut answer =

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use std::time::Instant;
+
 use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response};
 
 use super::budget::RetryBudget;
 use super::counts::Counters;
@@ -13,10 +15,13 @@ use super::options::Options;
 use super::peers::Peers;
 use super::pool::Pool;
 use super::ring_mismatches::RingMismatches;
+use crate::base::error::Result;
 use crate::base::token::Tokens;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;
+use crate::message::response_info::ResponseInfo;
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::{RequestFinished, Watcher};
 use crate::origin::Origin;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::{Paths, SentToPeer};
@@ -34,6 +39,7 @@ pub(super) struct Inner {
     pub(super) ring_mismatches: RingMismatches,
     pub(super) peers: Peers,
     pub(super) counters: Counters,
+    pub(super) watcher: Watcher,
     pub(super) retries: RetryBudget,
     /// Helper threads: `probers` run health probes, `readers` read short bodies on behalf of callers.
     pub(super) probers: Helpers,
@@ -59,6 +65,33 @@ impl Inner {
             let deadline = hard.map_or_else(Deadline::none, Deadline::within);
             request.extensions_mut().insert(soft.map_or(deadline, |soft| deadline.softly_within(soft)));
         }
+    }
+
+    /// Runs a request of the program, and reports its end.
+    pub(super) fn observed(
+        &self,
+        request: Request<Body>,
+        send: impl FnOnce(Request<Body>) -> Result<Response<Body>>,
+    ) -> Result<Response<Body>> {
+        if !self.watcher.is_set() {
+            return send(request);
+        }
+        let (method, url, begun) = (request.method().clone(), request.uri().to_string(), Instant::now());
+        let answer = send(request);
+        let info = answer.as_ref().map(ResponseInfo::of).unwrap_or_default();
+        self.watcher.tell(|observer| {
+            observer.request_finished(&RequestFinished {
+                method: &method,
+                url: &url,
+                result: answer.as_ref().map(Response::status),
+                outcome: info.outcome(),
+                peer: info.peer(),
+                attempts: info.attempts(),
+                is_direct: info.is_direct(),
+                elapsed: begun.elapsed(),
+            });
+        });
+        answer
     }
 
     /// Adds the pool's token to a request to a peer. The transport removes credentials from requests without

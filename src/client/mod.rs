@@ -89,8 +89,8 @@ mod ring_mismatches;
 #[cfg(test)]
 mod tests;
 
+pub use crate::pool::peer_state::PeerState;
 pub use builder::ClientBuilder;
-pub use circuit_breaker::PeerState;
 pub use client::Client;
 pub use counts::ClientCounts;
 pub(crate) use members::{distinct, parse};

@@ -91,6 +91,16 @@ impl Client {
     pub(crate) fn round_trip_for_peer(
         &self,
         target: &CanonicalUrl,
+        request: Request<Body>,
+        peer: &PeerUrl,
+        own: &dyn RoundTrip,
+    ) -> Result<Response<Body>> {
+        self.inner.observed(request, |request| self.send_for_peer(target, request, peer, own))
+    }
+
+    fn send_for_peer(
+        &self,
+        target: &CanonicalUrl,
         mut request: Request<Body>,
         peer: &PeerUrl,
         own: &dyn RoundTrip,

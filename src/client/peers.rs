@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, PeerState, ProbeResult};
+use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, ProbeResult};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
+use crate::metrics::{PeerStateChanged, Watcher};
+use crate::pool::peer_state::PeerState;
 use crate::pool::peer_url::PeerUrl;
 
 /// At most one warning per misconfigured peer in this time.
@@ -21,6 +23,7 @@ pub(super) struct Peers {
     known: RwLock<HashMap<PeerUrl, Arc<PeerEntry>>>,
     clock: Arc<dyn Clock>,
     jitter: Jitter,
+    watcher: Watcher,
 }
 
 /// A source of random numbers between 0 and 1.
@@ -57,8 +60,8 @@ pub struct PeerHealth {
 }
 
 impl Peers {
-    pub(super) fn new(clock: Arc<dyn Clock>, jitter: Jitter) -> Self {
-        Self { known: RwLock::default(), clock, jitter }
+    pub(super) fn new(clock: Arc<dyn Clock>, jitter: Jitter, watcher: Watcher) -> Self {
+        Self { known: RwLock::default(), clock, jitter, watcher }
     }
 
     pub(super) fn entry(&self, url: &PeerUrl) -> Arc<PeerEntry> {
@@ -91,7 +94,7 @@ impl Peers {
             return Admission::Ask(epoch);
         }
         let (now, key) = (self.clock.now(), key());
-        peer.change(|breaker| breaker.admit(now, key))
+        self.change(peer, |breaker| breaker.admit(now, key))
     }
 
     /// Returns whether a probe of this peer is due.
@@ -104,14 +107,14 @@ impl Peers {
     pub(super) fn record(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch) {
         if !peer.is_settled.load(Ordering::Acquire) {
             let now = self.clock.now();
-            peer.change(|breaker| breaker.record(evidence, epoch, now, 0.0));
+            self.change(peer, |breaker| breaker.record(evidence, epoch, now, 0.0));
         }
     }
 
     /// Records a failure. If it changes the state of the peer, it is logged once.
     pub(super) fn record_error(&self, peer: &PeerEntry, evidence: Evidence, epoch: Epoch, error: &Error) {
         let (now, jitter) = (self.clock.now(), (self.jitter)());
-        let is_news = peer.change(|breaker| {
+        let is_news = self.change(peer, |breaker| {
             let before = breaker.state();
             breaker.record(evidence, epoch, now, jitter);
             before != breaker.state()
@@ -124,7 +127,7 @@ impl Peers {
     /// Records that the peer announced that it is about to stop.
     pub(super) fn record_leaving(&self, peer: &PeerEntry) {
         let (now, epoch) = (self.clock.now(), peer.epoch());
-        peer.change(|breaker| breaker.record(Evidence::Leaving, epoch, now, 0.0));
+        self.change(peer, |breaker| breaker.record(Evidence::Leaving, epoch, now, 0.0));
         log::info!("peer {} is about to stop and gets no new requests", peer.url);
     }
 
@@ -149,11 +152,21 @@ impl Peers {
     /// Probes a peer whose pause is over, unless another thread does so already.
     pub(super) fn probe(&self, peer: &PeerEntry, ask: impl FnOnce() -> ProbeResult) {
         let now = self.clock.now();
-        if !peer.change(|breaker| breaker.begin_probe(now)) {
+        if !self.change(peer, |breaker| breaker.begin_probe(now)) {
             return;
         }
         let mut probe = ProbeGuard { peers: self, peer, found: ProbeResult::Down };
         probe.found = ask();
+    }
+
+    /// Changes the circuit breaker of a peer, and reports a change of its state.
+    fn change<T>(&self, peer: &PeerEntry, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
+        let (changed, from, to) = peer.change(change);
+        if from != to {
+            let peer = peer.url.as_str();
+            self.watcher.tell(|observer| observer.peer_state_changed(&PeerStateChanged { peer, from, to }));
+        }
+        changed
     }
 
     /// Returns the health of these peers, including peers that this client has not used yet.
@@ -186,7 +199,7 @@ struct ProbeGuard<'a> {
 impl Drop for ProbeGuard<'_> {
     fn drop(&mut self) {
         let (now, jitter) = (self.peers.clock.now(), (self.peers.jitter)());
-        self.peer.change(|breaker| breaker.finish_probe(self.found, now, jitter));
+        self.peers.change(self.peer, |breaker| breaker.finish_probe(self.found, now, jitter));
     }
 }
 
@@ -232,13 +245,15 @@ impl PeerEntry {
         (!self.is_being_probed.swap(true, Ordering::AcqRel)).then(|| ProbeClaim(Arc::clone(self)))
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
+    /// Returns the result of the change, and the states before and after it.
+    fn change<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> (T, PeerState, PeerState) {
         let mut breaker = self.breaker.lock();
+        let from = breaker.state();
         let changed = change(&mut breaker);
         // `is_settled` first and the epoch last: `Peers::admit` reads them in the opposite order.
         self.is_settled.store(breaker.is_settled(), Ordering::Release);
         self.epoch.store(breaker.epoch().0, Ordering::Release);
-        changed
+        (changed, from, breaker.state())
     }
 
     fn health(&self) -> PeerHealth {

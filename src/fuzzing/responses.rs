@@ -12,8 +12,9 @@ use crate::message::header::cache_control::{MAX_DELTA_SECONDS, RequestDirectives
 use crate::message::header::hop_by_hop;
 use crate::message::header::range::ContentRange;
 use crate::policy::{
-    CredentialDigest, LifetimeSource, Mode, Part, Reuse, Rules, StoringRequest, Times, Validity, Variant,
-    condition, freshened, implied_fields, may_serve_on_error, may_store, range_applies, reuse, validity,
+    CredentialDigest, ExchangeTimes, LifetimeSource, Mode, Part, Reuse, Rules, StoringRequest, Validity,
+    Variant, condition, freshened, implied_fields, may_serve_on_error, may_store, range_applies, reuse,
+    validity,
 };
 use crate::store::{BackedStore, ByteStore, Key, MemoryByteStore, Store, StoredResponse};
 
@@ -30,7 +31,7 @@ pub(super) fn check(head: &[u8], update: &[u8], request_head: &[u8], next_reques
     parts(status, &response, &next_request);
     merging(&response, &update);
 
-    let times = Times { request: at(NOW - 1).into(), response: at(NOW).into() };
+    let times = ExchangeTimes { request: at(NOW - 1).into(), response: at(NOW).into() };
     let now = at(NOW + elapsed as u64);
     let _ =
         (condition(&next_request, &response, times.response.wall()), range_applies(&next_request, &response));

@@ -1,12 +1,13 @@
-//! Counters of caches, under the names of [`Outcome`](crate::Outcome).
+//! Counters of caches, under the names of [`Outcome`](crate::Outcome), and the [`Observer`] of a program.
 
-// Counters. The same names appear in `Cache-Status`, metrics and logs.
+// Counters and events. The same names appear in `Cache-Status`, metrics and logs.
 //
 // | file | content |
 // |---|---|
 // | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
 // | `durations` | histograms of how long requests took |
 // | `server` | counters of a server: connections, refusals and handshakes |
+// | `observer` | [`Observer`], the code of a program that runs on events |
 //
 // This hall imports `base`, `message` and `pool`.
 
@@ -14,11 +15,17 @@
 mod counters;
 #[cfg(feature = "peer")]
 mod durations;
+mod observer;
 #[cfg(feature = "peer")]
 mod server;
 
 pub use crate::message::stats::Forward;
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
+pub(crate) use observer::Watcher;
+pub use observer::{
+    AttemptFinished, CacheAnswer, Eviction, FailedOver, Observer, OriginAnswer, PeerStateChanged,
+    PurgeFinished, RequestFinished,
+};
 #[cfg(feature = "peer")]
 pub(crate) use server::{ConnectionRefusal, Handshake, Named, RequestRefusal, ServerStats, TunnelRefusal};

@@ -11,7 +11,7 @@ use super::head_transport::HeadConnector;
 use super::resolver::OriginResolver;
 use super::socket::SocketConnector;
 use crate::base::resolver::Resolver;
-use crate::origin::access::{Asked, OriginRules};
+use crate::origin::access::{OriginRules, UrlParts};
 
 /// The largest number of pools. ureq scans the idle connections of a pool under its lock.
 const MAX_SHARDS: usize = 16;
@@ -61,7 +61,7 @@ impl Connections {
     }
 
     /// Returns the agent that keeps the connections to this origin.
-    pub(super) fn agent_for(&self, origin: Option<&Asked<'_>>) -> &Agent {
+    pub(super) fn agent_for(&self, origin: Option<&UrlParts<'_>>) -> &Agent {
         let mut hasher = DefaultHasher::new();
         origin.map(|origin| (origin.host().to_ascii_lowercase(), origin.port())).hash(&mut hasher);
         #[allow(clippy::cast_possible_truncation, reason = "some bits of a hash")]

@@ -25,13 +25,13 @@ thread_local! {
 /// The state of one request (with its single retry) and its response (with its body).
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) terms: Terms,
+    pub(super) terms: ExchangeOptions,
     state: Mutex<State>,
 }
 
 /// The settings of an exchange, fixed before it starts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Terms {
+pub(super) struct ExchangeOptions {
     /// The deadline for name lookup, connection, TLS handshake, response head and retry together.
     pub(super) head_deadline: Option<Instant>,
     /// For a request with content: the longest time from the last content byte sent to the end of the
@@ -73,7 +73,7 @@ enum Phase {
 }
 
 impl Exchange {
-    pub(super) fn new(terms: Terms) -> Arc<Self> {
+    pub(super) fn new(terms: ExchangeOptions) -> Arc<Self> {
         Arc::new(Self { terms, state: Mutex::default() })
     }
 

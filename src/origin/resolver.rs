@@ -12,7 +12,7 @@ use ureq::unversioned::transport::NextTimeout;
 use super::exchange::Exchange;
 use crate::base::error::{Error, ErrorKind};
 use crate::base::resolver::{LookupError, Resolver};
-use crate::origin::access::{Asked, OriginRules};
+use crate::origin::access::{OriginRules, UrlParts};
 
 /// The largest number of addresses that ureq's list holds; ureq panics on one more.
 const MAX_ADDRESSES: usize = 16;
@@ -34,7 +34,7 @@ impl resolver::Resolver for OriginResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let asked = Asked::of_uri(uri).ok_or(ureq::Error::HostNotFound)?;
+        let asked = UrlParts::of_uri(uri).ok_or(ureq::Error::HostNotFound)?;
         let found = match asked.literal_address() {
             Some(address) => Arc::from([address]),
             None => self.addresses_of(asked.host(), timeout)?,

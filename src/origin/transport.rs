@@ -10,7 +10,7 @@ use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
 
 use super::connections::Connections;
-use super::exchange::{Exchange, Terms, cancelled_error};
+use super::exchange::{Exchange, ExchangeOptions, cancelled_error};
 use super::options::{Options, Timeouts};
 use super::{failure, request, response};
 use crate::base::cancellation::Cancellation;
@@ -22,7 +22,7 @@ use crate::message::deadline::Deadline;
 use crate::message::interim::OnInterim;
 use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
-use crate::origin::access::{Asked, OriginRules};
+use crate::origin::access::{OriginRules, UrlParts};
 use crate::pool::protocol::{self, ConnectTimeout, HeadReadTimeout, HeadTimeout};
 
 /// The [`RoundTrip`] that sends requests to origins over the network (`http` and `https`).
@@ -162,7 +162,7 @@ impl Inner {
     }
 
     /// Returns the time limits and other settings of this request.
-    fn terms(&self, request: &Request<Body>, begun: Instant) -> Terms {
+    fn terms(&self, request: &Request<Body>, begun: Instant) -> ExchangeOptions {
         let extensions = request.extensions();
         let deadline = Deadline::of(extensions);
         let hard = deadline.and_then(|deadline| deadline.hard());
@@ -172,7 +172,7 @@ impl Inner {
         let head = self.options.timeouts.response;
         let own = if has_content { None } else { begun.checked_add(head) };
         let whole = self.options.timeouts.whole.and_then(|limit| begun.checked_add(limit));
-        Terms {
+        ExchangeOptions {
             head_deadline: own.into_iter().chain(within).chain(hard.filter(|_| is_for_head)).min(),
             head_timeout_after_content: has_content.then_some(head),
             whole_deadline: whole.into_iter().chain(hard.filter(|_| !is_for_head)).min(),
@@ -245,7 +245,7 @@ impl RoundTrip for Origin {
         }
         let (method, url) = (head.method().clone(), head.uri().clone());
         let connections = Arc::clone(&self.inner.current.read());
-        let asked = Asked::of_uri(&url);
+        let asked = UrlParts::of_uri(&url);
         if let Some(asked) = &asked {
             connections.rules.may_request(asked).map_err(|refused| Error::from(refused).with_url(&url))?;
         }

@@ -62,9 +62,9 @@ pub(super) struct Inner {
 }
 
 /// The peer's own cache, subject to its rules for origins. The client falls back to it if no other peer is available.
-struct OwnShare<'a>(&'a Peer);
+struct OwnCache<'a>(&'a Peer);
 
-impl RoundTrip for OwnShare<'_> {
+impl RoundTrip for OwnCache<'_> {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let target = CanonicalUrl::parse(&request.uri().to_string())?;
         self.0.check_origin(&target)?;
@@ -104,7 +104,7 @@ impl Peer {
             return self.inner.cache.round_trip_to(target, request);
         }
         *request.uri_mut() = target.uri();
-        self.inner.client.round_trip_for_peer(&target, request, &self.inner.self_url, &OwnShare(self))
+        self.inner.client.round_trip_for_peer(&target, request, &self.inner.self_url, &OwnCache(self))
     }
 
     /// Checks that the rules for origins allow the URL, as the endpoint does for other clients.

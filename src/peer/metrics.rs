@@ -8,7 +8,7 @@ use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
 use crate::metrics::{Counts, Named, ServerStats};
-use crate::scheduler::Numbers;
+use crate::scheduler::SchedulerLoad;
 use crate::store::Usage;
 
 /// The prefix of all names.
@@ -155,9 +155,9 @@ impl Peer {
 
     /// Returns metrics of the servers' threads and the memory ledger.
     fn thread_metrics(&self) -> Vec<Family> {
-        let numbers: Vec<Numbers> =
-            self.servers().schedulers().iter().map(|scheduler| scheduler.numbers()).collect();
-        let sum = |of: fn(&Numbers) -> usize| numbers.iter().map(of).sum::<usize>();
+        let numbers: Vec<SchedulerLoad> =
+            self.servers().schedulers().iter().map(|scheduler| scheduler.load()).collect();
+        let sum = |of: fn(&SchedulerLoad) -> usize| numbers.iter().map(of).sum::<usize>();
         let oldest = numbers.iter().map(|numbers| numbers.fetches.oldest).max().unwrap_or_default();
         let workers = vec![
             labelled(
@@ -253,11 +253,11 @@ fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
 }
 
-fn one(name: &'static str, help: &'static str, value: impl ToString) -> Family {
+fn one(name: &'static str, help: &'static str, value: impl ToString + Copy) -> Family {
     (name, help, vec![(String::new(), value.to_string())])
 }
 
-fn labelled(label: &str, name: &str, value: impl ToString) -> (String, String) {
+fn labelled(label: &str, name: &str, value: impl ToString + Copy) -> (String, String) {
     (format!("{{{label}=\"{name}\"}}"), value.to_string())
 }
 

@@ -14,7 +14,7 @@ use crate::message::header::{date, list};
 
 /// When the request was sent and when the response was received.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct ExchangeTimes {
     pub(crate) request: Moment,
     pub(crate) response: Moment,
 }
@@ -24,7 +24,7 @@ pub(crate) fn validity(
     status: StatusCode,
     headers: &HeaderMap,
     directives: &ResponseDirectives,
-    times: Times,
+    times: ExchangeTimes,
     rules: &Rules,
 ) -> Validity {
     let generated = date::of(headers, &DATE).unwrap_or(times.response.wall());
@@ -76,7 +76,7 @@ fn lifetime(
 }
 
 /// Returns the `corrected_initial_age` of section 4.2.3.
-fn initial_age(headers: &HeaderMap, generated: SystemTime, times: Times) -> Duration {
+fn initial_age(headers: &HeaderMap, generated: SystemTime, times: ExchangeTimes) -> Duration {
     let apparent = times.response.wall().duration_since(generated).unwrap_or_default();
     let delay = times.response.since(times.request);
     let stated = age_field(headers);

@@ -55,7 +55,7 @@ mod validity;
 mod variant;
 
 pub(crate) use condition::{Condition, condition, range_applies};
-pub(crate) use freshness::{Times, validity};
+pub(crate) use freshness::{ExchangeTimes, validity};
 pub(crate) use invalidation::invalidated;
 pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};

@@ -7,6 +7,7 @@
 // | module | content |
 // |---|---|
 // | `peer_url`, `member` | the base URL of a peer, and its weight |
+// | `peer_state` | the health of a peer |
 // | `ring` | the owner of a URL: [`Rendezvous`](ring::Rendezvous), and the ring of the Go package |
 // | `discovery` | sources for the list of members: a file, DNS, a closure |
 // | `protocol` | paths and header fields between clients and peers |
@@ -16,6 +17,7 @@
 
 pub(crate) mod discovery;
 pub(crate) mod member;
+pub(crate) mod peer_state;
 pub(crate) mod peer_url;
 pub(crate) mod protocol;
 pub(crate) mod purge;

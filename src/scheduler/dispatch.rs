@@ -45,7 +45,7 @@ pub(crate) struct Scheduler {
 
 /// The present load of a scheduler.
 #[derive(Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct SchedulerLoad {
     /// The greatest number of threads for fetches.
     pub(crate) threads: usize,
     pub(crate) fetches: Load,
@@ -137,11 +137,11 @@ impl Scheduler {
         self.fetches.is_behind(now)
     }
 
-    pub(crate) fn numbers(&self) -> Numbers {
+    pub(crate) fn load(&self) -> SchedulerLoad {
         let now = Instant::now();
         let control = [&self.peers, &self.own].map(|pool| pool.load(now));
         let gateway = self.gateway.load(now);
-        Numbers {
+        SchedulerLoad {
             threads: self.threads,
             fetches: self.fetches.load(now),
             gateway: (gateway.running, gateway.queued),

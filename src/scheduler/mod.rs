@@ -39,7 +39,7 @@ mod tests;
 
 pub(crate) use blocking::{Share, Shares};
 pub(crate) use client::ClientAddress;
-pub(crate) use dispatch::{Numbers, Scheduler};
+pub(crate) use dispatch::{Scheduler, SchedulerLoad};
 pub(crate) use limits::max_open_files;
 pub(crate) use pool::PoolOptions;
 pub(crate) use servers::Servers;

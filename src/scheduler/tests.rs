@@ -87,7 +87,7 @@ fn threads_start_on_demand_and_end_when_idle() {
     for _ in 0..20 {
         assert_eq!(jobs.next().1, RunMode::Worker);
     }
-    assert_eq!(pool.numbers().fetches.running, 20);
+    assert_eq!(pool.load().fetches.running, 20);
     jobs.release();
     let until = Instant::now() + TIMEOUT;
     assert_eq!(pool.pools().map(|pool| pool.wait_for_threads(until)).sum::<usize>(), 0);
@@ -136,7 +136,7 @@ fn one_client_cannot_block_an_origin_for_others() {
     for number in 0..200 {
         pool.submit(jobs.long(number, origin("x")), client(1));
     }
-    let numbers = pool.numbers().fetches;
+    let numbers = pool.load().fetches;
     assert_eq!((numbers.running, numbers.queued), (32, 16), "a quarter of the queue is for this client");
     pool.submit(jobs.quick(2001, origin("x")), client(2));
     while jobs.next() != (2001, RunMode::Worker) {}
@@ -193,7 +193,7 @@ fn a_full_queue_drops_abandoned_jobs_before_it_refuses_new_ones() {
     pool.submit(jobs.quick(5, origin("c")), client(3));
     pool.submit(jobs.quick(6, origin("d")), client(3));
     assert_eq!(jobs.next(), (6, RunMode::Refused(Refused::QueueFull)));
-    assert_eq!(pool.numbers().fetches.refused[Refused::QueueFull as usize], 3);
+    assert_eq!(pool.load().fetches.refused[Refused::QueueFull as usize], 3);
     jobs.release();
     let mut rest = [jobs.next().0, jobs.next().0];
     rest.sort_unstable();
@@ -206,7 +206,7 @@ fn a_job_that_waits_for_too_long_is_refused() {
     pool.submit(jobs.long(0, origin("a")), None);
     assert_eq!(jobs.next(), (0, RunMode::Worker));
     pool.submit(jobs.quick(1, origin("a")), None);
-    let (now, numbers) = (Instant::now(), pool.numbers());
+    let (now, numbers) = (Instant::now(), pool.load());
     assert_eq!((numbers.fetches.queued, numbers.fetches.longest[0].1), (1, 1));
     pool.tick(now);
     assert!(jobs.reports.is_empty());
@@ -227,7 +227,7 @@ fn a_fetch_that_takes_a_minute_no_longer_limits_its_origin() {
     assert_eq!(jobs.next().0, 9);
     pool.submit(jobs.quick(10, origin("a")), None);
     assert_eq!(jobs.next(), (10, RunMode::Worker));
-    assert_eq!(pool.numbers().fetches.streams, 2);
+    assert_eq!(pool.load().fetches.streams, 2);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn the_operators_cap_limits_fetches() {
     for number in 0..5 {
         pool.submit(jobs.long(number, origin("a")), None);
     }
-    let numbers = pool.numbers();
+    let numbers = pool.load();
     assert_eq!((numbers.fetches.running, numbers.fetches.queued), (2, 3));
 }
 

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use crate::message::stats::Outcome;
 
-/// Receives a record of each request that a server has answered ([`ServerConfig::access_log`](crate::ServerConfig::access_log)).
+/// Receives a record of each request that a server has answered ([`ServerConfig::access_log`](crate::server::ServerConfig::access_log)).
 ///
 /// # Contract
 ///

@@ -360,11 +360,11 @@ impl ServerConfig {
     /// a request gets 421. `TinyHttpServer` does not support this option. Default: no.
     ///
     /// Only programs on this machine may use the proxy, unless the peer has [tokens](crate::peer::PeerBuilder::tokens) or the
-    /// server requires [client certificates](ServerTls::client_certificates_from).
+    /// server requires [client certificates](crate::server::ServerTls::client_certificates_from).
     ///
     /// ```
-    /// use forwardcache::Peer;
     /// use forwardcache::server::ServerConfig;
+    /// use forwardcache::Peer;
     ///
     /// let peer = Peer::builder("http://127.0.0.1:3000").build()?;
     /// let proxy = peer.serve_with("127.0.0.1:0", ServerConfig::new().http_proxy(true))?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::StoredResponse;
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
+use crate::metrics::Observer;
 
 /// The key of stored responses: the canonical URL, and a partition for responses to requests with
 /// credentials.
@@ -176,6 +177,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn ledger(&self) -> Option<Arc<Ledger>> {
         None
     }
+
+    /// Accepts an observer for [evictions](Observer::evicted). The cache calls this once, before it uses the store.
+    /// Default: ignores it.
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        drop(observer);
+    }
 }
 
 /// Implements the trait for shared and boxed stores.
@@ -216,6 +223,10 @@ macro_rules! forward {
 
             fn ledger(&self) -> Option<Arc<Ledger>> {
                 (**self).ledger()
+            }
+
+            fn observe(&self, observer: Arc<dyn Observer>) {
+                (**self).observe(observer);
             }
         }
     )*};

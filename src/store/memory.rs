@@ -4,15 +4,16 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::shard::{Entry, Held, Place, Shard, entry_size};
+use super::shard::{Entry, Place, Shard, ShardBytes, entry_size};
 use super::variants::{is_outdated, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
 use crate::base::ledger::{Evict, Ledger};
 use crate::message::purge::{Purge, Purged};
+use crate::metrics::{Eviction, Observer, Watcher};
 
 /// A store in memory. It evicts entries that were used once before entries that were used again, so that a
 /// scan over many URLs does not empty it.
@@ -44,10 +45,11 @@ struct Table {
     shards: Box<[RwLock<Shard>]>,
     /// Hashes keys. It is keyed randomly, because clients choose the URLs.
     hasher: RandomState,
-    held: Held,
+    held: ShardBytes,
     /// The bytes of evicted bodies that the ledger still counts until they are dropped.
     leaving: AtomicU64,
     evictions: AtomicU64,
+    watcher: OnceLock<Watcher>,
     /// A logical clock that advances whenever an entry enters a queue. It orders entries by age.
     time: AtomicU64,
     /// Held during eviction, so that two threads do not both evict for the same need.
@@ -111,9 +113,10 @@ impl Table {
         let table = Arc::new(Self {
             shards: (0..count.get()).map(|_| RwLock::new(Shard::new(hasher.clone()))).collect(),
             hasher,
-            held: Held::new(ledger),
+            held: ShardBytes::new(ledger),
             leaving: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
+            watcher: OnceLock::new(),
             time: AtomicU64::new(0),
             evicting: Mutex::new(()),
         });
@@ -174,6 +177,10 @@ impl Table {
             self.evictions.fetch_add(evicted.entries.len() as u64, Ordering::Relaxed);
             if evicted.entries.is_empty() {
                 break;
+            }
+            if let Some(watcher) = self.watcher.get() {
+                let keys = evicted.entries.len() as u64;
+                watcher.tell(|observer| observer.evicted(&Eviction { keys }));
             }
             // The evicted entries are dropped here, without a lock, because freeing megabytes takes time.
         }
@@ -373,6 +380,11 @@ impl Store for MemoryStore {
 
     fn ledger(&self) -> Option<Arc<Ledger>> {
         Some(Arc::clone(self.table.ledger()))
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        // The first observer stays: another cache that shares the store does not replace it.
+        let _ = self.table.watcher.set(Watcher::new(observer));
     }
 }
 

@@ -78,7 +78,7 @@ struct Size {
 }
 
 /// The purged responses of a key, to be dropped without a lock.
-pub(super) struct Gone {
+pub(super) struct PurgedVariants {
     /// All responses before the purge, kept only until they are dropped.
     _before: Variants,
     pub(super) responses: usize,
@@ -94,7 +94,7 @@ pub(super) const MOST_USES: u8 = 3;
 pub(super) struct Shard {
     probation: Queue,
     proven: Queue,
-    departed: Departed,
+    departed: GhostQueue,
     /// The keys with a partition, as pairs of the hash of the URL and the hash of the key. All keys of a URL
     /// are in one shard.
     partitions: BTreeSet<(u64, u64)>,
@@ -109,14 +109,14 @@ type Queue = LruCache<u64, Entry, BuildHasherDefault<IsHash>>;
 /// The size of all shards in bytes. It changes only under the lock of the shard whose entry changes, so it
 /// misses none. Bytes that the ledger does not count separately are added to the ledger here, and removed
 /// again when this is dropped.
-pub(super) struct Held {
+pub(super) struct ShardBytes {
     ledger: Arc<Ledger>,
     all: AtomicU64,
     on_probation: AtomicU64,
     entered: AtomicU64,
 }
 
-impl Held {
+impl ShardBytes {
     pub(super) fn new(ledger: Arc<Ledger>) -> Self {
         Self { ledger, all: AtomicU64::new(0), on_probation: AtomicU64::new(0), entered: AtomicU64::new(0) }
     }
@@ -152,7 +152,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ShardBytes {
     fn drop(&mut self) {
         self.ledger.subtract(MemoryUse::Entries, *self.entered.get_mut());
     }
@@ -162,7 +162,7 @@ impl Shard {
     /// Creates an empty shard. `hasher` is the hasher of the store.
     pub(super) fn new(hasher: RandomState) -> Self {
         let queue = || LruCache::unbounded_with_hasher(BuildHasherDefault::default());
-        let (departed, partitions) = (Departed::default(), BTreeSet::new());
+        let (departed, partitions) = (GhostQueue::default(), BTreeSet::new());
         Self { probation: queue(), proven: queue(), departed, partitions, hasher }
     }
 
@@ -223,7 +223,7 @@ impl Shard {
         text: Box<str>,
         variants: Variants,
         now: u64,
-        held: &Held,
+        held: &ShardBytes,
     ) -> Option<Entry> {
         let known = [Place::Proven, Place::Probation]
             .into_iter()
@@ -247,7 +247,7 @@ impl Shard {
     }
 
     /// Removes and returns the entry of the key.
-    pub(super) fn remove(&mut self, hash: u64, key: &str, held: &Held) -> Option<Entry> {
+    pub(super) fn remove(&mut self, hash: u64, key: &str, held: &ShardBytes) -> Option<Entry> {
         self.peek(hash, key)?;
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let old = self.queue(place).pop(&hash)?;
@@ -269,7 +269,7 @@ impl Shard {
     }
 
     /// Purges the responses of this key. The remaining ones stay where they are.
-    pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &Held) -> Option<Gone> {
+    pub(super) fn purge(&mut self, hash: u64, purge: &Purge, held: &ShardBytes) -> Option<PurgedVariants> {
         [Place::Proven, Place::Probation].into_iter().find_map(|place| {
             let entry = self.queue(place).peek_mut(&hash)?;
             let (stay, responses) = purge.apply(url_of(&entry.text), &entry.variants)?;
@@ -287,7 +287,7 @@ impl Shard {
                 self.forget_partition(hash, &empty.text);
             }
             held.subtract(place, gone);
-            Some(Gone { _before: before, responses, bytes: gone.all })
+            Some(PurgedVariants { _before: before, responses, bytes: gone.all })
         })
     }
 
@@ -303,7 +303,7 @@ impl Shard {
         place: Place,
         has_chance: bool,
         now: u64,
-        held: &Held,
+        held: &ShardBytes,
     ) -> Option<Entry> {
         let (hash, mut oldest) = self.queue(place).pop_lru()?;
         let size = oldest.size();
@@ -328,12 +328,12 @@ impl Shard {
 
 /// The hashes of the keys that recently left probation without a use.
 #[derive(Default)]
-struct Departed {
+struct GhostQueue {
     order: VecDeque<u64>,
     hashes: HashSet<u64, BuildHasherDefault<IsHash>>,
 }
 
-impl Departed {
+impl GhostQueue {
     fn is_remembered(&self, hash: u64) -> bool {
         self.hashes.contains(&hash)
     }
@@ -396,11 +396,11 @@ mod tests {
     use crate::store::Key;
     use crate::store::testing::response;
 
-    fn new() -> (Shard, Held) {
-        (Shard::new(RandomState::new()), Held::new(Ledger::new(u64::MAX)))
+    fn new() -> (Shard, ShardBytes) {
+        (Shard::new(RandomState::new()), ShardBytes::new(Ledger::new(u64::MAX)))
     }
 
-    fn put(shard: &mut Shard, hash: u64, key: &str, held: &Held) -> Option<Entry> {
+    fn put(shard: &mut Shard, hash: u64, key: &str, held: &ShardBytes) -> Option<Entry> {
         shard.put(hash, key.into(), [response("", 1)].into(), 0, held)
     }
 
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn number_of_remembered_keys_is_bounded() {
-        let mut departed = Departed::default();
+        let mut departed = GhostQueue::default();
         for hash in [1, 2, 1, 3, 4] {
             departed.remember(hash, 3);
         }

@@ -107,14 +107,7 @@ impl StoredResponse {
             buffer.extend_from_slice(value.as_bytes());
             buffer.extend_from_slice(b"\r\n");
         }
-        let content = match u32::try_from(buffer.len()) {
-            Ok(head) if is_short(&body) => {
-                body.slices().for_each(|piece| buffer.extend_from_slice(piece));
-                Content::Together(buffer.into(), head)
-            }
-            _ => Content::Apart(Box::new((buffer.into(), body))),
-        };
-        Self::of(status, content, digest, validity, variant)
+        Self::of(status, Content::new(buffer, body), digest, validity, variant)
     }
 
     /// Creates a response from a record whose field lines and digest were checked. It shares the bytes of the
@@ -215,14 +208,7 @@ impl StoredResponse {
     /// The same response with this body in memory, which the ledger counts by itself unless it is short.
     #[cfg(feature = "disk")]
     pub(crate) fn with_body(&self, body: Pieces) -> Self {
-        let lines = self.field_lines();
-        let content = match u32::try_from(lines.len()) {
-            Ok(head) if is_short(&body) => {
-                let slices = [&lines[..]].into_iter().chain(body.slices());
-                Content::Together(slices.collect::<Vec<_>>().concat().into(), head)
-            }
-            _ => Content::Apart(Box::new((lines, body))),
-        };
+        let content = Content::new(self.field_lines().to_vec(), body);
         Self { content, is_body_counted: true, ..self.clone() }
     }
 
@@ -392,6 +378,20 @@ static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFE
 /// The largest body in bytes that is copied into one buffer with its head. Each buffer has its own
 /// bookkeeping, which matters for small bodies, and copying these takes less than a microsecond.
 const MAX_SHORT_BODY: usize = 16 * 1024;
+
+impl Content {
+    /// Puts a short body into the buffer of the field lines.
+    fn new(mut lines: Vec<u8>, body: Pieces) -> Self {
+        match u32::try_from(lines.len()) {
+            Ok(head) if is_short(&body) => {
+                lines.reserve_exact(body.len());
+                body.slices().for_each(|piece| lines.extend_from_slice(piece));
+                Self::Together(lines.into(), head)
+            }
+            _ => Self::Apart(Box::new((lines.into(), body))),
+        }
+    }
+}
 
 fn is_short(body: &Pieces) -> bool {
     body.len() <= MAX_SHORT_BODY

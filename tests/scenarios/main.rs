@@ -25,6 +25,7 @@ mod memory;
 mod metrics;
 mod near_cache;
 mod nginx;
+mod observer;
 mod origins;
 mod peer_health;
 mod poisoning;

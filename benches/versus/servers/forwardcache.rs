@@ -1,5 +1,6 @@
 //! The release build of this crate's command.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,6 +24,7 @@ pub(super) fn launch(
     is_on_disk: bool,
 ) -> Result<Process> {
     let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
+    arguments.push("--http-proxy".to_owned());
     let memory = if is_on_disk { ON_DISK } else { MEMORY };
     arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
     if is_on_disk {
@@ -49,6 +51,13 @@ pub(super) fn launch_proxy(home: &Path, port: u16, ports: &[u16]) -> Result<Proc
     let listen = format!("127.0.0.1:{port}");
     let arguments = ["serve", "--listen", &listen, "--http-proxy", "--connect-ports", &ports.join(",")];
     let arguments = arguments.iter().chain(&CONNECTIONS).map(|argument| (*argument).to_owned());
+    Process::start(Path::new(BINARY), arguments, &home.join("log"))
+}
+
+/// Starts a gateway to a peer, without a near cache.
+pub(super) fn launch_gateway(home: &Path, port: u16, peer: SocketAddr) -> Result<Process> {
+    let (listen, peer) = (format!("127.0.0.1:{port}"), format!("http://{peer}"));
+    let arguments = ["gateway", "--listen", &listen, "--peer", &peer, "--near-memory", "0"];
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 

@@ -175,6 +175,16 @@ impl Proxy {
     }
 }
 
+/// Starts a gateway without a near cache, and returns its address.
+pub(crate) fn start_gateway(peer: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
+    start_process("the gateway", |home, port| forwardcache::launch_gateway(home, port, peer))
+}
+
+/// Starts an nginx that passes requests on without a cache, and returns its address.
+pub(crate) fn start_passing_nginx(to: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
+    start_process("nginx as a proxy", |home, port| nginx::launch_passing(home, port, to))
+}
+
 /// Starts a process with `launch` and waits until it accepts connections.
 fn start_process(
     name: &str,

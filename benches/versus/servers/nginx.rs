@@ -4,6 +4,7 @@
 //! KiB by about 40 ms until the client's acknowledgement, which reduces nginx to a tenth of its rate.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
@@ -11,6 +12,51 @@ use super::{MEMORY, Origin, free_bytes};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
+
+/// Starts an nginx that passes requests on to this server, without a cache.
+pub(super) fn launch_passing(home: &Path, port: u16, to: SocketAddr) -> Result<Process> {
+    let folder = home.display();
+    let workers = thread::available_parallelism()?;
+    let config = format!(
+        r#"
+daemon off;
+user root;
+worker_processes {workers};
+worker_rlimit_nofile 65536;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    upstream peer {{
+        server {to};
+        keepalive 256;
+        keepalive_requests 100000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://peer;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host {to};
+        }}
+    }}
+}}
+"#
+    );
+    let file = home.join("nginx.conf");
+    fs::write(&file, config)?;
+    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
+    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+}
 
 pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
     let folder = home.display();

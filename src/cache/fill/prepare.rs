@@ -12,7 +12,7 @@ use crate::base::error::Error;
 use crate::base::ledger::Ledger;
 use crate::message::body::{Body, Growing, Grown, Wake};
 use crate::message::digest::Digest;
-use crate::message::nonblocking::{Collecting, Made};
+use crate::message::nonblocking::{Collecting, JobResult};
 use crate::message::pieces::Pieces;
 use crate::pool::protocol::{self, WantsDigest};
 
@@ -33,7 +33,7 @@ pub(crate) fn prepared(
     method: &Method,
     ledger: &Arc<Ledger>,
     cancellation: &Cancellation,
-) -> Made<Result<Response<Body>, Error>> {
+) -> JobResult<Result<Response<Body>, Error>> {
     let until = Instant::now() + COLLECTING;
     let (mut parts, body) = response.into_parts();
     if body.as_pieces().is_some() {
@@ -59,7 +59,7 @@ pub(crate) fn prepared(
         None if is_short => collected(response).into(),
         driver => {
             let collecting = is_short.then_some(Collecting { until, whole: collected, abandon });
-            Made { result: response, driver, collecting }
+            JobResult { result: response, driver, collecting }
         }
     }
 }

@@ -15,7 +15,7 @@ fn limited(control: &str, ttl: u64, longest: u64) -> Validity {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, control.parse().unwrap());
     headers.insert(AGE, 30.into());
-    let (times, rules) = (Times { request: at(99).into(), response: at(100).into() }, rules());
+    let (times, rules) = (ExchangeTimes { request: at(99).into(), response: at(100).into() }, rules());
     let directives = ResponseDirectives::of(&headers);
     let mut validity = validity(StatusCode::OK, &headers, &directives, times, &rules);
     NearRules { longest: Duration::from_secs(longest) }.limit(

@@ -185,6 +185,25 @@ fn status_is_an_error_as_configured() {
 }
 
 #[test]
+fn configuration_of_a_request_replaces_that_of_its_agent() {
+    let of_status = |status: u16| {
+        agent_of(move |_| respond(status, &[("location", "http://h/other")], "text"))
+            .get("http://h/")
+            .config()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .build()
+            .call()
+            .unwrap()
+    };
+    assert_eq!(of_status(500).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(of_status(302).status(), StatusCode::FOUND);
+    let agent = agent_of(|_| empty_response());
+    let refused = agent.get("http://h/").config().https_only(true).build().call();
+    assert!(matches!(refused, Err(ureq::Error::RequireHttpsOnly(_))), "{refused:?}");
+}
+
+#[test]
 fn redirects_are_followed_through_round_trips() {
     let redirecting = || {
         RoundTripFn(|request: Request<Body>| match request.uri().to_string().as_str() {

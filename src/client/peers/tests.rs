@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::clock::ManualClock;
+use crate::metrics::Watcher;
 
 #[test]
 fn random_numbers_are_spread_from_zero_to_one() {
@@ -13,7 +14,7 @@ fn random_numbers_are_spread_from_zero_to_one() {
 #[test]
 fn probe_that_panics_counts_as_failed() {
     let clock = Arc::new(ManualClock::at_unix_seconds(1_000_000));
-    let peers = Peers::new(clock.clone(), Box::new(|| 1.0));
+    let peers = Peers::new(clock.clone(), Box::new(|| 1.0), Watcher::default());
     let peer = peers.entry(&"http://p:1".parse().unwrap());
     let Admission::Ask(epoch) = peers.admit(&peer, || 0) else { panic!("it is up") };
     let error = Error::new(crate::base::error::ErrorKind::Unreachable, "broken");
@@ -27,7 +28,7 @@ fn probe_that_panics_counts_as_failed() {
 
 #[test]
 fn peer_has_one_probe_at_a_time() {
-    let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
+    let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random(), Watcher::default());
     let peer = peers.entry(&"http://p:1".parse().unwrap());
     let claimed = peer.claim_probe();
     assert!(claimed.is_some() && peer.claim_probe().is_none());
@@ -37,7 +38,7 @@ fn peer_has_one_probe_at_a_time() {
 
 #[test]
 fn peers_that_left_the_pool_are_forgotten() {
-    let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random());
+    let peers = Peers::new(Arc::new(crate::base::clock::SystemClock), random(), Watcher::default());
     let (kept, gone): (PeerUrl, PeerUrl) = ("http://a".parse().unwrap(), "http://b".parse().unwrap());
     let before = [peers.entry(&kept), peers.entry(&gone)];
     peers.retain(std::slice::from_ref(&kept));

@@ -13,5 +13,6 @@ mod step;
 
 pub(crate) use plain::{PlainField, PlainRequest};
 pub(crate) use step::{
-    BodyOrigin, Collecting, Content, Job, Lane, Made, Refused, RunMode, Slot, Spawn, Step, Waiting, Wakes,
+    BodyOrigin, Collecting, Content, Job, JobResult, Lane, Refused, RunMode, Slot, Spawn, Step, Waiting,
+    Wakes,
 };

@@ -143,7 +143,7 @@ pub(crate) enum Content<R> {
 }
 
 /// The result of a job.
-pub(crate) struct Made<R> {
+pub(crate) struct JobResult<R> {
     pub(crate) result: R,
     /// Fills the body of the response, if that requires waiting.
     pub(crate) driver: Option<Driver>,
@@ -161,7 +161,7 @@ pub(crate) struct Collecting<R> {
     pub(crate) abandon: fn(R),
 }
 
-impl<R> From<R> for Made<R> {
+impl<R> From<R> for JobResult<R> {
     fn from(result: R) -> Self {
         Self { result, driver: None, collecting: None }
     }
@@ -228,8 +228,8 @@ pub(crate) struct Promise<R> {
 impl<R> Promise<R> {
     /// Fills the slot and wakes the request, then runs the driver if there is one. The readers of the body decide
     /// from then on whether its transfer continues.
-    pub(crate) fn keep(self, made: Made<R>) {
-        let Made { result, driver, collecting } = made;
+    pub(crate) fn keep(self, made: JobResult<R>) {
+        let JobResult { result, driver, collecting } = made;
         let Some(collecting) = collecting else {
             *self.content.lock() = Content::Full(result);
             drop(self);
@@ -293,7 +293,7 @@ impl<R: Send + 'static> Step<R> {
         lane: Lane,
         cancellation: Cancellation,
         wake: Wake,
-        work: impl FnOnce(RunMode) -> Made<R> + Send + 'static,
+        work: impl FnOnce(RunMode) -> JobResult<R> + Send + 'static,
     ) -> Self {
         let (slot, promise) = Slot::new(wake);
         let wait = SingleWait { slot, cancellation: cancellation.clone(), is_served: false };
@@ -342,7 +342,7 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |mode| Made::from(work(mode)));
+        let step = Step::fetch(Lane::Own, cancellation.clone(), wake, |mode| JobResult::from(work(mode)));
         (step.map(|result| result + 1), woken, cancellation)
     }
 

@@ -15,12 +15,11 @@
 //! | `network` | a range of addresses in CIDR notation |
 //! | `address_class` | [`AddressClass`]: the class of an address, by IANA's registries |
 //! | `embedded` | the IPv4 addresses embedded in an IPv6 address |
-//! | `asked` | the parts of a URL that rules match |
+//! | `url_parts` | the parts of a URL that rules match |
 //! | `refused` | [`Refused`]: why an origin may not be fetched |
 //! | `invalid_rule` | [`InvalidOriginRule`]: why a rule is invalid |
 
 mod address_class;
-mod asked;
 mod embedded;
 mod host_pattern;
 mod invalid_rule;
@@ -29,12 +28,13 @@ mod origin_rules;
 mod pattern;
 mod pattern_text;
 mod refused;
+mod url_parts;
 
 pub use address_class::AddressClass;
-pub(crate) use asked::Asked;
 pub use invalid_rule::InvalidOriginRule;
 #[cfg(feature = "peer")]
 pub(crate) use network::Network;
 pub use origin_rules::OriginRules;
 pub use pattern::OriginPattern;
 pub use refused::Refused;
+pub(crate) use url_parts::UrlParts;

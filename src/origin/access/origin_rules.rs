@@ -4,10 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::address_class::{AddressClass, may_reach_restricted};
-use super::asked::Asked;
 use super::invalid_rule::InvalidOriginRule;
 use super::pattern::OriginPattern;
 use super::refused::Refused;
+use super::url_parts::UrlParts;
 use crate::message::url::CanonicalUrl;
 
 /// Rules that decide which origins may be fetched.
@@ -179,7 +179,7 @@ impl OriginRules {
     ///
     /// [`Refused`] contains the reason.
     pub fn may_ask(&self, target: &CanonicalUrl) -> Result<(), Refused> {
-        self.may_request(&Asked::of(target))
+        self.may_request(&UrlParts::of(target))
     }
 
     /// Decides whether a connection for this URL may go to this address.
@@ -188,11 +188,11 @@ impl OriginRules {
     ///
     /// [`Refused`] contains the reason.
     pub fn may_connect(&self, target: &CanonicalUrl, address: IpAddr) -> Result<(), Refused> {
-        self.may_connect_to(&Asked::of(target), address)
+        self.may_connect_to(&UrlParts::of(target), address)
     }
 
     /// Like [`may_ask`](Self::may_ask).
-    pub(crate) fn may_request(&self, asked: &Asked<'_>) -> Result<(), Refused> {
+    pub(crate) fn may_request(&self, asked: &UrlParts<'_>) -> Result<(), Refused> {
         if let Some(address) = asked.literal_address() {
             return self.may_connect_to(asked, address);
         }
@@ -217,7 +217,7 @@ impl OriginRules {
     }
 
     /// Like [`may_connect`](Self::may_connect).
-    pub(crate) fn may_connect_to(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), Refused> {
+    pub(crate) fn may_connect_to(&self, asked: &UrlParts<'_>, address: IpAddr) -> Result<(), Refused> {
         let by_base = self.base_allows(address);
         let mut is_listed = self.inner.base != Base::Listed;
         for Rule { allows, pattern } in &self.inner.rules {

@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
 use super::address_class::{AddressClass, may_reach_restricted};
-use super::asked::Asked;
 use super::embedded;
 use super::host_pattern::HostPattern;
 use super::network::Network;
+use super::url_parts::UrlParts;
 
 /// A pattern of origins in a rule of [`OriginRules`](super::OriginRules): scheme, host, port, and the address
 /// that a connection goes to. A part that is left out matches everything.
@@ -56,7 +56,7 @@ impl OriginPattern {
     }
 
     /// Whether the pattern matches the URL, regardless of addresses.
-    pub(super) fn matches_url(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn matches_url(&self, asked: &UrlParts<'_>) -> bool {
         self.is_https.is_none_or(|is_https| is_https == asked.is_https)
             && self.ports.is_none_or(|(first, last)| (first..=last).contains(&asked.port))
             && self.host.as_ref().is_none_or(|host| {

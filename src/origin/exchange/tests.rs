@@ -2,7 +2,7 @@ use std::net::TcpListener;
 
 use super::*;
 
-fn exchange(terms: Terms) -> Arc<Exchange> {
+fn exchange(terms: ExchangeOptions) -> Arc<Exchange> {
     Exchange::new(terms)
 }
 
@@ -10,7 +10,8 @@ fn exchange(terms: Terms) -> Arc<Exchange> {
 fn head_has_a_deadline_and_body_a_silence_limit() {
     let now = Instant::now();
     let at = |seconds| Some(now + Duration::from_secs(seconds));
-    let terms = Terms { head_deadline: at(60), whole_deadline: at(100), ..Terms::default() };
+    let terms =
+        ExchangeOptions { head_deadline: at(60), whole_deadline: at(100), ..ExchangeOptions::default() };
     let running = exchange(terms.clone());
     assert_eq!(running.next_deadline(now + Duration::from_secs(59)), at(60));
     running.begin_body(Some(Duration::from_secs(30)));
@@ -23,8 +24,11 @@ fn head_has_a_deadline_and_body_a_silence_limit() {
     running.begin_body(None);
     assert_eq!(running.next_deadline(now), at(100));
     // While content is being sent, each write restarts the time for the head.
-    let sending =
-        Terms { head_deadline: None, head_timeout_after_content: Some(Duration::from_secs(60)), ..terms };
+    let sending = ExchangeOptions {
+        head_deadline: None,
+        head_timeout_after_content: Some(Duration::from_secs(60)),
+        ..terms
+    };
     let sending = exchange(sending);
     sending.note_sent(now + Duration::from_secs(20));
     assert_eq!(sending.next_deadline(now + Duration::from_secs(25)), at(80));
@@ -33,7 +37,8 @@ fn head_has_a_deadline_and_body_a_silence_limit() {
 #[test]
 fn head_read_timeout_starts_with_the_final_head() {
     let now = Instant::now();
-    let terms = Terms { head_read_timeout: Some(Duration::from_secs(1)), ..Terms::default() };
+    let terms =
+        ExchangeOptions { head_read_timeout: Some(Duration::from_secs(1)), ..ExchangeOptions::default() };
     let running = exchange(terms);
     let later = now + Duration::from_secs(2);
     running.note_head_began(Some(now));
@@ -50,7 +55,7 @@ fn head_read_timeout_starts_with_the_final_head() {
 fn current_exchange_is_the_one_entered_last() {
     let is_current =
         |exchange: &Arc<Exchange>| Exchange::current().is_some_and(|current| Arc::ptr_eq(&current, exchange));
-    let (outer, inner) = (exchange(Terms::default()), exchange(Terms::default()));
+    let (outer, inner) = (exchange(ExchangeOptions::default()), exchange(ExchangeOptions::default()));
     let entered = outer.enter();
     {
         let _entered = inner.enter();
@@ -69,7 +74,7 @@ fn cancellation_does_not_shut_down_a_detached_socket() {
     let connect = || Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let (kept, returned) = (connect(), connect());
     let cancellation = Cancellation::new();
-    let terms = Terms { cancellation: Some(cancellation.clone()), ..Terms::default() };
+    let terms = ExchangeOptions { cancellation: Some(cancellation.clone()), ..ExchangeOptions::default() };
     let running = exchange(terms).cancellable();
     running.exchange.attach_socket(&returned);
     running.exchange.detach_socket(&returned);

@@ -24,6 +24,7 @@ use crate::cache::{HttpCache, HttpCacheBuilder};
 use crate::client::near_cache::NearCache;
 use crate::client::{Client, ClientBuilder, parse};
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::{Observer, Watcher};
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::OriginLimits;
 use crate::origin::{Origin, OriginBuilder};
@@ -252,6 +253,30 @@ impl PeerBuilder {
     /// ```
     pub fn origin_limits(mut self, origin_limits: OriginLimits) -> Self {
         self.origin_limits = origin_limits;
+        self
+    }
+
+    /// Sets the code that runs on events of this peer's client, cache and store. Default: none.
+    ///
+    /// ```
+    /// use forwardcache::Peer;
+    /// use forwardcache::metrics::{Eviction, Observer};
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn evicted(&self, event: &Eviction) {
+    ///         eprintln!("{} keys were evicted", event.keys);
+    ///     }
+    /// }
+    ///
+    /// let peer = Peer::builder("http://127.0.0.1:3000").observer(Log).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        let watcher = Watcher::new(observer);
+        self.client = self.client.watcher(watcher.clone());
+        self.cache = self.cache.watcher(watcher);
         self
     }
 

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::base::token::Tokens;
 use crate::message::nonblocking::{PlainField, PlainRequest};
-use crate::origin::access::{Asked, OriginRules};
+use crate::origin::access::{OriginRules, UrlParts};
 use crate::pool::protocol;
 
 pub(super) static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -67,7 +67,7 @@ impl AccessRules {
     }
 
     /// Returns whether the URL may be fetched, and stored responses for it served.
-    pub(super) fn allows(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn allows(&self, asked: &UrlParts<'_>) -> bool {
         self.origins.read().may_request(asked).is_ok()
     }
 

@@ -164,7 +164,7 @@ impl Proxy {
             let cancellation = Cancellation::new();
             let token = cancellation.clone();
             let lane = Lane::Gateway(target.origin());
-            let step = Step::fetch(lane, cancellation, wake, move |turn| match turn {
+            let step = Step::fetch(lane, cancellation, wake, move |mode| match mode {
                 RunMode::Refused(refused) => Err(Error::new(ErrorKind::Unavailable, refused.reason())).into(),
                 RunMode::Worker | RunMode::Caller => match body_links.rewrite(response, &target, &ledger) {
                     Ok(response) => prepared(response, &method, &ledger, &token),
@@ -230,7 +230,7 @@ impl Proxy {
         let own = self.pool.own_url().as_str();
         let Some(sender) = Sender::of(request) else { return own.to_owned() };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        let host = request.headers().get(HOST).map(|host| host.as_bytes()).unwrap_or_default();
+        let host = request.headers().get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
         match std::str::from_utf8(host) {
             Ok(host) if !host.is_empty() && host.bytes().all(is_plain) => {
                 format!("{}://{host}", if sender.is_tls { "https" } else { "http" })

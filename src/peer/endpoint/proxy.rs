@@ -27,7 +27,7 @@ use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
 use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
-use crate::origin::access::Asked;
+use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{ClientAddress, Servers, Share, Shares};
 use crate::server::Sender;
@@ -172,7 +172,7 @@ impl Proxy {
     fn allowed_key<'a>(&self, url: &'a [u8]) -> Option<&'a str> {
         let url = std::str::from_utf8(url).ok()?;
         // A URL that is not in canonical form is not a key of the store, so these rules check the same URL as the lookup.
-        self.access.allows(&Asked::of_canonical(url)?).then_some(url)
+        self.access.allows(&UrlParts::of_canonical(url)?).then_some(url)
     }
 
     /// Returns the digest of this peer's pool and counts a ring mismatch, if the client knows a different pool.

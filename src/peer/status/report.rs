@@ -88,7 +88,7 @@ impl Report {
         });
         let ledger = cache.store().ledger();
         let schedulers = peer.servers().schedulers();
-        let fetches = schedulers.iter().map(|scheduler| scheduler.numbers()).map(|numbers| FetchStatus {
+        let fetches = schedulers.iter().map(|scheduler| scheduler.load()).map(|numbers| FetchStatus {
             running: numbers.fetches.running,
             streams: numbers.fetches.streams,
             threads: numbers.threads,

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use crate::message::header::cache_control::{RequestDirectives, ResponseDirectives};
 use crate::message::header::date;
 use crate::policy::{
-    CredentialDigest, Mode, Reuse, Rules, StoringRequest, Times, Variant, implied_fields, may_store, reuse,
-    validity,
+    CredentialDigest, ExchangeTimes, Mode, Reuse, Rules, StoringRequest, Variant, implied_fields, may_store,
+    reuse, validity,
 };
 
 /// When each response arrives, in seconds since the Unix epoch.
@@ -129,9 +129,8 @@ impl Exchange {
             headers: &asked,
             directives: &RequestDirectives::of(&asked),
         };
-        let response = at(0);
-        let times =
-            Times { request: (response - Duration::from_secs(self.delay)).into(), response: response.into() };
+        let (request_time, response) = (at(0) - Duration::from_secs(self.delay), at(0));
+        let times = ExchangeTimes { request: request_time.into(), response: response.into() };
         let validity = validity(status, &headers, &directives, times, &rules);
         let now = at(self.elapsed);
         let is_fresh = validity.is_fresh(now);

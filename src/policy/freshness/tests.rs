@@ -23,7 +23,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 
 fn of(mode: Mode, fields: &[(&'static str, &str)]) -> Validity {
     let headers = headers(fields);
-    let times = Times { request: at(NOW - 2).into(), response: at(NOW).into() };
+    let times = ExchangeTimes { request: at(NOW - 2).into(), response: at(NOW).into() };
     validity(StatusCode::OK, &headers, &ResponseDirectives::of(&headers), times, &Rules::new(mode))
 }
 
@@ -104,7 +104,7 @@ proptest! {
             .into_iter()
             .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
             .collect();
-        let times = Times { request: at(NOW).into(), response: at(NOW).into() };
+        let times = ExchangeTimes { request: at(NOW).into(), response: at(NOW).into() };
         for mode in [Mode::Private, Mode::Shared] {
             let directives = ResponseDirectives::of(&fields);
             let validity = validity(StatusCode::OK, &fields, &directives, times, &Rules::new(mode));

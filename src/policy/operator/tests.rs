@@ -4,14 +4,14 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::*;
-use crate::policy::{Lifetime, Times, validity};
+use crate::policy::{ExchangeTimes, Lifetime, validity};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn applied(control: &'static str, rule: Option<Lifetime>, rules: &Rules, chance: u64) -> Validity {
     let headers: HeaderMap = [(CACHE_CONTROL, HeaderValue::from_static(control))].into_iter().collect();
     let directives = ResponseDirectives::of(&headers);
-    let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
+    let times = ExchangeTimes { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
     let mut validity = validity(StatusCode::OK, &headers, &directives, times, rules);
     apply_rules(&mut validity, &directives, rule.map(LifetimeRule::new).as_ref(), rules, chance);
     validity

@@ -5,11 +5,11 @@ use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::message::header::cache_control::ResponseDirectives;
-use crate::policy::{Mode, Times, validity};
+use crate::policy::{ExchangeTimes, Mode, validity};
 
 fn stored(control: &'static str) -> Validity {
     let headers: HeaderMap = [(CACHE_CONTROL, HeaderValue::from_static(control))].into_iter().collect();
-    let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
+    let times = ExchangeTimes { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
     let directives = ResponseDirectives::of(&headers);
     validity(StatusCode::OK, &headers, &directives, times, &Rules::new(Mode::Shared))
 }

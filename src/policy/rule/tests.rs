@@ -4,7 +4,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::*;
-use crate::policy::{Mode, Times, reuse, validity};
+use crate::policy::{ExchangeTimes, Mode, reuse, validity};
 
 fn rule(response: &'static str, request: &str, age: u64, mode: Mode) -> Rule {
     let fields = |text: &str| -> HeaderMap {
@@ -12,7 +12,7 @@ fn rule(response: &'static str, request: &str, age: u64, mode: Mode) -> Rule {
     };
     let (headers, rules) = (fields(response), Rules::new(mode));
     let said = ResponseDirectives::of(&headers);
-    let times = Times { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
+    let times = ExchangeTimes { request: UNIX_EPOCH.into(), response: UNIX_EPOCH.into() };
     let validity = validity(StatusCode::OK, &headers, &said, times, &rules);
     let (asked, now) = (RequestDirectives::of(&fields(request)), UNIX_EPOCH + Duration::from_secs(age));
     let decision = reuse(&validity, &asked, now);

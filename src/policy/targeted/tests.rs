@@ -4,7 +4,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::*;
 use crate::message::header::cache_control::RequestDirectives;
-use crate::policy::{LifetimeSource, Mode, NotStored, StoringRequest, Times, may_store, validity};
+use crate::policy::{ExchangeTimes, LifetimeSource, Mode, NotStored, StoringRequest, may_store, validity};
 
 type Verdict = Result<(u64, LifetimeSource), &'static str>;
 
@@ -23,7 +23,7 @@ fn verdict(mode: Mode, fields: &[(&'static str, &'static str)]) -> Verdict {
     };
     may_store(request, StatusCode::FOUND, &headers, &directives, &rules).map_err(NotStored::name)?;
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-    let times = Times { request: now.into(), response: now.into() };
+    let times = ExchangeTimes { request: now.into(), response: now.into() };
     let validity = validity(StatusCode::FOUND, &headers, &directives, times, &rules);
     Ok((validity.lifetime.as_secs(), validity.lifetime_source))
 }

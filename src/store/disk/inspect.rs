@@ -159,7 +159,7 @@ impl DiskStore {
     /// missing or included.
     ///
     /// ```
-    /// use forwardcache::DiskStore;
+    /// use forwardcache::store::DiskStore;
     ///
     /// # let directory = tempfile::tempdir().unwrap();
     /// let store = DiskStore::open(directory.path())?;
@@ -167,7 +167,7 @@ impl DiskStore {
     ///     let entry = entry?;
     ///     println!("{} {} {}", entry.status(), entry.body_length(), entry.url());
     /// }
-    /// # Ok::<(), forwardcache::StoreError>(())
+    /// # Ok::<(), forwardcache::store::StoreError>(())
     /// ```
     #[must_use]
     pub fn entries(&self) -> DiskEntries {

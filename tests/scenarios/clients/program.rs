@@ -38,7 +38,7 @@ pub(super) fn output(command: &mut Command) -> String {
 
 /// A gateway in front of a pool.
 pub(super) struct Gateway {
-    pub(super) process: Process,
+    _process: Process,
     /// Its URL, without a `/` at the end.
     pub(super) url: String,
 }
@@ -50,7 +50,7 @@ impl Gateway {
         let process = Process::spawn(arguments.chain(options.iter().copied()));
         let line = process.wait_for_line("gateway to ");
         let url = line.rsplit(' ').next().expect("the line ends with the URL").to_owned();
-        Self { process, url }
+        Self { _process: process, url }
     }
 }
 

@@ -127,7 +127,7 @@ impl BodyLinks {
         let length = body
             .length()
             .map_or(MAX_BODY as u64, |length| length.saturating_mul(if is_gzip { 8 } else { 2 }));
-        let hold = ledger.reserve(MemoryUse::Content, length.min(2 * MAX_BODY as u64));
+        let hold = ledger.reserve(MemoryUse::Bodies, length.min(2 * MAX_BODY as u64));
         let Some(_hold) = hold else {
             return Err(Error::new(ErrorKind::Unavailable, "the memory limit is reached"));
         };
@@ -160,7 +160,7 @@ impl BodyLinks {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let content = if is_gzip { compressed(&changed)? } else { changed };
-        Ok(Response::from_parts(parts, Body::from(ledger.share(MemoryUse::Content, content.into()))))
+        Ok(Response::from_parts(parts, Body::from(ledger.share(MemoryUse::Bodies, content.into()))))
     }
 
     /// Returns the text with other URLs, if it contains any to rewrite.

@@ -17,6 +17,7 @@
 pub(super) mod body_links;
 pub(super) mod links;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::message::url::CanonicalUrl;
@@ -77,7 +78,7 @@ pub(super) fn named(path_and_query: &str, mirrors: &Mirrors) -> Option<Result<Na
     if let Some(url) = path_and_query.strip_prefix(FETCH) {
         return Some(match url {
             "" => Err(format!("the URL is missing: request {FETCH} followed by the URL, as it stands")),
-            url => CanonicalUrl::parse(url)
+            url => CanonicalUrl::parse(&with_colons(url))
                 .map(|target| Named { form: Form::Prefix, target })
                 .map_err(|invalid| format!("cannot fetch the URL after {FETCH}: {invalid}")),
         });
@@ -96,6 +97,19 @@ pub(super) fn named(path_and_query: &str, mirrors: &Mirrors) -> Option<Result<Na
         Ok(_) => Err(format!("the path leads out of the mirror {}", mirror.path())),
         Err(invalid) => Err(format!("cannot fetch the URL below {}: {invalid}", mirror.path())),
     })
+}
+
+/// Returns the URL with `:` for `%3A` before its path. Some programs escape the colons of each path that they request, such
+/// as pip.
+fn with_colons(url: &str) -> Cow<'_, str> {
+    let escaped = ["http%3A//", "https%3A//"]
+        .into_iter()
+        .find(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let Some(scheme) = escaped else { return Cow::Borrowed(url) };
+    let rest = &url[scheme.len()..];
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let authority = authority.replace("%3A", ":").replace("%3a", ":");
+    Cow::Owned(format!("{}//{authority}{path}", scheme.replace("%3A//", ":")))
 }
 
 /// Writes the URL that a plain target names, if it can be the key of a stored response that needs no rewriting of its

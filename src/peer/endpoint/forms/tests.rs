@@ -11,6 +11,8 @@ fn target_names_a_url_as_it_stands() {
     for (target, url) in [
         ("/fetch/https://h.ex/a?b=c&d=%2F", "https://h.ex/a?b=c&d=%2F"),
         ("/fetch/http://h.ex", "http://h.ex/"),
+        ("/fetch/https%3A//h.ex%3a8443/a%3A?b", "https://h.ex:8443/a%3A?b"),
+        ("/fetch/HTTP%3a//h.ex", "http://h.ex/"),
         ("/fetch/http://h.ex?q", "http://h.ex/?q"),
         ("/fetch/HTTP://H.ex:80/a%2fb/", "http://h.ex/a%2Fb/"),
         ("/fetch/http://h.ex/fetch/http://i.ex/", "http://h.ex/fetch/http://i.ex/"),

@@ -1,6 +1,6 @@
 use super::*;
 
-fn links(mirror: &str, method: Method, fields: &[(&'static str, &str)]) -> (BodyLinks, HeaderMap) {
+fn links(mirror: &str, method: &Method, fields: &[(&'static str, &str)]) -> (BodyLinks, HeaderMap) {
     let mirrors = ["files=https://files.ex/f/".parse().unwrap(), mirror.parse().unwrap()];
     let mirrors = Mirrors::new(mirrors.into());
     let path = mirror.split('=').next().unwrap();
@@ -9,7 +9,7 @@ fn links(mirror: &str, method: Method, fields: &[(&'static str, &str)]) -> (Body
     for (name, value) in fields {
         headers.insert(*name, value.parse().unwrap());
     }
-    let links = BodyLinks::of(&mirror, &mirrors, "http://peer:3000".to_owned(), &method, &mut headers);
+    let links = BodyLinks::of(&mirror, &mirrors, "http://peer:3000".to_owned(), method, &mut headers);
     (links.unwrap(), headers)
 }
 
@@ -35,7 +35,7 @@ fn rewrite(links: &BodyLinks, response: Response<Body>) -> Response<Body> {
 
 #[test]
 fn urls_of_the_named_hosts_lead_to_mirrors_or_prefix_form() {
-    let (links, _) = links(MIRROR, Method::GET, &[]);
+    let (links, _) = links(MIRROR, &Method::GET, &[]);
     for (given, expected) in [
         ("<a href=\"https://m.ex/x\">", "<a href=\"/mirror/m/x\">"),
         ("<a href='HTTPS://M.EX/x'>", "<a href='/mirror/m/x'>"),
@@ -78,7 +78,7 @@ fn urls_of_the_named_hosts_lead_to_mirrors_or_prefix_form() {
 #[test]
 fn rewritten_response_has_a_weak_validator_of_its_own() {
     let (first, headers) =
-        links(MIRROR, Method::GET, &[("if-none-match", "\"origin\""), ("range", "bytes=0-1")]);
+        links(MIRROR, &Method::GET, &[("if-none-match", "\"origin\""), ("range", "bytes=0-1")]);
     assert_eq!(headers["if-none-match"], "\"origin\"");
     assert!(!headers.contains_key("range"));
     assert_eq!(headers["accept-encoding"], "identity");
@@ -89,20 +89,20 @@ fn rewritten_response_has_a_weak_validator_of_its_own() {
         assert!(!rewritten.headers().contains_key(name), "{name}");
     }
     let fields = [("if-none-match", &*format!("\"x\", {tag}")), ("if-modified-since", "now")];
-    let (again, headers) = links(MIRROR, Method::GET, &fields);
+    let (again, headers) = links(MIRROR, &Method::GET, &fields);
     assert!(!headers.contains_key("if-none-match") && !headers.contains_key("if-modified-since"));
     let same = rewrite(&again, response("text/html", "https://m.ex/"));
     assert_eq!((same.status(), same.headers()["etag"].to_str().unwrap()), (StatusCode::NOT_MODIFIED, &*tag));
     assert_eq!(rewrite(&again, response("text/html", "https://m.ex/new")).status(), StatusCode::OK);
     let unchanged = rewrite(&again, response("text/html", "no link"));
     assert_eq!(unchanged.headers()["etag"], "\"origin\"");
-    let (head, _) = links(MIRROR, Method::HEAD, &[]);
+    let (head, _) = links(MIRROR, &Method::HEAD, &[]);
     assert!(!rewrite(&head, response("text/html", Body::empty())).headers().contains_key("etag"));
 }
 
 #[test]
 fn gzip_stays_gzip_and_other_codings_are_not_changed() {
-    let (links, headers) = links(MIRROR, Method::GET, &[("accept-encoding", "br, GZIP;q=0.5")]);
+    let (links, headers) = links(MIRROR, &Method::GET, &[("accept-encoding", "br, GZIP;q=0.5")]);
     assert_eq!(headers["accept-encoding"], "gzip");
     let with_coding = |coding: &str, body: Vec<u8>| {
         let mut response = response("text/html", body);
@@ -125,7 +125,7 @@ fn gzip_stays_gzip_and_other_codings_are_not_changed() {
 
 #[test]
 fn only_short_html_and_json_is_changed() {
-    let (links, _) = links(MIRROR, Method::GET, &[]);
+    let (links, _) = links(MIRROR, &Method::GET, &[]);
     for (content_type, may_change) in [
         ("text/html", true),
         ("Application/JSON; charset=utf-8", true),
@@ -156,7 +156,7 @@ fn only_short_html_and_json_is_changed() {
 
 #[test]
 fn exhausted_memory_is_an_error() {
-    let (links, _) = links(MIRROR, Method::GET, &[]);
+    let (links, _) = links(MIRROR, &Method::GET, &[]);
     let error =
         links.rewrite(response("text/html", "https://m.ex/"), &target(), &Ledger::new(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);

@@ -7,14 +7,14 @@ use crate::message::url::CanonicalUrl;
 
 /// The parts of a URL that rules match.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct UrlParts<'a> {
     pub(super) is_https: bool,
     /// Without brackets.
     pub(super) host: &'a str,
     pub(super) port: u16,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> UrlParts<'a> {
     pub(crate) fn of(target: &'a CanonicalUrl) -> Self {
         Self { is_https: target.is_https(), host: target.host(), port: target.port() }
     }
@@ -86,16 +86,16 @@ mod tests {
         ] {
             let target = CanonicalUrl::parse(url).unwrap();
             let uri: Uri = url.parse().unwrap();
-            let parts = |asked: Asked<'_>| {
+            let parts = |asked: UrlParts<'_>| {
                 (asked.is_https, asked.host.to_owned(), asked.port, asked.literal_address())
             };
             let expected =
                 (target.is_https(), target.host().to_owned(), target.port(), target.literal_address());
-            assert_eq!(parts(Asked::of(&target)), expected, "{url}");
-            assert_eq!(parts(Asked::of_uri(&uri).unwrap()), expected, "{url}");
-            assert_eq!(parts(Asked::of_canonical(url).unwrap()), expected, "{url}");
+            assert_eq!(parts(UrlParts::of(&target)), expected, "{url}");
+            assert_eq!(parts(UrlParts::of_uri(&uri).unwrap()), expected, "{url}");
+            assert_eq!(parts(UrlParts::of_canonical(url).unwrap()), expected, "{url}");
         }
-        assert!(Asked::of_canonical("ftp://a/").is_none());
-        assert!(Asked::of_canonical("http://a").is_none());
+        assert!(UrlParts::of_canonical("ftp://a/").is_none());
+        assert!(UrlParts::of_canonical("http://a").is_none());
     }
 }
