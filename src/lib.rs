@@ -27,6 +27,7 @@
 //! |---|---|---|
 //! | `peer` | yes | [`Peer`], [`HttpCache`], the stores, the caching rules, [`Server`](server::Server) |
 //! | `json` | no | `json()` of [`RequestBuilder`] and [`ResponseExt`] |
+//! | `disk` | no | [`DiskStore`](store::DiskStore), [`cached_agent`] |
 //! | `tiny_http` | no | a second server, based on the crate tiny_http |
 //! | `cli` | no | the command `forwardcache` |
 //!
@@ -79,6 +80,8 @@ pub use base::error::{Error, ErrorKind, Result};
 #[cfg(feature = "peer")]
 pub use cache::HttpCache;
 pub use client::Client;
+#[cfg(feature = "disk")]
+pub use client::agent::cached_agent;
 pub use client::agent::{agent, agent_with_config};
 pub use message::body::Body;
 pub use message::cache_mode::CacheMode;
@@ -98,6 +101,6 @@ pub use peer::Peer;
 pub mod guide;
 
 /// The README, whose examples run as doctests.
-#[cfg(all(doctest, feature = "peer"))]
+#[cfg(all(doctest, feature = "disk"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -13,8 +13,21 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 9] =
-    ["serve", "gateway", "config", "get", "owner", "why", "purge", "ring", "status"];
+const SUBCOMMANDS: [&str; 13] = [
+    "serve",
+    "gateway",
+    "config",
+    "get",
+    "store ls",
+    "store stat",
+    "store rm",
+    "store export",
+    "owner",
+    "why",
+    "purge",
+    "ring",
+    "status",
+];
 
 /// All pages in Markdown, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -38,7 +51,8 @@ fn flags(text: &str) -> BTreeSet<String> {
 
 /// The help text of a subcommand.
 fn help(subcommand: &str) -> String {
-    let command = Command::new(env!("CARGO_BIN_EXE_forwardcache")).args([subcommand, "--help"]).output();
+    let command =
+        Command::new(env!("CARGO_BIN_EXE_forwardcache")).args(subcommand.split(' ')).arg("--help").output();
     let output = command.expect("the command can be run");
     assert!(output.status.success(), "{subcommand} --help failed");
     String::from_utf8(output.stdout).expect("help is text")

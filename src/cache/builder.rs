@@ -64,11 +64,43 @@ impl HttpCacheBuilder {
         self
     }
 
-    /// Sets the directory that stores responses below the [store](Self::store). It keeps responses across restarts, and
-    /// bodies that are too large for memory. Default: none.
+    /// Sets the directory that stores responses below the [store](Self::store), and its size limit in bytes. It keeps
+    /// responses across restarts, and bodies that are too large for memory. The directory is created if it does not exist, and
+    /// several processes can use it at the same time. Default: none.
+    ///
+    /// If the directory cannot be used, a warning is logged, and the cache works without it. A program that needs the error
+    /// opens the [`DiskStore`](crate::store::DiskStore) itself: see [`disk_store`](Self::disk_store).
+    ///
+    /// ```
+    /// use forwardcache::HttpCache;
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let directory = directory.path().join("cache");
+    /// let cache = HttpCache::builder().disk(directory, 1 << 30).build()?;
+    /// # Ok::<(), forwardcache::Error>(())
+    /// ```
     #[cfg(feature = "disk")]
-    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
+    pub fn disk(self, directory: impl AsRef<std::path::Path>, capacity: u64) -> Self {
+        match crate::store::DiskStore::open(directory) {
+            Ok(store) => self.disk_store(&store.capacity(capacity)),
+            Err(error) => {
+                log::warn!("{error}; caching in memory only");
+                self
+            }
+        }
+    }
+
+    /// Like [`disk`](Self::disk), with a store that is already open.
+    #[cfg(feature = "disk")]
+    pub fn disk_store(mut self, store: &crate::store::DiskStore) -> Self {
         self.tier = Some(Arc::new(store.clone()));
+        self
+    }
+
+    /// Sets the tier below the store.
+    #[cfg(all(test, feature = "disk"))]
+    pub(super) fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
+        self.tier = Some(tier);
         self
     }
 

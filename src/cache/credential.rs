@@ -2,20 +2,35 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use crate::policy::CredentialDigest;
+use crate::store::Tier;
 
-/// A keyed digest of 128 bits: two SipHashes with random keys that never leave this process. Equal credentials have
-/// equal digests, and a digest reveals nothing else. After a restart all digests differ, so a persistent store no
-/// longer finds the responses of a credential.
+/// A keyed digest of 128 bits. Equal credentials have equal digests, and a digest reveals nothing else.
+///
+/// By default it consists of two SipHashes with random keys that never leave this process. After a restart all digests
+/// differ, so a persistent store no longer finds the responses of a credential, unless the store has a key.
 #[derive(Clone, Default)]
 pub(crate) struct KeyedDigest {
     high: RandomState,
     low: RandomState,
+    tier: Option<Arc<dyn Tier>>,
+}
+
+impl KeyedDigest {
+    /// Uses the key of the store, if it has one.
+    pub(super) fn with_tier(tier: Option<&Arc<dyn Tier>>) -> Self {
+        let tier = tier.filter(|tier| tier.credential_digest(b"").is_some()).cloned();
+        Self { tier, ..Self::default() }
+    }
 }
 
 impl CredentialDigest for KeyedDigest {
     fn digest(&self, credential: &[u8]) -> u128 {
+        if let Some(digest) = self.tier.as_ref().and_then(|tier| tier.credential_digest(credential)) {
+            return digest;
+        }
         u128::from(self.high.hash_one(credential)) << 64 | u128::from(self.low.hash_one(credential))
     }
 }

@@ -37,7 +37,7 @@ use crate::message::round_trip::RoundTrip;
 use crate::message::stats::{Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::metrics::{CacheAnswer, Stats, Watcher};
-use crate::policy::{Rules, remove_unforwarded_fields};
+use crate::policy::{Rules, RulesDigest, remove_unforwarded_fields};
 use crate::pool::protocol::{self, Hop};
 use crate::store::{Key, Store, Tier};
 
@@ -110,6 +110,7 @@ pub(super) struct Inner {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
+    pub(super) rules_digest: RulesDigest,
     pub(super) stats: Arc<Stats>,
     pub(super) watcher: Watcher,
     pseudonym: String,
@@ -150,19 +151,23 @@ impl HttpCache {
         } = parts;
         let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
-        let digest = KeyedDigest::default();
+        let digest = KeyedDigest::with_tier(tier.as_ref());
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);
+        if near.is_none() {
+            store = store.with_rules(&rules);
+        }
         if let Some(tier) = tier {
             tier.set_ledger(Arc::clone(&ledger));
-            store = store.with_tier(tier, &rules);
+            store = store.with_tier(tier);
         }
         let inner = Arc::new(Inner {
             origin,
             store,
             ledger,
             clock,
+            rules_digest: rules.digest(),
             rules,
             stats,
             watcher,

@@ -9,7 +9,7 @@ use crate::base::error::Error;
 use crate::cache::fill::Fill;
 use crate::cache::singleflight::Leader;
 use crate::message::pieces::Pieces;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Basis, Validity, Variant};
 use crate::store::Key;
 
 /// Identifies a shared fetch: the key and, if known, the variant.
@@ -50,4 +50,5 @@ pub(super) struct Head {
     pub(super) variant: Variant,
     /// The URL, if the key does not contain it.
     pub(super) url: Option<Box<str>>,
+    pub(super) basis: Basis,
 }

@@ -12,8 +12,8 @@ use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::cache::fill::BeginSpill;
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
-use crate::policy::{Rules, Validity};
-use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants};
+use crate::policy::{Basis, Rules, RulesDigest, Stored, Validity, judge_again};
+use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants, url_of};
 
 /// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
 /// Responses that were invalidated after they were stored count as not stored.
@@ -24,6 +24,8 @@ pub(crate) struct GuardedStore {
     tombstones: Arc<Tombstones>,
     soft_purges: Arc<SoftPurges>,
     max_body: u64,
+    /// The rules of the cache and their digest.
+    rules: Option<Arc<(RulesDigest, Rules)>>,
     tier: Option<Below>,
     /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
@@ -36,8 +38,6 @@ const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 struct Below {
     tier: Arc<dyn Tier>,
-    /// A digest of the rules under which this cache stores: what was stored under others is not for it.
-    rules: u64,
     /// Applies the invalidations of other processes to what is in memory.
     _listener: Arc<dyn Fn(&Purge) + Send + Sync>,
 }
@@ -46,21 +46,25 @@ impl GuardedStore {
     /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
         let (tombstones, soft_purges, reported) = Default::default();
-        Self { store, stats, tombstones, soft_purges, max_body, tier: None, reported }
+        Self { store, stats, tombstones, soft_purges, max_body, rules: None, tier: None, reported }
     }
 
-    /// With a tier below, for a cache of these rules.
-    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>, rules: &Rules) -> Self {
+    /// Sets the rules of the cache. Responses that were stored under other rules are judged again.
+    pub(crate) fn with_rules(self, rules: &Rules) -> Self {
+        Self { rules: Some(Arc::new((rules.digest(), rules.clone()))), ..self }
+    }
+
+    /// Adds a tier below the store.
+    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>) -> Self {
         // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
-        let rules = u64::from(crc32fast::hash(format!("{rules:?}").as_bytes()));
         let above = self.clone();
         let listener: Arc<dyn Fn(&Purge) + Send + Sync> = Arc::new(move |purge: &Purge| {
             // The sequence ensures that the number is greater than those of all earlier fetches.
             above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
         });
         tier.on_invalidation(Arc::downgrade(&listener));
-        Self { tier: Some(Below { tier, rules, _listener: listener }), ..self }
+        Self { tier: Some(Below { tier, _listener: listener }), ..self }
     }
 
     /// Returns the tier below the store in memory.
@@ -75,10 +79,10 @@ impl GuardedStore {
 
     /// Returns the responses of a key in all tiers. Bodies of lower tiers are not in memory. May block.
     pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
-        let Some(Below { tier, rules, .. }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
+        let Some(Below { tier, .. }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
             return in_memory;
         };
-        let read = || self.answer("read", tier.find(key, *rules));
+        let read = || self.answer("read", tier.find(key));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
         let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
             let same = others.iter().find(|other| other.variant() == stored.variant());
@@ -114,15 +118,15 @@ impl GuardedStore {
 
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
     pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let Some(Below { tier, rules, .. }) = &self.tier else { return false };
+        let Some(Below { tier, .. }) = &self.tier else { return false };
         let is_taken = Cell::new(false);
         let is_stored = self.insert_by(fetch, response, |response| {
             if is_taken.replace(true) {
-                return tier.put(fetch.key(), *rules, response);
+                return tier.put(fetch.key(), response);
             }
             // The response in memory is older.
             self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
-            tier.put_spilled(fetch.key(), *rules, response, number)
+            tier.put_spilled(fetch.key(), response, number)
         });
         match is_stored {
             Some(true) => self.stats.count_stored(),
@@ -177,7 +181,34 @@ impl GuardedStore {
         } else {
             variants
         };
+        let variants = self.judged_again(key, variants);
         self.soft_purges.mark_all(key, variants, &self.tombstones)
+    }
+
+    /// Judges responses again that were stored under other rules, and drops those that the rules would not have stored.
+    fn judged_again(&self, key: &str, variants: Variants) -> Variants {
+        let Some((digest, rules)) = self.rules.as_deref() else { return variants };
+        if variants.iter().all(|stored| stored.basis().is_of(*digest)) {
+            return variants;
+        }
+        let judge = |stored: &Arc<StoredResponse>| {
+            if stored.basis().is_of(*digest) {
+                return Some(Arc::clone(stored));
+            }
+            let response = Stored {
+                url: stored.url().unwrap_or_else(|| url_of(key)),
+                is_partitioned: url_of(key).len() < key.len(),
+                status: stored.status(),
+                headers: &stored.headers(),
+                variant: stored.variant(),
+                validity: stored.validity(),
+                basis: stored.basis(),
+            };
+            let validity = judge_again(response, rules, stored.sequence())?;
+            let basis = Basis { rules: *digest, ..stored.basis() };
+            Some(Arc::new(stored.with_validity(validity).with_basis(basis)))
+        };
+        variants.iter().filter_map(judge).collect()
     }
 
     /// Whether later requests may share the fetch with this key, URL and number.
@@ -191,7 +222,7 @@ impl GuardedStore {
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         let is_stored = self.insert_by(fetch, response, |response| {
             let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
-            let put = |below: &Below| below.tier.put(fetch.key(), below.rules, response);
+            let put = |below: &Below| below.tier.put(fetch.key(), response);
             self.tier.as_ref().is_some_and(put) || is_in_memory
         });
         if is_stored == Some(true) {

@@ -13,7 +13,7 @@ use super::tombstones::Sequence;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stats::time_to_live;
-use crate::policy::{ExchangeTimes, Variant, apply_rules, implied_fields, validity};
+use crate::policy::{Basis, ExchangeTimes, Variant, apply_rules, implied_fields, validity};
 use crate::store::StoredResponse;
 
 impl Head {
@@ -36,22 +36,24 @@ impl Head {
         headers.remove(AGE);
         let implied = implied_fields(&incoming.selecting, &directives, &inner.rules);
         let variant = Variant::of(&headers, &implied, &incoming.headers, &inner.digest);
+        let basis = Basis::of(inner.rules_digest, &incoming.headers, &variant);
         let url = inner.keys.are_chosen().then(|| incoming.target.as_str().into());
-        Self { status, headers, validity, variant, url }
+        Self { status, headers, validity, variant, url, basis }
     }
 
     pub(super) fn into_stored(self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
+        let Self { status, headers, validity, variant, url, basis } = self;
         let stored = StoredResponse::with_digest(status, &headers, body, Some(digest), validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(url))
+        Arc::new(stored.with_sequence(sequence).with_url(url).with_basis(basis))
     }
 
     /// Combines this head with the body of a stored response.
     pub(super) fn into_freshened(self, stored: &StoredResponse, sequence: Sequence) -> Arc<StoredResponse> {
-        let Self { status, headers, validity, variant, url } = self;
+        let Self { status, headers, validity, variant, url, basis } = self;
         let (body, digest) = (stored.body(), stored.digest());
         let freshened = StoredResponse::with_digest(status, &headers, body, digest, validity, variant);
         let freshened = freshened.with_sequence(sequence).with_url(url).with_body_counted_as(stored);
+        let freshened = freshened.with_basis(basis.and(stored.basis()));
         Arc::new(match stored.remote() {
             Some(remote) => freshened.with_remote(remote.clone()),
             None => freshened,
@@ -62,6 +64,7 @@ impl Head {
         let (status, variant) = (self.status, self.variant.clone());
         let (headers, digest) = (&self.headers, Some(digest));
         let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
-        Arc::new(stored.with_sequence(sequence).with_url(self.url.clone()).with_counted_body())
+        let stored = stored.with_sequence(sequence).with_url(self.url.clone());
+        Arc::new(stored.with_basis(self.basis).with_counted_body())
     }
 }

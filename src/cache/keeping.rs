@@ -22,8 +22,8 @@ use crate::message::header::cache_control::ResponseDirectives;
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CACHE_STATUS, CacheStatus, Outcome, time_to_live};
 use crate::policy::{
-    HeadComparison, LifetimeRule, NotStored, Rules, compare_with_head, freshened, lifetime_rule, may_store,
-    response_directives, varies_by_anything,
+    HeadComparison, LifetimeRule, NotStored, Rules, compare_with_head, directives_by_rules, freshened,
+    may_store_by_rules, response_directives, varies_by_anything,
 };
 use crate::store::{Key, RemoteBody, StoredResponse};
 
@@ -255,11 +255,7 @@ impl Inner {
         if self.near.is_some() && time_to_live(headers).is_none() {
             return Err(NotStored::NoLifetime);
         }
-        let (directives, rule) = self.directives(incoming, status, headers);
-        match may_store(incoming.for_storing(), status, headers, &directives, &self.rules) {
-            Err(NotStored::NoLifetime) if rule.is_some_and(LifetimeRule::gives_lifetime) => Ok(()),
-            verdict => verdict,
-        }
+        may_store_by_rules(incoming.for_storing(), &incoming.target, status, headers, &self.rules)
     }
 
     /// Returns the caching directives of a response, overridden by the operator's rule, and that rule.
@@ -269,12 +265,7 @@ impl Inner {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> (ResponseDirectives, Option<&LifetimeRule>) {
-        let mut directives = response_directives(headers, &self.rules);
-        let rule = lifetime_rule(&self.rules.lifetimes, &incoming.target, status);
-        if let Some(rule) = rule {
-            rule.override_directives(&mut directives);
-        }
-        (directives, rule)
+        directives_by_rules(&incoming.target, status, headers, &self.rules)
     }
 
     fn may_store_received(&self, incoming: &Incoming, received: &Received) -> Result<(), NotStored> {

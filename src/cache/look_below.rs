@@ -45,7 +45,12 @@ impl LookBelow {
         let (slot, promise) = Slot::new(Arc::clone(&wake));
         let work = {
             let (inner, incoming) = (Arc::clone(inner), Arc::clone(&incoming));
-            Box::new(move || promise.keep(inner.find_below(&incoming).into()))
+            Box::new(move || {
+                let found = inner.find_below(&incoming);
+                // A program may drop the cache as soon as it has the answer: the store is then closed before it exits.
+                drop((inner, incoming));
+                promise.keep(found.into());
+            })
         };
         if inner.store.tier().is_none_or(|tier| tier.spawn(work).is_err()) {
             return inner.decide(incoming, &in_memory, variant, waits_left, &|| Arc::clone(&wake));

@@ -137,5 +137,6 @@ fn joined(
     let digest = part.is_whole().then(|| Digest::of_pieces(&pieces));
     let joined = StoredResponse::with_digest(status, &headers, pieces, digest, validity, variant);
     let joined = joined.with_sequence(fetch.sequence()).with_url(new.url().map(Into::into));
+    let joined = joined.with_basis(new.basis().and(stored.basis()));
     Some(Arc::new(joined.with_counted_body()))
 }

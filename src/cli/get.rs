@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use forwardcache::client::OnNoPeers;
-use forwardcache::store::MemoryStore;
-use forwardcache::{Body, Client, Deadline, Error, HttpCache, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Client, Deadline, Error, Origin, Outcome, RoundTrip};
 use http::{Request, Response};
 
 use super::arguments::Get;
 use super::failure::Failure;
 use super::fields;
+use super::local::Local;
+use super::manifest::Frozen;
 use super::pool;
 use super::progress;
 
@@ -27,22 +28,24 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
             let text = "--peers-only requires a list of peers: specify --peer, --peers-file or --peers-dns";
             return Err(Failure::Usage(text.to_owned()));
         }
+        let local = local(arguments)?;
         if !arguments.location {
-            return fetch(arguments, request, &local_cache(arguments)?);
+            return fetch(arguments, request, frozen(arguments, local)?.as_ref());
         }
-        let client = Client::builder().follow_redirects(redirects);
-        return fetch(arguments, request, &pool::client(client, access, OnNoPeers::FetchDirectly)?);
+        // Without peers, the client sends each hop through the cache of this process.
+        let client = Client::builder().transport(local).follow_redirects(MAX_REDIRECTS).build()?;
+        return fetch(arguments, request, frozen(arguments, client)?.as_ref());
     }
     let on_no_peers = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
     let client = pool::client(Client::builder().follow_redirects(redirects), access, on_no_peers)?;
-    let result = fetch(arguments, request, &client);
+    let result = fetch(arguments, request, frozen(arguments, client.clone())?.as_ref());
     if result.is_ok() && client.counts().direct_fetches > 0 {
         eprintln!("forwardcache: no peer is available: fetched the URL directly from its origin");
     }
     result
 }
 
-fn fetch(arguments: &Get, request: Request<Body>, transport: &impl RoundTrip) -> Result<ExitCode, Failure> {
+fn fetch(arguments: &Get, request: Request<Body>, transport: &dyn RoundTrip) -> Result<ExitCode, Failure> {
     let response = transport.round_trip(request)?;
     let status = response.status();
     // An error response without a body would otherwise print nothing.
@@ -67,12 +70,20 @@ fn fetch(arguments: &Get, request: Request<Body>, transport: &impl RoundTrip) ->
 }
 
 /// Builds a cache in this process, so that the caching rules apply without a pool too.
-fn local_cache(arguments: &Get) -> Result<HttpCache, Error> {
+fn local(arguments: &Get) -> Result<Local, Failure> {
     let mut origin = Origin::builder();
     if let Some(path) = &arguments.request.access.cacert {
         origin = origin.root_certificates_file(path);
     }
-    HttpCache::builder().origin(origin.build()?).store(MemoryStore::default()).build()
+    Local::open(&arguments.local, origin.build()?)
+}
+
+/// Adds the check of `--frozen`.
+fn frozen(arguments: &Get, inner: impl RoundTrip + 'static) -> Result<Box<dyn RoundTrip>, Failure> {
+    Ok(match &arguments.local.frozen {
+        Some(file) => Box::new(Frozen::read(file, inner)?),
+        None => Box::new(inner),
+    })
 }
 
 fn request(arguments: &Get) -> Result<Request<Body>, Failure> {

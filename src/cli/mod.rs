@@ -19,6 +19,10 @@
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `local` | the cache of `get` without a pool, which keeps responses between runs |
+//! | `lease` | of several processes that fetch one URL at the same time, one fetches |
+//! | `manifest` | the list of `store manifest` and `get --frozen` |
+//! | `store` | `store`: lists, verifies, removes and exports what is kept |
 //! | `progress` | the progress bar of a download |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
@@ -38,8 +42,11 @@ mod failure;
 mod fields;
 mod gateway;
 mod get;
+mod lease;
 mod listen;
+mod local;
 mod logging;
+mod manifest;
 mod notify;
 mod open_files;
 mod optional;
@@ -54,6 +61,7 @@ mod serve;
 mod server;
 mod signals;
 mod status;
+mod store;
 #[cfg(unix)]
 mod successor;
 mod tokens;
@@ -88,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
     };
     result.unwrap_or_else(Failure::report)

@@ -47,7 +47,7 @@ pub(super) fn build(
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
-    let builder = with(builder, disk, PeerBuilder::disk);
+    let builder = with(builder, disk, PeerBuilder::disk_store);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.cacert.as_ref(), PeerBuilder::root_certificates_file);

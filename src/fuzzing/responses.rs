@@ -105,7 +105,7 @@ fn time_passes(validity: &Validity, rules: &Rules, now: SystemTime) {
         // HTTP dates have years of four digits.
         LifetimeSource::Expires => Duration::from_secs(10_000 * 366 * 86_400),
         LifetimeSource::Heuristic => rules.max_heuristic_lifetime,
-        LifetimeSource::Rule | LifetimeSource::None => Duration::ZERO,
+        LifetimeSource::Rule | LifetimeSource::Purge | LifetimeSource::None => Duration::ZERO,
     };
     assert!(validity.lifetime <= most, "{validity:?}");
     let later = now + Duration::from_secs(1);

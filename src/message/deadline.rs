@@ -99,7 +99,8 @@ impl Deadline {
     }
 
     /// Returns the remaining time, or `None` if there is no limit.
-    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
+    #[must_use]
+    pub fn remaining(&self, now: Instant) -> Option<Duration> {
         self.hard.map(|hard| hard.saturating_duration_since(now))
     }
 

@@ -19,6 +19,7 @@
 // | `lifetime_rule` | Which lifetime has the operator set? |
 // | `lifetime_text` | How is a lifetime rule parsed from text? |
 // | `operator` | How do the operator's rules change the lifetime of a response? |
+// | `basis` | What does a response mean that was stored under other rules? |
 // | `heuristic` | For how long is a response fresh if the origin does not specify a lifetime? |
 // | `validity` | Which times and flags are kept with a stored response? |
 // | `reuse` | May a stored response answer this request now? |
@@ -32,6 +33,7 @@
 //
 // `differential` (tests only) compares these decisions with those of the crate `http-cache-semantics`.
 
+mod basis;
 mod condition;
 #[cfg(test)]
 mod differential;
@@ -54,6 +56,7 @@ mod validation;
 mod validity;
 mod variant;
 
+pub(crate) use basis::{Basis, RulesDigest, Stored, judge_again};
 pub(crate) use condition::{Condition, condition, range_applies};
 pub(crate) use freshness::{ExchangeTimes, validity};
 pub(crate) use invalidation::invalidated;
@@ -61,7 +64,7 @@ pub(crate) use lifetime_rule::lifetime_rule;
 pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
-pub(crate) use operator::{apply_rules, is_due_early};
+pub(crate) use operator::{apply_rules, directives_by_rules, is_due_early, may_store_by_rules};
 pub(crate) use partial::{Part, combined, have_same_strong_tag, strong_tag};
 pub(crate) use request_fields::{is_known, remove_unforwarded_fields, selecting};
 pub(crate) use reuse::{
@@ -69,9 +72,9 @@ pub(crate) use reuse::{
 };
 pub use rule::{Flag, Rule};
 pub use rules::{Mode, Rules};
-pub(crate) use storing::{
-    NotStored, Request as StoringRequest, also_answers_get, has_explicit_lifetime, may_store,
-};
+#[cfg(test)]
+pub(crate) use storing::may_store;
+pub(crate) use storing::{NotStored, Request as StoringRequest, also_answers_get, has_explicit_lifetime};
 pub(crate) use targeted::{CDN_CACHE_CONTROL, response_directives};
 pub use unknown_fields::UnknownFields;
 pub(crate) use validation::{

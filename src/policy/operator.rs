@@ -2,11 +2,46 @@
 
 use std::time::Duration;
 
-use super::lifetime_rule::LifetimeRule;
+use http::{HeaderMap, StatusCode};
+
+use super::lifetime_rule::{LifetimeRule, lifetime_rule};
 use super::rules::Rules;
+use super::storing::{NotStored, Request, may_store};
+use super::targeted::response_directives;
 use super::validity::{LifetimeSource, Validity};
 use crate::base::clock::Moment;
 use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::url::CanonicalUrl;
+
+/// Returns the caching directives of a response, overridden by the operator's rule, and that rule.
+pub(crate) fn directives_by_rules<'r>(
+    target: &CanonicalUrl,
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &'r Rules,
+) -> (ResponseDirectives, Option<&'r LifetimeRule>) {
+    let mut directives = response_directives(headers, rules);
+    let rule = lifetime_rule(&rules.lifetimes, target, status);
+    if let Some(rule) = rule {
+        rule.override_directives(&mut directives);
+    }
+    (directives, rule)
+}
+
+/// Returns whether a response may be stored, by RFC 9111 and by the operator's rules, or the reason why not.
+pub(crate) fn may_store_by_rules(
+    request: Request<'_>,
+    target: &CanonicalUrl,
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &Rules,
+) -> Result<(), NotStored> {
+    let (directives, rule) = directives_by_rules(target, status, headers, rules);
+    match may_store(request, status, headers, &directives, rules) {
+        Err(NotStored::NoLifetime) if rule.is_some_and(LifetimeRule::gives_lifetime) => Ok(()),
+        verdict => verdict,
+    }
+}
 
 /// Applies the operator's lifetime rule, the default of `stale-while-revalidate`, and jitter. `chance` is a random
 /// number for each response.

@@ -206,7 +206,7 @@ impl LifetimeSource {
             Self::MaxAge => "RFC 9111 section 5.2.2.1",
             Self::Expires => "RFC 9111 section 5.3",
             Self::Heuristic => "RFC 9111 section 4.2.2",
-            Self::Rule | Self::None => "RFC 9111 section 4.2.1",
+            Self::Rule | Self::Purge | Self::None => "RFC 9111 section 4.2.1",
         }
     }
 }
@@ -219,6 +219,7 @@ impl fmt::Display for LifetimeSource {
             Self::Expires => "Expires",
             Self::Heuristic => "heuristic from Last-Modified",
             Self::Rule => "a rule of the operator",
+            Self::Purge => "a soft purge",
             Self::None => "no lifetime is specified",
         })
     }

@@ -18,6 +18,8 @@ pub enum LifetimeSource {
     Heuristic,
     /// A rule of the operator ([`LifetimeRule`](crate::policy::LifetimeRule)).
     Rule,
+    /// A soft purge, since which the response is stale.
+    Purge,
     /// No source: the response was stale on arrival, and is stored for its validator.
     None,
 }

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::thread;
 
+use super::contract_suite::{StoreSubject, contract_suite};
 use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
-use super::{BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, Store};
+use super::{BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, NoStore, Store};
 use crate::message::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
+
+contract_suite!(memory, Box::new(StoreSubject::new(MemoryStore::new(16 << 20))));
+contract_suite!(backed, Box::new(StoreSubject::new(BackedStore::new(MemoryByteStore::new()))));
+contract_suite!(no_store, Box::new(StoreSubject::keeping_nothing(NoStore::new())));
 
 fn stores() -> Vec<Box<dyn Store>> {
     vec![

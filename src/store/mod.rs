@@ -22,11 +22,13 @@
 // | `purging` | matches stored responses against a purge |
 // | `byte_store` | `ByteStore`: the trait for backends, bytes by key |
 // | `memory_byte_store` | `MemoryByteStore`: bytes in memory without a limit |
+// | `no_store` | `NoStore`: keeps nothing, for collapsing only |
 // | `lru` | `Lru`: a size limit around any `ByteStore` |
 // | `lru_index` | the keys of an `Lru` and their sizes |
 // | `backed` | `BackedStore`: a `Store` over any `ByteStore` |
 // | `record` | the binary format of the responses of one key |
 // | `stripes` | locks by key, for operations that need several backend calls |
+// | `key_file` | `StoreKey`: keeps the entries of credentials apart across processes |
 // | `tier` | `Tier`: the storage below the store in memory |
 // | `disk` | `DiskStore`: the tier that outlives the process |
 
@@ -36,23 +38,28 @@ mod byte_store;
 mod capacity;
 mod contract;
 #[cfg(test)]
+pub(crate) mod contract_suite;
+#[cfg(test)]
 mod contract_tests;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "disk")]
+mod key_file;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
 mod lru_index;
 mod memory;
 mod memory_byte_store;
+mod no_store;
 mod purging;
 mod record;
 mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
-mod testing;
-mod tier;
+pub(crate) mod testing;
+pub(crate) mod tier;
 mod variants;
 
 pub use crate::base::byte_size::{ByteSize, InvalidByteSize};
@@ -64,9 +71,12 @@ pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
 pub use disk::{DiskEntries, DiskEntry, DiskStore};
+#[cfg(feature = "disk")]
+pub(crate) use key_file::StoreKey;
 pub use lru::Lru;
 pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
+pub use no_store::NoStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;

@@ -13,7 +13,7 @@ use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
-use crate::policy::{Validity, Variant};
+use crate::policy::{Basis, LifetimeSource, Validity, Variant};
 
 /// A stored response: immutable, shared through an `Arc`, and ready to be sent.
 ///
@@ -41,6 +41,7 @@ pub struct StoredResponse {
     has_links: bool,
     /// Whether it was read from a disk for the request at hand.
     is_from_disk: bool,
+    basis: Basis,
 }
 
 /// The field lines and the body. Each line is `name: value\r\n` with the name in lower case. There is no
@@ -131,18 +132,18 @@ impl StoredResponse {
         variant: Variant,
     ) -> Self {
         let extra = (!variant.fields.is_empty()).then(|| Box::new(Extra { variant, url: None }));
-        let (sequence, is_body_counted) = (0, false);
         let response = Self {
             status,
             content,
             digest,
             validity,
             extra,
-            sequence,
-            is_body_counted,
+            sequence: 0,
+            is_body_counted: false,
             is_host_bound: false,
             has_links: false,
             is_from_disk: false,
+            basis: Basis::default(),
         };
         let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
         let has_links = response.fields().any(|(name, _)| name == b"link");
@@ -163,6 +164,16 @@ impl StoredResponse {
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Sets the inputs of the validity that are not in the head.
+    pub(crate) fn with_basis(self, basis: Basis) -> Self {
+        Self { basis, ..self }
+    }
+
+    /// Returns the inputs of the validity that are not in the head.
+    pub(crate) fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// Sets the URL of the fetch, if the key does not contain it.
@@ -237,7 +248,7 @@ impl StoredResponse {
     /// Returns a copy that is stale since this time; `None` if the response was stale already.
     pub(crate) fn stale_since(&self, at: SystemTime) -> Option<Self> {
         let age = self.validity.age(at);
-        let validity = Validity { lifetime: age, ..self.validity };
+        let validity = Validity { lifetime: age, lifetime_source: LifetimeSource::Purge, ..self.validity };
         (self.validity.lifetime > age).then(|| Self { validity, ..self.clone() })
     }
 
@@ -248,7 +259,6 @@ impl StoredResponse {
     }
 
     /// Whether a header field changes its meaning at another host than the origin's.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
     pub(crate) fn is_host_bound(&self) -> bool {
         self.is_host_bound
     }

@@ -1,4 +1,4 @@
-//! What is below the store in memory: larger, slower, and there after a restart.
+//! The trait of the tier below the store in memory, which is larger, slower, and survives a restart.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -15,9 +15,9 @@ pub(crate) struct TierUsage {
     pub(crate) bytes: u64,
     pub(crate) capacity: u64,
     pub(crate) evictions: u64,
-    /// Responses that were not written: there was no time or no room.
+    /// Responses that were not written: not allowed, no room, or no time.
     pub(crate) skipped: u64,
-    /// Bodies that were not what was written, and were removed.
+    /// Entries that were damaged, and were removed.
     pub(crate) corrupt: u64,
 }
 
@@ -29,55 +29,58 @@ pub(crate) type TierListener = Weak<dyn Fn(&Purge) + Send + Sync>;
 
 /// A second tier below a store in memory.
 ///
-/// What is put is written behind: at most a second of it is lost with the process. What is removed or purged is gone
-/// for good when the call returns. Where the tier fails it holds nothing, which costs a request to the origin.
+/// Responses are written in the background: a crash loses at most the last second. Removals and purges are durable when
+/// the call returns. If the tier fails, its lookups find nothing, which costs a request to the origin.
 ///
-/// Heads are found without bodies; a body is read in blocks by those who need it, and checked as it is read.
+/// A lookup reads heads only. Each reader of a body reads it in blocks, which are compared with their checksums.
 pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Whether something may be stored under the [text](Key::as_str) of a key. Never waits.
     fn may_hold(&self, key: &str) -> bool;
 
-    /// Has a thread of the tier do this, which may block. Never waits; gives the work back where too much waits.
+    /// Runs work that may block on a thread of the tier. Never waits. Returns the work if the queue is full.
     fn spawn(&self, work: Work) -> Result<(), Work>;
 
-    /// What is stored under the key and was stored under these rules, the newest first, without bodies. May block.
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
+    /// Returns the responses of a key without their bodies, the newest first. May block.
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
 
-    /// The response with its body, which is checked. What cannot be read or is not what was written is removed. May
-    /// block.
+    /// Reads the body of a response into memory. A damaged entry is removed. May block.
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError>;
 
-    /// Takes a response in place of the one with the same variant, if that is older; says whether it does. A body that
-    /// is the same as before is not written again, and one that is remote has to be. Never waits for the disk.
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool;
+    /// Stores a response in place of the one with the same variant, unless that is newer. Returns whether the response is
+    /// accepted. A body that has not changed is not written again; a remote body must not have changed. Never waits.
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool;
 
-    /// Begins to take a body while it comes; `None` where there is no room for it.
+    /// Begins to write a body while it arrives; `None` if there is not enough room.
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>>;
 
-    /// As [`put`](Self::put), of a body that was taken so and has this number.
-    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool;
+    /// Like [`put`](Self::put), for a body that was written while it arrived and has this number.
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool;
 
-    /// Gives up a body that was taken so.
+    /// Removes a body that was written while it arrived.
     fn discard_spilled(&self, number: u64);
 
-    /// Removes what is stored under the key. May block.
+    /// Removes the responses of a key. Returns whether there were any. May block.
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
 
-    /// Removes what a purge is about. May block for as long as it takes to look at all heads.
+    /// Removes the responses that a purge selects. May block until all heads are read.
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError>;
+
+    /// Returns the digest of a credential by the key of the store. `None` if the store has no key; then it accepts no
+    /// responses that depend on credentials.
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128>;
 
     /// Calls the function with each invalidation by another process that shares the tier. Never from the thread that
     /// waits for a method of this trait.
     fn on_invalidation(&self, listener: TierListener);
 
-    /// No response and no invalidation in it has a greater sequence.
+    /// Returns the greatest sequence of a response or an invalidation.
     fn sequence(&self) -> u64;
 
-    /// The largest body in bytes that it takes.
+    /// Returns the largest body in bytes that the tier accepts.
     fn max_body(&self) -> u64;
 
     fn usage(&self) -> TierUsage;
 
-    /// Where memory is entered that is held for bodies.
+    /// Sets the ledger that counts bodies in memory.
     fn set_ledger(&self, ledger: Arc<Ledger>);
 }

@@ -35,6 +35,7 @@ mod privacy;
 mod processes;
 mod purge;
 mod ring_mismatch;
+mod runs;
 mod safety;
 mod server;
 mod sockets;

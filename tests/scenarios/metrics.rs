@@ -255,7 +255,7 @@ fn promtool_accepts_all_metrics_and_the_guide_lists_them() {
     let folder = tempfile::tempdir().unwrap();
     let disk = DiskStore::open(folder.path()).unwrap();
     let near_cache = NearCache::new().memory(1 << 20);
-    let peer = LocalPeer::start_with(|builder| builder.disk(&disk).near_cache(near_cache));
+    let peer = LocalPeer::start_with(|builder| builder.disk_store(&disk).near_cache(near_cache));
     let admin = Admin::of(&peer.peer);
     assert_eq!(send(peer.address(), "GET", "/readyz", "").status, 200);
     let (status, text) = admin.get("/metrics");

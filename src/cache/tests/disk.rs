@@ -15,28 +15,25 @@ struct Restarted {
     disk: Option<DiskStore>,
     memory: u64,
     mode: Mode,
+    key: Option<std::path::PathBuf>,
 }
 
 impl Restarted {
     fn new(memory: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut restarted = Self { folder, scene: None, disk: None, memory, mode: Mode::Private };
+        let mut restarted = Self { folder, scene: None, disk: None, memory, mode: Mode::Private, key: None };
         restarted.open();
         restarted
     }
 
     fn open(&mut self) {
-        // A look-up that has just ended may hold the store for a moment longer.
-        let begun = std::time::Instant::now();
-        let disk = loop {
-            match DiskStore::open(self.folder.path()) {
-                Ok(disk) => break disk,
-                Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
-            }
-            thread::yield_now();
+        let disk = DiskStore::open(self.folder.path()).unwrap();
+        let disk = match &self.key {
+            Some(key) => disk.key_file(key).unwrap(),
+            None => disk,
         };
         let build = |cache: HttpCacheBuilder| {
-            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk(&disk)
+            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk_store(&disk)
         };
         self.scene = Some(Scene::built(build));
         self.disk = Some(disk);
@@ -236,8 +233,23 @@ fn a_clock_that_was_set_back_makes_what_is_stored_stale_and_keeps_the_order() {
 }
 
 #[test]
-fn what_was_stored_under_other_rules_is_not_for_this_cache() {
+fn response_stored_under_other_rules_is_judged_by_the_rules_of_the_reader() {
     let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, &[("cache-control", "max-age=10, s-maxage=60")], "both");
+    cache.get(&[]);
+    cache.mode = Mode::Shared;
+    cache.restart(30);
+    // Twice: from the disk, and from memory.
+    for _ in 0..2 {
+        let answer = cache.get(&[]);
+        assert_eq!((answer.is(Outcome::Hit, "both").field("age"), cache.times_asked()), (Some("30"), 0));
+    }
+    cache.mode = Mode::Private;
+    cache.restart(1);
+    cache.answer(200, FRESH, "new");
+    cache.get(&[]).is(Outcome::Miss(Forward::Stale), "new");
+    cache.cache.purge(&Purge::all());
+    cache.restart(1);
     cache.answer(200, &[("cache-control", "private, max-age=60")], "mine");
     cache.get(&[]);
     cache.mode = Mode::Shared;
@@ -250,27 +262,103 @@ fn what_was_stored_under_other_rules_is_not_for_this_cache() {
     cache.get(&[]).is(Outcome::Hit, "mine");
 }
 
+type Fields = &'static [(&'static str, &'static str)];
+
+const SECRET: &str = "c0ffee-5ecret";
+
+/// Requests with a credential or responses that set one, with the fields of the response.
+const CREDENTIALS: [(Fields, Fields); 4] = [
+    (&[("authorization", SECRET)], FRESH),
+    (&[("cookie", SECRET)], &[("cache-control", "private, max-age=60")]),
+    (&[("x-api-key", SECRET)], &[("cache-control", "max-age=60"), ("vary", "x-api-key")]),
+    (&[], &[("cache-control", "max-age=60"), ("set-cookie", SECRET)]),
+];
+
+/// Stores all of them, and returns the URLs.
+fn store_credentials(cache: &Restarted) -> Vec<String> {
+    let urls: Vec<String> = (0..CREDENTIALS.len()).map(|number| format!("http://a/{number}")).collect();
+    for (url, (request, fields)) in urls.iter().zip(CREDENTIALS) {
+        // Once in the index, once in a file.
+        for body in ["body".to_owned(), "body".repeat(20_000)] {
+            let url = format!("{url}/{}", body.len());
+            cache.answer(200, fields, body);
+            cache.send("GET", &url, request).unwrap().into_body().into_bytes().unwrap();
+        }
+    }
+    urls
+}
+
+fn is_hit(cache: &Restarted, url: &str, request: &[(&str, &str)]) -> bool {
+    let fields = [request, &[("cache-control", "only-if-cached")]].concat();
+    let urls = ["4", "80000"].map(|length| format!("{url}/{length}"));
+    let hits = urls.map(|url| Outcome::of(cache.send("GET", &url, &fields).unwrap().headers()));
+    assert_eq!(hits[0], hits[1]);
+    hits[0] == Some(Outcome::Hit)
+}
+
+/// Asserts that no file in a folder contains the secret.
+fn assert_without_secret(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            assert_without_secret(&path);
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()), "{path:?}");
+        }
+    }
+}
+
 #[test]
-fn nothing_of_a_credential_is_in_the_directory() {
+fn without_a_key_nothing_that_depends_on_a_credential_is_in_the_directory() {
     let mut cache = Restarted::new(1 << 20);
-    const SECRET: &str = "c0ffee-5ecret";
-    type Fields = &'static [(&'static str, &'static str)];
-    let cases: [(Fields, Fields); 4] = [
-        (&[("authorization", SECRET)], FRESH),
-        (&[("cookie", SECRET)], &[("cache-control", "private, max-age=60")]),
-        (&[("x-api-key", SECRET)], &[("cache-control", "max-age=60"), ("vary", "x-api-key")]),
-        (&[], &[("cache-control", "max-age=60"), ("set-cookie", SECRET)]),
-    ];
-    for (asked_with, fields) in cases {
-        cache.answer(200, fields, "body");
-        cache.get(asked_with);
-        cache.get(asked_with).is(Outcome::Hit, "body");
+    let urls = store_credentials(&cache);
+    for (url, (request, _)) in urls.iter().zip(CREDENTIALS) {
+        assert!(is_hit(&cache, url, request));
     }
     cache.restart(1);
-    let index = std::fs::read(cache.folder.path().join("index.redb")).unwrap();
-    assert!(!index.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()));
-    cache.answer(200, FRESH, "anew");
-    cache.get(&[("authorization", SECRET)]).is(Outcome::Miss(Forward::UriMiss), "anew");
+    assert_without_secret(cache.folder.path());
+    for (url, (request, _)) in urls.iter().zip(CREDENTIALS) {
+        assert!(!is_hit(&cache, url, request));
+    }
+    assert_eq!(cache.disk.as_ref().unwrap().entries().count(), 0);
+}
+
+#[test]
+fn with_a_key_responses_are_found_after_a_restart_by_the_same_credential_only() {
+    let mut cache = Restarted::new(1 << 20);
+    let keys = tempfile::tempdir().unwrap();
+    cache.key = Some(keys.path().join("key"));
+    cache.restart(0);
+    let urls = store_credentials(&cache);
+    for round in 0..2 {
+        cache.restart(1);
+        assert_without_secret(cache.folder.path());
+        for (url, (request, _)) in urls[..3].iter().zip(CREDENTIALS) {
+            assert!(is_hit(&cache, url, request), "{round}");
+            let (name, _) = request[0];
+            assert!(!is_hit(&cache, url, &[(name, "other")]) && !is_hit(&cache, url, &[]));
+        }
+        assert!(!is_hit(&cache, &urls[3], &[]), "it sets a cookie");
+    }
+    assert_eq!(cache.disk.as_ref().unwrap().entries().count(), 6);
+    // A purge of a URL is for all credentials, also in a process without the key.
+    cache.key = None;
+    cache.restart(1);
+    assert!(!is_hit(&cache, &urls[0], CREDENTIALS[0].0));
+    for url in &urls {
+        for length in ["4", "80000"] {
+            cache.cache.purge(&Purge::url(&format!("{url}/{length}")).unwrap());
+        }
+    }
+    assert_eq!(cache.disk.as_ref().unwrap().entries().count(), 0);
+    // With another key, nothing is found.
+    cache.key = Some(keys.path().join("key"));
+    cache.restart(1);
+    store_credentials(&cache);
+    cache.key = Some(keys.path().join("other"));
+    cache.restart(1);
+    assert!(!is_hit(&cache, &urls[0], CREDENTIALS[0].0));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod collapsing;
 #[cfg(feature = "disk")]
+mod contract;
+#[cfg(feature = "disk")]
 mod disk;
 mod invalidation;
 mod negotiation;

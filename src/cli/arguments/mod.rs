@@ -8,6 +8,7 @@
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `forward` | flags for programs that do not know the pool: forward proxy, mirrors, `gateway` |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
+//! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
 //! | `values` | parsers of flag values |
@@ -19,6 +20,7 @@ mod requests;
 mod serve;
 mod server;
 mod status;
+mod store;
 mod values;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +32,7 @@ pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
+pub(crate) use store::{LocalStore, Store, StoreAction};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -62,10 +65,11 @@ pub(crate) enum Command {
     Config(Config),
     /// Fetch a URL through the pool
     ///
-    /// Without a list of peers, the URL is fetched directly from its origin.
+    /// Without a list of peers, the URL is fetched directly from its origin, and the response is kept in a directory
+    /// for later runs.
     ///
     /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
-    /// 1 if there is no response or the response is incomplete; 2 for an invalid command line.
+    /// 1 if there is no response, or it is incomplete, missing (--offline) or not the listed one (--frozen); 2 for an invalid command line.
     #[command(verbatim_doc_comment)]
     Get(Get),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
@@ -89,6 +93,12 @@ pub(crate) enum Command {
     ///
     /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
     Status(Status),
+    /// List, verify, remove or export the responses that get keeps between runs
+    ///
+    /// Exit codes: 0 if it succeeded; 1 if there is no store or a response is damaged or missing; 2 for an invalid
+    /// command line.
+    #[command(verbatim_doc_comment)]
+    Store(Store),
     /// Demonstrate a pool of three peers on this machine
     Demo,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pool::{PeerList, PoolAccess, RingOptions};
+use super::store::LocalStore;
 use super::values::seconds;
 
 /// Header fields of a request, and the pool that receives the request.
@@ -31,6 +32,9 @@ pub(crate) struct Get {
     /// Fail if no peer is available, instead of fetching directly from the origin
     #[arg(long)]
     pub(crate) peers_only: bool,
+
+    #[command(flatten)]
+    pub(crate) local: LocalStore,
 
     /// Follow up to 20 redirects: each is requested from its own owner, and credentials do not go to another origin
     #[arg(short = 'L', long)]

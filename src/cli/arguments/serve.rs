@@ -46,7 +46,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 
-    /// Size limit of the store on disk [default: 1GiB]
+    /// File with a secret key, created if it does not exist: responses that depend on credentials are kept on disk too
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub(crate) store_key_file: Option<PathBuf>,
+
+    /// Size limit of the store on disk [default: what was set last for the directory, or 1GiB]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub(crate) disk: Option<ByteSize>,
 

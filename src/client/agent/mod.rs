@@ -6,6 +6,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `cached` | an agent with a cache in a directory |
 //! | `connector` | the public functions, and the replacements of ureq's sockets and DNS |
 //! | `transport` | one request and its response, and how errors pass through ureq |
 //! | `request` | parses the bytes that ureq writes into a request |
@@ -13,6 +14,8 @@
 //! | `response` | serialises a response into the bytes that ureq reads |
 //! | `read_ahead` | a body whose reads end at ureq's time limit |
 
+#[cfg(feature = "disk")]
+mod cached;
 mod chunked;
 mod connector;
 mod read_ahead;
@@ -20,6 +23,8 @@ mod request;
 mod response;
 mod transport;
 
+#[cfg(feature = "disk")]
+pub use cached::cached_agent;
 pub use connector::{agent, agent_with_config};
 
 #[cfg(test)]

@@ -209,7 +209,15 @@ impl PeerBuilder {
         self
     }
 
-    /// Adds a store on disk below the store in memory. Its responses survive a restart, and it stores bodies that do not fit
+    /// Sets a directory that stores responses below the store in memory, and its size limit in bytes, as
+    /// [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk). Default: none.
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, directory: impl AsRef<std::path::Path>, capacity: u64) -> Self {
+        self.cache = self.cache.disk(directory, capacity);
+        self
+    }
+
+    /// Adds an open store on disk below the store in memory. Its responses survive a restart, and it stores bodies that do not fit
     /// into memory. Default: none.
     ///
     /// ```
@@ -219,12 +227,12 @@ impl PeerBuilder {
     /// # let directory = tempfile::tempdir().unwrap();
     /// # let directory = directory.path().join("cache");
     /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-    /// let peer = Peer::builder("http://127.0.0.1:3000").disk(&disk).build().unwrap();
+    /// let peer = Peer::builder("http://127.0.0.1:3000").disk_store(&disk).build().unwrap();
     /// # Ok::<(), forwardcache::store::StoreError>(())
     /// ```
     #[cfg(feature = "disk")]
-    pub fn disk(mut self, store: &crate::store::DiskStore) -> Self {
-        self.cache = self.cache.disk(store);
+    pub fn disk_store(mut self, store: &crate::store::DiskStore) -> Self {
+        self.cache = self.cache.disk_store(store);
         self
     }
 

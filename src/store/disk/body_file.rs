@@ -4,21 +4,21 @@
 //! block of 64 KiB | CRC-32 | block of 64 KiB | CRC-32 | ... | what is left | CRC-32
 //! ```
 //!
-//! A checksum covers the number of the body, that of the block, and its bytes: a block of another body, or from another
-//! place, is found out.
+//! A checksum covers the number of the body, the number of the block, and its bytes, so that a block of another body or from
+//! another place is detected.
 
 use std::fs::File;
 use std::io;
 
 use crc32fast::Hasher;
 
-/// How many bytes share a checksum.
+/// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
 
 const CHECKSUM: usize = 4;
 const STRIDE: u64 = (BLOCK + CHECKSUM) as u64;
 
-/// How long the file of a body of this length is.
+/// Returns the length of the file of a body.
 pub(super) fn file_length(length: u64) -> u64 {
     length + length.div_ceil(BLOCK as u64) * CHECKSUM as u64
 }
@@ -31,7 +31,7 @@ fn checksum(number: u64, index: u64, bytes: &[u8]) -> [u8; CHECKSUM] {
     hasher.finalize().to_be_bytes()
 }
 
-/// Writes a block, which is a whole one or the last.
+/// Writes a block. Only the last block may be shorter than [`BLOCK`].
 pub(super) fn write_block(file: &File, number: u64, index: u64, block: &[u8]) -> io::Result<()> {
     let mut framed = Vec::with_capacity(block.len() + CHECKSUM);
     framed.extend_from_slice(block);
@@ -39,8 +39,8 @@ pub(super) fn write_block(file: &File, number: u64, index: u64, block: &[u8]) ->
     write_all_at(file, &framed, index * STRIDE)
 }
 
-/// Reads up to `most` bytes of a body of this number and length, out of the block in which the first of them lies, which is
-/// checked. A whole block is not copied.
+/// Reads up to `most` bytes of a body, from the block that contains the first of them. The block is compared with its
+/// checksum. A whole block is not copied.
 pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) -> io::Result<Box<[u8]>> {
     if at >= length || most == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

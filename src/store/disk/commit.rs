@@ -24,7 +24,7 @@ const MAX_MOVED: u64 = 10_000;
 /// How many unlinked bodies are struck off the list in one transaction.
 const MAX_STRUCK: usize = 4096;
 
-/// Returns how much may be stored, in KiB. The rest of the capacity is for what the index needs beside its rows.
+/// Returns the size limit of all entries, in KiB. The rest of the capacity is for the index itself.
 fn limit(core: &Core) -> u64 {
     let capacity = core.capacity();
     (capacity - (capacity / 16).min(64 << 20)) / KIB
@@ -38,7 +38,7 @@ pub(super) fn commit(
 ) -> Result<Vec<Result<Purged, StoreError>>, StoreError> {
     let index = core.index()?;
     let set_capacity = core.set_capacity.load(Ordering::Relaxed);
-    // A purge looks at all rows before the transaction, which then looks at those that were written meanwhile.
+    // A purge looks at all rows before the transaction, which then looks at the rows written since.
     let purges = ops.iter().filter_map(|op| match &**op {
         Op::Purge { purge, .. } => Some(affected(core, &index, purge)),
         _ => None,
@@ -82,7 +82,7 @@ pub(super) fn commit(
     drop(known);
     {
         let mut meta = core.meta.lock();
-        *meta = Meta { keys: meta.keys, ..effects.meta };
+        *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
     core.room.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);

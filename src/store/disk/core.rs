@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use super::head::{Head, Place, decode};
-use super::index::{Index, Meta};
+use super::index::{Index, Meta, hash};
 use super::known::Known;
 use super::lane::Lane;
 use super::pending::{Op, Pending};
@@ -17,19 +17,20 @@ use super::process::Process;
 use super::room::Room;
 use super::trouble::Trouble;
 use crate::base::ledger::Ledger;
-use crate::message::digest::Digest;
-use crate::store::StoreError;
 use crate::store::tier::TierListener;
+use crate::store::{StoreError, StoreKey};
 
-/// The largest body that is in the index, in bytes.
+/// The largest body that is stored in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
 
 pub(super) struct Core {
     pub(super) directory: PathBuf,
-    /// `None` while it cannot be used.
+    /// `None` while the disk fails.
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
     salt: [u64; 2],
+    /// Keeps the entries of credentials apart. Without it they are not written.
+    pub(super) key: OnceLock<StoreKey>,
     /// The state of the directory at the last commit or synchronization.
     pub(super) meta: Mutex<Meta>,
     /// The number of the last invalidation of another process that this one has applied.
@@ -42,7 +43,7 @@ pub(super) struct Core {
     pub(super) room: Room,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
-    /// The capacity that the operator set and that is not in the index yet; zero if there is none.
+    /// The capacity that the operator set, until it is written to the index; zero otherwise.
     pub(super) set_capacity: AtomicU64,
     pub(super) max_body: AtomicU64,
     pub(super) sequence: AtomicU64,
@@ -58,6 +59,7 @@ impl Core {
             index: RwLock::new(Some(Arc::new(index))),
             process,
             salt: meta.salt,
+            key: OnceLock::new(),
             meta: Mutex::new(meta),
             applied: AtomicU64::new(meta.invalidations),
             listeners: Mutex::default(),
@@ -82,11 +84,13 @@ impl Core {
         index.ok_or_else(|| StoreError::new("the store on disk cannot be used at the moment"))
     }
 
-    /// Nobody can choose URLs of one hash, which has a salt of its own in each directory.
     pub(super) fn hash(&self, key: &str) -> u64 {
-        let salt = [self.salt[0].to_be_bytes(), self.salt[1].to_be_bytes()].concat();
-        let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
-        u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
+        hash(self.salt, key)
+    }
+
+    /// Whether responses for single credentials may be in the directory.
+    pub(super) fn may_have_partitions(&self) -> bool {
+        self.key.get().is_some() || self.meta.lock().partitions > 0
     }
 
     /// Returns the size limit in bytes: the one that was set last, by any process.
@@ -123,7 +127,7 @@ impl Core {
         let _ = fs::remove_file(self.file_of(number));
     }
 
-    /// The heads of a row, where it is one of this key.
+    /// Returns the heads of a row if the row belongs to this key.
     pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
         match decode(row) {
             Ok((of, heads)) => (of == key).then_some(heads),
@@ -135,7 +139,7 @@ impl Core {
         }
     }
 
-    /// A body that is in the index.
+    /// Reads a body in the index.
     pub(super) fn small_body(&self, number: u64, length: u64) -> io::Result<Vec<u8>> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let framed = self.index().and_then(|index| index.body(number)).map_err(io::Error::other)?;
@@ -174,7 +178,7 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidData | UnexpectedEof | NotFound)
 }
 
-/// Salted by the number, as the checksums of blocks are.
+/// Returns the checksum of a small body. It covers the number, as the checksums of blocks do.
 pub(super) fn small_checksum(number: u64, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_be_bytes());
@@ -186,8 +190,8 @@ pub(super) fn file_in(directory: &Path, number: u64) -> PathBuf {
     directory.join("bodies").join(format!("{:02x}", number & 0xff)).join(format!("{number:016x}"))
 }
 
-/// How many KiB of the disk the row and the bodies of a key are charged with: pages of the index are seldom full, and are
-/// copied when they are changed.
+/// Returns the size of the row and the bodies of a key, in KiB. Data in the index counts twice: its pages are seldom full,
+/// and are copied when they change.
 pub(super) fn charge(row: usize, heads: &[Head]) -> u32 {
     let of = |head: &Head| match head.place {
         Place::File => super::body_file::file_length(head.length).next_multiple_of(4096),

@@ -1,8 +1,8 @@
-//! What the index holds for a key: the heads of its responses, each with the place of its body.
+//! The row of a key in the index: the heads of its responses, each with the place of its body.
 //!
 //! ```text
 //! magic "fwdh" | version | key | count | head ... | CRC-32 of all before
-//! head: number | place | length | rules | status | field lines | digest | validity | variant | sequence | URL
+//! head: number | place | length | status | field lines | digest | validity | variant | sequence | basis | URL
 //! ```
 //!
 //! Numbers are big-endian; a text follows its length. The place is 0 for a body in the index and 1 for a file. The
@@ -14,17 +14,17 @@ use http::StatusCode;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::store::record::read::{Reader, check_fields, corrupt, cut_short};
-use crate::store::record::write::{Sink, write_validity, write_variant};
+use crate::store::record::write::{Sink, write_basis, write_validity, write_variant};
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
 
 const MAGIC: &[u8; 4] = b"fwdh";
 
-/// Counts up with every change of the format. A row of another version holds nothing, and is overwritten.
-const VERSION: u32 = 1;
+/// The version of the format, incremented with every change. A row of another version is a miss, and is removed.
+const VERSION: u32 = 2;
 
 const CHECKSUM: usize = 4;
 
-/// Where a body is.
+/// The place of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Index,
@@ -38,23 +38,20 @@ pub(super) struct Head {
     pub(super) number: u64,
     pub(super) place: Place,
     pub(super) length: u64,
-    /// The rules of the cache that stored it.
-    pub(super) rules: u64,
     pub(super) response: StoredResponse,
 }
 
-/// The row of a key.
+/// Encodes the row of a key.
 pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
     let mut row = Vec::with_capacity(512);
     row.write(MAGIC);
     row.write(&VERSION.to_be_bytes());
     row.block(key.as_bytes());
     row.number(heads.len() as u64);
-    for Head { number, place, length, rules, response } in heads {
+    for Head { number, place, length, response } in heads {
         row.number(*number);
         row.write(&[u8::from(*place == Place::File)]);
         row.number(*length);
-        row.number(*rules);
         row.write(&response.status().as_u16().to_be_bytes());
         row.block(response.lines());
         let digest = response.digest().map_or([0; 32], |digest| *digest.as_bytes());
@@ -62,6 +59,7 @@ pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
         write_validity(&mut row, response.validity());
         write_variant(&mut row, response.variant());
         row.number(response.sequence());
+        write_basis(&mut row, response.basis());
         // No URL is empty.
         row.block(response.url().unwrap_or_default().as_bytes());
     }
@@ -70,7 +68,7 @@ pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
     row
 }
 
-/// The key and the heads of a row.
+/// Decodes the key and the heads of a row.
 pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), StoreError> {
     let end = row.len().checked_sub(CHECKSUM).ok_or_else(cut_short)?;
     if crc32fast::hash(&row[..end]).to_be_bytes() != row[end..] {
@@ -78,36 +76,36 @@ pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), StoreError> {
     }
     let mut reader = Reader { rest: Bytes::copy_from_slice(&row[..end]) };
     if reader.bytes(MAGIC.len() as u64)? != MAGIC[..] {
-        return Err(corrupt("does not start as one"));
+        return Err(corrupt("does not begin with the magic bytes"));
     }
     let version = u32::from_be_bytes(reader.array()?);
     if version != VERSION {
-        return Err(corrupt(format!("is of version {version}, and {VERSION} is understood")));
+        return Err(corrupt(format!("has version {version}; only version {VERSION} is supported")));
     }
-    let key = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has a key that is no text"))?;
+    let key = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has an invalid key"))?;
     let count = reader.number()?;
     if count > MAX_VARIANTS as u64 {
         return Err(corrupt("holds too many responses"));
     }
     let heads = (0..count).map(|_| head(&mut reader)).collect::<Result<_, _>>()?;
-    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("goes on after its end")) }
+    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("has bytes after its end")) }
 }
 
 fn head(reader: &mut Reader) -> Result<Head, StoreError> {
     let number = reader.number()?;
     let place = if reader.flag()? { Place::File } else { Place::Index };
-    let (length, rules) = (reader.number()?, reader.number()?);
+    let length = reader.number()?;
     let status = StatusCode::from_u16(u16::from_be_bytes(reader.array()?))
-        .map_err(|error| corrupt("has a status that is none").with_source(error))?;
+        .map_err(|error| corrupt("has an invalid status").with_source(error))?;
     let fields = reader.block()?;
     check_fields(&fields)?;
     let digest = Some(Digest::from_bytes(reader.array()?));
     let (validity, variant) = (reader.validity()?, reader.variant()?);
     let response = StoredResponse::from_parts(status, fields, Pieces::new(), digest, validity, variant);
-    let response = response.with_sequence(reader.number()?);
-    let url = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has a bad URL"))?;
+    let response = response.with_sequence(reader.number()?).with_basis(reader.basis()?);
+    let url = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has an invalid URL"))?;
     let response = response.with_url((!url.is_empty()).then(|| url.into()));
-    Ok(Head { number, place, length, rules, response })
+    Ok(Head { number, place, length, response })
 }
 
 #[cfg(test)]
@@ -118,7 +116,7 @@ mod tests {
     fn row() -> Vec<u8> {
         let head = |number, place, variant: &str| {
             let response = StoredResponse::clone(&response(variant, number)).with_sequence(number);
-            Head { number, place, length: 70_000, rules: 3, response }
+            Head { number, place, length: 70_000, response }
         };
         encode("http://a/", &[head(5, Place::File, "a"), head(6, Place::Index, "b")])
     }
@@ -127,10 +125,7 @@ mod tests {
     fn a_row_is_read_as_it_was_written() {
         let (key, heads) = decode(&row()).unwrap();
         assert_eq!((key.as_str(), heads.len()), ("http://a/", 2));
-        assert_eq!(
-            (heads[0].number, heads[0].place, heads[0].length, heads[0].rules),
-            (5, Place::File, 70_000, 3)
-        );
+        assert_eq!((heads[0].number, heads[0].place, heads[0].length), (5, Place::File, 70_000));
         let stored = response("b", 6);
         let read = &heads[1].response;
         assert_eq!(
@@ -150,21 +145,21 @@ mod tests {
             assert!(decode(&row[..at]).is_err(), "{at}");
         }
         let mut newer = row[..row.len() - CHECKSUM].to_vec();
-        newer[7] = 2;
+        newer[7] = 3;
         let checksum = crc32fast::hash(&newer);
         newer.extend_from_slice(&checksum.to_be_bytes());
-        assert!(decode(&newer).unwrap_err().to_string().contains("version 2"));
+        assert!(decode(&newer).unwrap_err().to_string().contains("version 3"));
     }
 
-    /// A row that this version has written once is read by every later version that knows it.
+    /// A row that was written once is readable as long as the version stays the same.
     #[test]
-    fn a_row_of_the_first_version_is_read() {
-        let golden = include_str!("row-1.golden").trim_end();
+    fn row_of_the_current_version_can_be_decoded() {
+        let golden = include_str!("row-2.golden").trim_end();
         let digits = |at: usize| u8::from_str_radix(&golden[at..at + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..golden.len()).step_by(2).map(digits).collect();
         let now: String = row().iter().map(|byte| format!("{byte:02x}")).collect();
         let (key, heads) = decode(&bytes).unwrap_or_else(|error| panic!("{error}: now it is {now}"));
-        assert_eq!((key.as_str(), heads.len(), heads[0].length, heads[0].rules), ("http://a/", 2, 70_000, 3));
+        assert_eq!((key.as_str(), heads.len(), heads[0].length), ("http://a/", 2, 70_000));
         assert_eq!(heads[1].response.field_lines(), response("b", 6).field_lines());
         assert_eq!(heads[1].response.validity().lifetime, response("b", 6).validity().lifetime);
     }

@@ -8,6 +8,7 @@
 //! | `doomed` | number of the body | nothing: no row needs its file any more |
 //! | `entries` | hash of the key | place in the order of eviction, size in KiB, whether it was used |
 //! | `order` | place | hash of the key |
+//! | `partitions` | hashes of a URL and of a key with a credential | nothing |
 //! | `leases` | process | KiB that its unfinished bodies may take |
 //! | `invalidations` | number | process, and the [purge](super::invalidations) |
 //! | `meta` | name | see [`Meta`] |
@@ -24,6 +25,7 @@ use redb::{
     StorageError, Table, TableDefinition, TransactionError, WriteTransaction,
 };
 
+use crate::message::digest::Digest;
 use crate::store::StoreError;
 
 /// The version of the directory. A directory of another version is left as it is.
@@ -41,6 +43,7 @@ const FILES: TableDefinition<'_, u64, ()> = TableDefinition::new("files");
 const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
 const ENTRIES: TableDefinition<'_, u64, (u64, u32, bool)> = TableDefinition::new("entries");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
+const PARTITIONS: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("partitions");
 const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
 const INVALIDATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("invalidations");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -64,6 +67,8 @@ pub(super) struct Meta {
     pub(super) kibibytes: u64,
     /// The number of entries.
     pub(super) keys: u64,
+    /// The number of entries that are for one credential.
+    pub(super) partitions: u64,
     /// The next place in the order of eviction. Each write of a response takes a new one.
     pub(super) next_place: u64,
     /// The number of the last invalidation.
@@ -78,6 +83,7 @@ pub(super) struct Tables<'t> {
     pub(super) doomed: Table<'t, u64, ()>,
     pub(super) entries: Table<'t, u64, (u64, u32, bool)>,
     pub(super) order: Table<'t, u64, u64>,
+    pub(super) partitions: Table<'t, (u64, u64), ()>,
     pub(super) leases: Table<'t, u64, u64>,
     pub(super) invalidations: Table<'t, u64, &'static [u8]>,
     meta: Table<'t, &'static str, u64>,
@@ -112,7 +118,7 @@ impl Index {
                 StoreError::new(format!("its index has the old format {version} of redb"))
             }
             DatabaseError::Storage(StorageError::Corrupted(text)) => {
-                StoreError::new(format!("its index is damaged ({text}): remove the directory to begin anew"))
+                StoreError::new(format!("its index is damaged ({text}): remove the directory"))
             }
             error => StoreError::new("its index cannot be opened").with_source(error),
         })?;
@@ -155,6 +161,7 @@ impl Index {
                 doomed: write.open_table(DOOMED).map_err(failed)?,
                 entries: write.open_table(ENTRIES).map_err(failed)?,
                 order: write.open_table(ORDER).map_err(failed)?,
+                partitions: write.open_table(PARTITIONS).map_err(failed)?,
                 leases: write.open_table(LEASES).map_err(failed)?,
                 invalidations: write.open_table(INVALIDATIONS).map_err(failed)?,
                 meta: write.open_table(META).map_err(failed)?,
@@ -207,7 +214,8 @@ impl Snapshot {
             };
             let Some(meta) = read_meta(&table)? else { return Ok(None) };
             let keys = self.0.open_table(ENTRIES).map_err(failed)?.len().map_err(failed)?;
-            Ok(Some(Meta { keys, ..meta }))
+            let partitions = self.0.open_table(PARTITIONS).map_err(failed)?.len().map_err(failed)?;
+            Ok(Some(Meta { keys, partitions, ..meta }))
         })
     }
 
@@ -306,6 +314,7 @@ fn read_meta(table: &impl ReadableTable<&'static str, u64>) -> Result<Option<Met
         capacity: known("capacity")?,
         kibibytes: known("kibibytes")?,
         keys: 0,
+        partitions: 0,
         next_place: known("next-place")?,
         invalidations: known("invalidations")?,
     }))
@@ -352,6 +361,13 @@ impl Tables<'_> {
     pub(super) fn set_format(&mut self, format: u64) -> Result<(), StoreError> {
         self.meta.insert("format", format).map(drop).map_err(failed)
     }
+}
+
+/// Returns the hash of a key. The salt is a secret of the directory, so that no client can choose URLs with equal hashes.
+pub(super) fn hash(salt: [u64; 2], key: &str) -> u64 {
+    let salt = [salt[0].to_be_bytes(), salt[1].to_be_bytes()].concat();
+    let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
+    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
 }
 
 /// Returns the size of a file on the disk, in bytes.

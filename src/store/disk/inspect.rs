@@ -11,9 +11,9 @@ use super::core::{Core, is_damage};
 use super::head::decode;
 use super::pending::Op;
 use crate::message::digest::RunningDigest;
-use crate::message::purge::Purge;
+use crate::message::purge::{Purge, Purged};
 use crate::policy::Variant;
-use crate::store::{StoreError, StoredResponse, url_of};
+use crate::store::{StoreError, StoredResponse, Tier, url_of};
 
 /// How many rows are read at a time.
 const CHUNK: usize = 64;
@@ -220,5 +220,21 @@ impl DiskStore {
         let (hash, purge) = (entry.hash, Purge::of_key(url_of(&entry.key)));
         let removed = self.durably(hash, |done| Op::Remove { hash, purge, done: Some(done) })?;
         Ok(removed.responses > 0)
+    }
+
+    /// Removes the responses that a purge covers, with those for requests with a credential. The removal is on the disk when
+    /// this returns, and other processes drop what they have in memory within a second.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the disk fails, or does not answer for a minute.
+    pub fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        Tier::purge(self, purge)
+    }
+
+    /// Returns how many damaged responses this handle has found and removed since it was opened.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.core().corrupt()
     }
 }

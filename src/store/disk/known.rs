@@ -1,4 +1,4 @@
-//! What this process knows in memory of the keys on disk: that they are there, and which of them it used. Pure.
+//! The hashes of the keys on disk, in memory, and which of them this process used. Pure.
 //!
 //! The keys are learnt in the order in which they were written, so that the writes of other processes are learnt the same
 //! way. A key takes 17 bytes of a table that is at least 44 % full after it has grown.

@@ -1,4 +1,4 @@
-//! The threads that wait for the disk, so that no other thread has to.
+//! The threads that read the disk, so that no other thread blocks.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use crate::store::tier::Work;
 /// How many threads there are at most.
 const THREADS: usize = 8;
 
-/// How many look-ups may wait for one of them.
+/// How many lookups may wait for a thread.
 const QUEUE: usize = 4096;
 
 /// How long a thread waits for work before it ends.
@@ -36,12 +36,12 @@ struct State {
 }
 
 impl Lane {
-    /// Has a thread do this; gives it back where too much waits already. Never waits.
+    /// Runs work on a thread of the lane. Returns the work if the queue is full. Never blocks.
     pub(super) fn try_submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         self.submit(work, QUEUE)
     }
 
-    /// The same of work of which those who wait for it are few enough.
+    /// Like [`try_submit`](Self::try_submit), without a limit to the queue. For work whose number is bounded otherwise.
     pub(super) fn submit_always(self: &Arc<Self>, work: Work) {
         drop(self.submit(work, usize::MAX));
     }
@@ -65,7 +65,7 @@ impl Lane {
             let mut state = self.state.lock();
             state.threads -= 1;
             if state.threads == 0 {
-                // Nobody else will do it.
+                // No other thread will run it.
                 return state.queue.pop_back().map_or(Ok(()), Err);
             }
         }
@@ -98,7 +98,7 @@ impl Lane {
         self.changed.notify_all();
     }
 
-    /// Drops what waits, and waits until what runs has ended, up to a second.
+    /// Drops the queue, and waits up to a second for running work.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;

@@ -16,14 +16,10 @@ use crate::message::stored_bytes::StoredBytes;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 
 impl Core {
-    /// The responses of a key, the newest first.
-    pub(super) fn find(
-        self: &Arc<Self>,
-        key: &Key,
-        rules: u64,
-    ) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+    /// Finds the responses of a key, the newest first.
+    pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         let hash = self.hash(key.as_str());
-        // Before the row is read: what is committed meanwhile is in both, and nothing in neither.
+        // Pending changes are read before the row, so that none is missed that is committed in between.
         let pending = self.pending.of(hash);
         let row = self.index()?.row(hash)?;
         let mut heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
@@ -32,8 +28,8 @@ impl Core {
             pending.iter().any(of)
         };
         heads.retain(|head| !is_discarded(head));
-        let mut found: Vec<(u64, Arc<StoredResponse>)> =
-            heads.into_iter().map(|head| (head.rules, Arc::new(self.with_remote(hash, head)))).collect();
+        let mut found: Vec<Arc<StoredResponse>> =
+            heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head))).collect();
         for op in pending {
             match &*op {
                 Op::Put(put) if put.key == *key => merge(&mut found, put),
@@ -44,7 +40,7 @@ impl Core {
         if !found.is_empty() {
             self.known.lock().note_use(hash);
         }
-        Ok(found.into_iter().filter(|(of, _)| *of == rules).map(|(_, response)| response).collect())
+        Ok(found)
     }
 
     pub(super) fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
@@ -55,7 +51,7 @@ impl Core {
         response.with_remote(RemoteBody { length, source })
     }
 
-    /// The response with its body in memory.
+    /// Reads the body of a response into memory, and compares it with its digest the first time.
     pub(super) fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         let Some(remote) = response.remote() else { return Ok(response.clone()) };
         let hash = self.hash(key.as_str());
@@ -68,7 +64,7 @@ impl Core {
                 .read(read as u64, (length - read).min(1 << 20))
                 .map_err(|error| StoreError::new("a body on disk cannot be read").with_source(error))?;
             read += bytes.len();
-            // What is small is counted with its head.
+            // A small body is counted with its head.
             pieces.push(match self.ledger.get().filter(|_| remote.length > SMALL) {
                 Some(ledger) => ledger.share(MemoryUse::Bodies, bytes),
                 None => Bytes::from(bytes.into_vec()),
@@ -91,10 +87,10 @@ impl Core {
     }
 }
 
-/// Puts a response that waits to be written among those that are.
-fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
-    let same = found.iter().position(|(_, old)| old.variant() == put.response.variant());
-    if same.is_some_and(|at| found[at].1.sequence() > put.response.sequence()) {
+/// Merges a response that waits to be written with the responses in the index.
+fn merge(found: &mut Vec<Arc<StoredResponse>>, put: &Put) {
+    let same = found.iter().position(|old| old.variant() == put.response.variant());
+    if same.is_some_and(|at| found[at].sequence() > put.response.sequence()) {
         return;
     }
     if matches!(put.body, Body::Kept) && same.is_none() {
@@ -103,5 +99,5 @@ fn merge(found: &mut Vec<(u64, Arc<StoredResponse>)>, put: &Put) {
     if let Some(at) = same {
         found.remove(at);
     }
-    found.insert(0, (put.rules, Arc::clone(&put.response)));
+    found.insert(0, Arc::clone(&put.response));
 }

@@ -46,6 +46,8 @@ mod lane;
 mod lookup;
 mod pending;
 mod process;
+#[cfg(test)]
+mod process_tests;
 mod purging;
 mod room;
 mod rows;
@@ -76,7 +78,7 @@ use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Tier, TierListener, TierUsage, Work};
-use super::{Key, StoreError, StoredResponse, Usage, url_of};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage, url_of};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -87,15 +89,15 @@ const CAPACITY: u64 = 1 << 30;
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Stored responses in a directory, below those in memory: they are there after a restart, and may be larger than memory.
+/// A directory of stored responses, below the store in memory. They survive a restart, and may be larger than memory.
 ///
-/// A cache has it by [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
-/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk). What it stores is written behind, a second later at most; what is
-/// invalidated is gone for good before the call returns. Whatever is read is checked; what is not what was written is
-/// removed, and asked of the origin again. A disk that fails costs requests to origins, and no request.
+/// Give it to a cache with [`HttpCacheBuilder::disk`](crate::cache::HttpCacheBuilder::disk) or
+/// [`PeerBuilder::disk`](crate::peer::PeerBuilder::disk), or with their methods `disk_store`. Responses are written within a second; invalidations are durable when
+/// the call returns. Each read is compared with checksums; a damaged entry is removed and fetched again. If the disk fails, the
+/// cache asks the origin instead, and no request fails.
 ///
-/// Several processes can use a directory at the same time. Responses that depend on credentials, or that set cookies, are not written.
-/// The directory belongs to the store: it has to be empty or one of its own.
+/// Several processes can use a directory at the same time. Responses that depend on credentials are written only with a
+/// [key](Self::key_file); responses that set cookies never are. The directory must be empty or one of a `DiskStore`.
 ///
 /// ```
 /// use forwardcache::store::DiskStore;
@@ -104,12 +106,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let directory = directory.path().join("cache");
 /// let disk = DiskStore::open(&directory)?.capacity(50 << 30);
-/// let cache = HttpCache::builder().disk(&disk).build().unwrap();
+/// let cache = HttpCache::builder().disk_store(&disk).build().unwrap();
 /// # Ok::<(), forwardcache::store::StoreError>(())
 /// ```
 ///
-/// Cloning it is cheap and gives the same store. It is closed when the last clone and the last cache that has it are
-/// dropped.
+/// A clone is a handle on the same store. The store is closed when the last clone and the last cache that uses it are dropped.
 #[derive(Clone)]
 pub struct DiskStore {
     open: Arc<Open>,
@@ -181,12 +182,29 @@ impl DiskStore {
         self
     }
 
-    /// Writes what waits to be written; says whether it was within this time.
+    /// Reads a secret key from a file, or creates the file with a random key and mode 0600. Call it before the store is
+    /// given to a cache.
+    ///
+    /// With a key, responses that depend on credentials are written too, and found again after a restart and by other
+    /// processes with the same key. The directory contains digests of the credentials by this key, and never the
+    /// credentials. Default: no key; such responses stay in memory. Keep the file out of the directory, and secret: it
+    /// allows to test guesses of weak credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the file cannot be read or created, can be accessed by other users, or contains no key.
+    pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let key = StoreKey::open(path.as_ref())?;
+        let _ = self.core().key.set(key);
+        Ok(self)
+    }
+
+    /// Writes all pending changes. Returns whether they were written within this time.
     pub fn flush(&self, within: Duration) -> bool {
         self.core().pending.flush(within)
     }
 
-    /// How full it is.
+    /// Returns how full the directory is.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let TierUsage { keys, bytes, capacity, evictions, .. } = Tier::usage(self);
@@ -197,7 +215,7 @@ impl DiskStore {
         &self.open.core
     }
 
-    /// Has something removed, and waits until that is on the disk.
+    /// Queues a removal, and waits until it is on the disk.
     fn durably(&self, hash: u64, op: impl FnOnce(pending::Done) -> Op) -> Result<Purged, StoreError> {
         let (done, wait) = mpsc::channel();
         if !self.core().pending.push(hash, op(done)) {
@@ -207,15 +225,17 @@ impl DiskStore {
             .unwrap_or_else(|_| Err(StoreError::new("the store on disk does not answer")))
     }
 
-    fn put_as(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, body: Body) -> bool {
+    fn put_as(&self, key: &Key, response: &Arc<StoredResponse>, body: Body) -> bool {
         let core = self.core();
         let hash = core.hash(key.as_str());
-        let is_taken = may_write(key, response) && response.body_length() as u64 <= core.max_body() && {
-            let (key, response) = (key.clone(), Arc::clone(response));
-            core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
-            let applied = core.applied.load(Ordering::SeqCst);
-            core.pending.push(hash, Op::Put(Put { key, hash, rules, applied, response, body }))
-        };
+        let is_taken = may_write(key, response, core.key.get().is_some())
+            && response.body_length() as u64 <= core.max_body()
+            && {
+                let (key, response) = (key.clone(), Arc::clone(response));
+                core.sequence.fetch_max(response.sequence(), Ordering::Relaxed);
+                let applied = core.applied.load(Ordering::SeqCst);
+                core.pending.push(hash, Op::Put(Put { key, hash, applied, response, body }))
+            };
         if is_taken {
             return true;
         }
@@ -223,7 +243,7 @@ impl DiskStore {
         if let Body::File(number) = body {
             self.discard_spilled(number);
         }
-        // What is stored is older than what could not be.
+        // The stored response is outdated.
         if self.may_hold(key.as_str()) {
             core.pending.push(hash, Op::Remove { hash, purge: Purge::of_key(key.url()), done: None });
         }
@@ -231,12 +251,13 @@ impl DiskStore {
     }
 }
 
-/// Whether a response may be in a file: nothing of a credential, nor what sets one, and no part of a body.
-fn may_write(key: &Key, response: &StoredResponse) -> bool {
-    url_of(key.as_str()).len() == key.as_str().len()
+/// Whether a response may be written: it sets no credential, and depends on one only if the store has a key.
+fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
+    let depends_on_credential =
+        url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
+    (has_key || !depends_on_credential)
         && response.status() != StatusCode::PARTIAL_CONTENT
         && response.digest().is_some()
-        && !response.variant().has_credentials()
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
 }
@@ -280,17 +301,17 @@ impl Tier for DiskStore {
         self.core().lane.try_submit(work)
     }
 
-    fn find(&self, key: &Key, rules: u64) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        self.core().find(key, rules)
+    fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        self.core().find(key)
     }
 
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(key, response)
     }
 
-    fn put(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>) -> bool {
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool {
         let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
-        self.put_as(key, rules, response, body)
+        self.put_as(key, response, body)
     }
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
@@ -308,8 +329,8 @@ impl Tier for DiskStore {
         }
     }
 
-    fn put_spilled(&self, key: &Key, rules: u64, response: &Arc<StoredResponse>, number: u64) -> bool {
-        self.put_as(key, rules, response, Body::File(number))
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, response, Body::File(number))
     }
 
     fn discard_spilled(&self, number: u64) {
@@ -332,11 +353,15 @@ impl Tier for DiskStore {
 
     fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         let purge = purge.clone();
-        if purge.single_url().is_some_and(|url| !self.may_hold(url)) {
+        if purge.single_url().is_some_and(|url| !self.may_hold(url)) && !self.core().may_have_partitions() {
             self.core().pending.push(0, Op::Purge { purge, done: None });
             return Ok(Purged::default());
         }
         self.durably(0, |done| Op::Purge { purge, done: Some(done) })
+    }
+
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128> {
+        self.core().key.get().map(|key| key.digest(credential))
     }
 
     fn on_invalidation(&self, listener: TierListener) {
@@ -389,7 +414,7 @@ impl Drop for Open {
         self.core.pending.close();
         self.core.room.close();
         if let Some(writer) = self.writer.lock().take() {
-            // It catches the panics of what it does.
+            // The thread catches panics itself.
             let _ = writer.join();
         }
         self.core.lane.close();

@@ -1,4 +1,4 @@
-//! What waits to be written: found by readers as if it were written, and committed together.
+//! Changes that wait to be written. Lookups find them as if they were written; one transaction commits all of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::store::{Key, StoreError, StoredResponse};
 /// Values by the hash of their key.
 pub(super) type ByHash<T> = HashMap<u64, T>;
 
-/// For how long something may wait.
+/// How long a change may wait.
 const LONGEST: Duration = Duration::from_millis(900);
 
 /// How many bytes of bodies wait before they are written at once, and before more are refused.
 const ENOUGH: u64 = 4 << 20;
 const MOST: u64 = 32 << 20;
 
-/// What has to wait for the commit.
+/// Receives the result after the commit.
 pub(super) type Done = Sender<Result<Purged, StoreError>>;
 
 /// A change of the store.
@@ -46,21 +46,20 @@ pub(super) enum Op {
 pub(super) struct Put {
     pub(super) key: Key,
     pub(super) hash: u64,
-    pub(super) rules: u64,
     /// The last invalidation of another process that was applied before.
     pub(super) applied: u64,
     pub(super) response: Arc<StoredResponse>,
     pub(super) body: Body,
 }
 
-/// Where the body of a response that is put is.
+/// The place of the body of a new response.
 #[derive(Clone, Copy)]
 pub(super) enum Body {
     /// In memory.
     Memory,
     /// In a file of this number already.
     File(u64),
-    /// On disk, with the response that this one takes the place of.
+    /// On disk, as the body of the response that is replaced.
     Kept,
 }
 
@@ -75,7 +74,7 @@ impl Put {
     }
 }
 
-/// What the thread that writes has to do.
+/// The next task of the thread that writes.
 pub(super) enum Next {
     Write(Vec<Arc<Op>>),
     Tick,
@@ -94,7 +93,7 @@ struct State {
     bytes: u64,
     /// Since when the oldest waits.
     since: Option<Instant>,
-    /// What waits or is being written, by the key's hash.
+    /// Changes that wait or are being written, by the hash of the key.
     by_hash: ByHash<Vec<Arc<Op>>>,
     is_urgent: bool,
     is_closed: bool,
@@ -103,7 +102,7 @@ struct State {
 }
 
 impl Pending {
-    /// Adds a change; says whether it is taken. Only what takes memory is ever refused.
+    /// Adds a change. Returns false if the store is closed, or if too many bytes of bodies wait.
     pub(super) fn push(&self, hash: u64, op: Op) -> bool {
         let bytes = if let Op::Put(put) = &op { put.bytes() } else { 0 };
         let is_urgent = matches!(&op, Op::Purge { done: Some(_), .. } | Op::Remove { done: Some(_), .. });
@@ -128,7 +127,7 @@ impl Pending {
         true
     }
 
-    /// Has what waits written at once.
+    /// Starts the next transaction without delay.
     pub(super) fn hurry(&self) {
         let mut state = self.state.lock();
         state.is_urgent = true;
@@ -136,7 +135,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// What waits of a key, the oldest first.
+    /// Returns the pending changes of a key, the oldest first.
     pub(super) fn of(&self, hash: u64) -> Vec<Arc<Op>> {
         self.state.lock().by_hash.get(&hash).cloned().unwrap_or_default()
     }
@@ -201,7 +200,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Waits until all is written that waits now; says whether it is.
+    /// Waits until all pending changes are written. Returns false if that takes longer than `within`.
     pub(super) fn flush(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         self.hurry();
@@ -218,7 +217,7 @@ impl Pending {
         true
     }
 
-    /// Takes nothing more. What waits is written.
+    /// Accepts no more changes. Pending changes are still written.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_all();

@@ -6,7 +6,7 @@ use redb::ReadableTable;
 
 use super::core::Core;
 use super::head::{Head, decode};
-use super::index::{Index, Tables, failed};
+use super::index::{self, Index, Tables, failed};
 use super::rows::{Effects, Write, files, remove_body, remove_row, row, write_row};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, StoredResponse, url_of};
@@ -57,6 +57,12 @@ pub(super) fn write_purge(
     let mut hashes: HashSet<u64> = affected.hashes.into_iter().collect();
     for entry in tables.order.range(affected.place..).map_err(failed)? {
         hashes.insert(entry.map_err(failed)?.1.value());
+    }
+    if let Some(url) = purge.single_url() {
+        let url = index::hash(effects.meta.salt, url);
+        for entry in tables.partitions.range((url, 0)..=(url, u64::MAX)).map_err(failed)? {
+            hashes.insert(entry.map_err(failed)?.0.value().1);
+        }
     }
     let mut purged = Purged::default();
     for hash in hashes {

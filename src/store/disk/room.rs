@@ -29,13 +29,13 @@ pub(super) struct Room {
 
 #[derive(Default)]
 struct State {
-    /// What the bodies may take, in bytes.
+    /// The bytes that the bodies may take.
     lease: u64,
-    /// What they have reserved.
+    /// The bytes that are reserved.
     reserved: u64,
-    /// What others wait for.
+    /// The bytes that bodies wait for.
     wanted: u64,
-    /// What finished bodies take whose entries are not in the index yet.
+    /// The bytes of finished bodies whose entries are not in the index yet, by number.
     finished: HashMap<u64, u64>,
     /// How often the lease was decided.
     rounds: u64,
@@ -81,7 +81,7 @@ impl Room {
         }
         state.wanted -= bytes;
         if state.reserved + bytes > state.lease {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "there is no room for it in the store"));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the store is full"));
         }
         state.reserved += bytes;
         Ok(())

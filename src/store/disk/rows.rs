@@ -5,10 +5,10 @@ use redb::ReadableTable;
 use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
 use super::head::{Head, Place, decode, encode};
-use super::index::{Meta, Tables, failed};
+use super::index::{self, Meta, Tables, failed};
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;
-use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
+use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
 
 /// The effects of a transaction, for when it is committed.
 #[derive(Default)]
@@ -48,7 +48,10 @@ pub(super) fn remove_row(
     hash: u64,
     effects: &mut Effects,
 ) -> Result<Vec<Head>, StoreError> {
-    let heads = row(tables, hash)?.map(|(_, heads)| heads).unwrap_or_default();
+    let (key, heads) = row(tables, hash)?.unwrap_or_default();
+    if let Some(partition) = partition_of(&key, hash, effects) {
+        tables.partitions.remove(partition).map_err(failed)?;
+    }
     for head in &heads {
         remove_body(tables, head)?;
     }
@@ -60,6 +63,12 @@ pub(super) fn remove_row(
     }
     effects.keys.insert(hash, false);
     Ok(heads)
+}
+
+/// Returns the key in the table of partitions, of an entry that is for one credential.
+fn partition_of(key: &str, hash: u64, effects: &Effects) -> Option<(u64, u64)> {
+    let url = url_of(key);
+    (url.len() < key.len()).then(|| (index::hash(effects.meta.salt, url), hash))
 }
 
 pub(super) fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {
@@ -76,7 +85,7 @@ pub(super) fn write_put(
     put: &Put,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let Put { key, hash, rules, response, body, .. } = put;
+    let Put { key, hash, response, body, .. } = put;
     let found = row(tables, *hash)?;
     let mut heads = match found {
         Some((of, heads)) if of == key.as_str() => heads,
@@ -121,7 +130,6 @@ pub(super) fn write_put(
         number,
         place,
         length: response.body_length() as u64,
-        rules: *rules,
         response: StoredResponse::clone(response),
     };
     heads.insert(0, head);
@@ -149,6 +157,9 @@ pub(super) fn write_row(
         _ => (next_place(tables, old.map(|(place, ..)| place), hash, effects)?, old.is_some()),
     };
     tables.entries.insert(hash, (place, kibibytes, is_used)).map_err(failed)?;
+    if let Some(partition) = partition_of(key, hash, effects) {
+        tables.partitions.insert(partition, ()).map_err(failed)?;
+    }
     let before = old.map_or(0, |(_, kibibytes, _)| kibibytes);
     let meta = &mut effects.meta;
     meta.kibibytes = (meta.kibibytes + u64::from(kibibytes)).saturating_sub(before.into());

@@ -1,4 +1,4 @@
-//! A body on disk that is read, and one that is written while it comes.
+//! Reads a body on disk, and writes a body while it arrives.
 
 use std::fmt;
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::core::Core;
 use super::head::Place;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
-/// For how many bytes room is made at a time.
+/// The unit in which room is reserved, in bytes.
 const STEP: u64 = 1 << 20;
 
 /// The body of a response on disk.
@@ -62,7 +62,7 @@ impl fmt::Debug for StoredBody {
     }
 }
 
-/// A body on its way to the disk.
+/// A body that is being written.
 pub(super) struct BodyWriter {
     core: Arc<Core>,
     number: u64,
@@ -73,9 +73,9 @@ pub(super) struct BodyWriter {
 struct State {
     /// The bytes after the last whole block.
     rest: Vec<u8>,
-    /// In whole blocks.
+    /// The length of the whole blocks that are written.
     length: u64,
-    /// For how many bytes of the file room was made.
+    /// The reserved bytes.
     reserved: u64,
     is_finished: bool,
 }
@@ -95,7 +95,10 @@ impl Spill for BodyWriter {
         let mut state = self.state.lock();
         let length = state.length + (state.rest.len() + piece.len()) as u64;
         if length > self.core.max_body() {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than the store takes"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the body exceeds the limit of the store",
+            ));
         }
         if file_length(length) > state.reserved {
             let more = (file_length(length) - state.reserved).next_multiple_of(STEP);
@@ -124,7 +127,7 @@ impl Spill for BodyWriter {
             body_file::write_block(&self.file, self.number, state.length / BLOCK as u64, &state.rest)?;
         }
         state.is_finished = true;
-        // From here on it counts for the store, which has it in its books in a moment.
+        // The room stays reserved until the entry is in the index.
         self.core.room.release_later(self.number, state.reserved);
         Ok(self.number)
     }
@@ -143,7 +146,7 @@ impl StoredBytes for BodyWriter {
         }
         let length = state.length;
         drop(state);
-        // The end of the last whole block: what comes after is read next.
+        // Up to the end of the last whole block; the next read returns the rest.
         body_file::read(&self.file, self.number, length, at, most)
     }
 

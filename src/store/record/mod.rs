@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! magic "fwdc" | version | key | count | response ... | CRC-32 of all before
-//! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence | URL
+//! response: status | field lines | body | SHA-256 of the body | validity | variant | sequence | basis | URL
 //! ```
 //!
 //! Numbers are big-endian; texts and bodies are preceded by their length. The record contains the key, so
@@ -27,7 +27,7 @@ const MAGIC: &[u8; 4] = b"fwdc";
 
 /// The version of the format, incremented with every change. A record of another version is unreadable and is
 /// overwritten by the next insert.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 const CHECKSUM: usize = 4;
 
@@ -87,7 +87,7 @@ mod tests {
     use super::read::check_fields;
     use super::*;
     use crate::base::clock::Moment;
-    use crate::policy::{LifetimeSource, Validity, Variant};
+    use crate::policy::{Basis, LifetimeSource, Validity, Variant};
     use crate::store::testing::{response, validity};
 
     fn decoded(key: &str, record: impl Into<Bytes>) -> Result<Variants, StoreError> {
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(one.field_lines(), other.field_lines());
         assert_eq!(one.body(), other.body());
         assert_eq!(one.validity(), other.validity());
-        assert_eq!((one.variant(), one.url()), (other.variant(), other.url()));
+        assert_eq!((one.variant(), one.url(), one.basis()), (other.variant(), other.url(), other.basis()));
     }
 
     fn durations() -> impl Strategy<Value = Duration> {
@@ -127,6 +127,7 @@ mod tests {
             LifetimeSource::Heuristic,
             LifetimeSource::None,
             LifetimeSource::Rule,
+            LifetimeSource::Purge,
         ]);
         let times = (any::<bool>(), 0..1_u64 << 40, 0..1_000_000_000_u32);
         let more = (durations(), durations(), sources, durations(), prop::option::of(durations()));
@@ -170,7 +171,8 @@ mod tests {
                 let variant = Variant { fields: fields.collect() };
                 let url = body.first().map(|byte| format!("http://example.com/{byte}").into());
                 let response = StoredResponse::new(status, &headers, Bytes::from(body), validity, variant);
-                Arc::new(response.with_url(url))
+                let basis = Basis { rules: [1, 2, 3, 4], request: 3 };
+                Arc::new(response.with_url(url).with_basis(basis))
             },
         )
     }

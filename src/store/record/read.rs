@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::THIS_PROCESS;
 use crate::base::clock::Moment;
 use crate::message::digest::Digest;
-use crate::policy::{LifetimeSource, Validity, Variant};
+use crate::policy::{Basis, LifetimeSource, Validity, Variant};
 use crate::store::{StoreError, StoredResponse};
 
 /// The rest of a record.
@@ -87,13 +87,13 @@ impl Reader {
         }
         let validity = self.validity()?;
         let variant = self.variant()?;
-        let sequence = self.number()?;
+        let (sequence, basis) = (self.number()?, self.basis()?);
         let url = self.block()?;
         let url = str::from_utf8(&url).map_err(|error| corrupt("has an invalid URL").with_source(error))?;
         let url = (!url.is_empty()).then(|| url.into());
         let response =
             StoredResponse::from_parts(status, fields, body.into(), Some(digest), validity, variant);
-        Ok(response.with_sequence(sequence).with_url(url))
+        Ok(response.with_sequence(sequence).with_basis(basis).with_url(url))
     }
 
     pub(in crate::store) fn validity(&mut self) -> Result<Validity, StoreError> {
@@ -109,6 +109,7 @@ impl Reader {
                 [3] => LifetimeSource::Heuristic,
                 [4] => LifetimeSource::None,
                 [5] => LifetimeSource::Rule,
+                [6] => LifetimeSource::Purge,
                 _ => return Err(corrupt("has an unknown lifetime source")),
             },
             stale_while_revalidate: self.duration()?,
@@ -120,6 +121,11 @@ impl Reader {
             must_revalidate: self.flag()?,
             immutable: self.flag()?,
         })
+    }
+
+    pub(in crate::store) fn basis(&mut self) -> Result<Basis, StoreError> {
+        let (rules, [request]) = (self.array()?, self.array()?);
+        Ok(Basis { rules, request })
     }
 
     pub(in crate::store) fn variant(&mut self) -> Result<Variant, StoreError> {

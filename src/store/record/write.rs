@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{MAGIC, THIS_PROCESS, VERSION};
 use crate::base::clock::Moment;
 use crate::message::digest::Digest;
-use crate::policy::{LifetimeSource, Validity, Variant};
+use crate::policy::{Basis, LifetimeSource, Validity, Variant};
 use crate::store::StoredResponse;
 
 /// The destination of a record: a buffer, or a counter of its length.
@@ -82,6 +82,7 @@ pub(super) fn write_record(sink: &mut impl Sink, key: &str, responses: &[Arc<Sto
         write_validity(sink, response.validity());
         write_variant(sink, response.variant());
         sink.number(response.sequence());
+        write_basis(sink, response.basis());
         // An empty text means no URL.
         sink.block(response.url().unwrap_or_default().as_bytes());
     }
@@ -110,6 +111,7 @@ pub(in crate::store) fn write_validity(sink: &mut impl Sink, validity: &Validity
         LifetimeSource::Heuristic => 3,
         LifetimeSource::None => 4,
         LifetimeSource::Rule => 5,
+        LifetimeSource::Purge => 6,
     }]);
     sink.duration(stale_while_revalidate);
     sink.write(&[u8::from(stale_if_error.is_some())]);
@@ -117,6 +119,11 @@ pub(in crate::store) fn write_validity(sink: &mut impl Sink, validity: &Validity
     for flag in [no_cache, must_revalidate, immutable] {
         sink.write(&[u8::from(flag)]);
     }
+}
+
+pub(in crate::store) fn write_basis(sink: &mut impl Sink, basis: Basis) {
+    sink.write(&basis.rules);
+    sink.write(&[basis.request]);
 }
 
 pub(in crate::store) fn write_variant(sink: &mut impl Sink, variant: &Variant) {

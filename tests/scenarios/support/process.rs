@@ -14,12 +14,12 @@ const STDOUT: usize = 0;
 const STDERR: usize = 1;
 
 /// Returns the command of this crate with these arguments, without the environment variables that change its
-/// behaviour.
+/// behaviour. It keeps nothing between runs unless a test specifies a directory.
 #[cfg(feature = "cli")]
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forwardcache"));
     command.args(arguments);
-    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "rust_log"] {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "rust_log", "home", "xdg_cache_home"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
     command

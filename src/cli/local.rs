@@ -1,0 +1,276 @@
+//! The cache of `get` without a pool: it keeps responses in a directory between runs.
+//!
+//! Of several processes that need the same URL at the same time, one fetches it, and the others wait for its response.
+
+use std::env;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forwardcache::cache::Background;
+use forwardcache::store::DiskStore;
+use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, RoundTrip};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use parking_lot::Mutex;
+
+use super::arguments::LocalStore;
+use super::failure::Failure;
+use super::lease::Lease;
+
+/// Requests with one of these fields are not fetched on behalf of other processes, and wait for none.
+const UNSHARED: [HeaderName; 10] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    COOKIE,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    PRAGMA,
+    RANGE,
+];
+
+/// How long a response that was fetched for other processes may take to reach the disk.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long the end of the command waits for refreshes of stale responses.
+const REFRESH: Duration = Duration::from_secs(10);
+
+/// A cache in this process, above a directory that other runs use too.
+pub(super) struct Local {
+    origin: Arc<Origin>,
+    cache: HttpCache,
+    kept: Option<Kept>,
+    is_offline: bool,
+    /// Held while this process refreshes stale responses, so that no other process does.
+    refreshes: Mutex<Vec<Lease>>,
+}
+
+/// A directory that is open.
+#[derive(Clone)]
+struct Kept {
+    directory: PathBuf,
+    disk: DiskStore,
+}
+
+impl Local {
+    /// Opens the store. One that cannot be used is reported, and the command goes on without it.
+    pub(super) fn open(arguments: &LocalStore, origin: Origin) -> Result<Self, Failure> {
+        let kept = match &arguments.store {
+            _ if arguments.no_store => None,
+            Some(directory) => Some(directory.clone()),
+            None => default_directory(),
+        };
+        let kept = match kept {
+            None if arguments.offline => return Err(no_directory("--offline")),
+            None => None,
+            Some(directory) if arguments.offline => Some(open_existing(directory)?),
+            Some(directory) => match DiskStore::open(&directory) {
+                Ok(disk) => Some(Kept { directory, disk }),
+                Err(error) => {
+                    eprintln!("forwardcache: {error}; nothing is kept between runs");
+                    None
+                }
+            },
+        };
+        if let (Some(kept), Some(size)) = (&kept, arguments.disk) {
+            // A clone of the handle sets the limit of the store.
+            let _ = kept.disk.clone().capacity(size.bytes());
+        }
+        let origin = Arc::new(origin);
+        let cache = cache(&origin, kept.as_ref())?;
+        cache.set_offline(arguments.offline);
+        Ok(Self { origin, cache, kept, is_offline: arguments.offline, refreshes: Mutex::default() })
+    }
+
+    /// Answers a request that other processes may send at the same time.
+    fn shared(&self, kept: &Kept, request: &Request<Body>) -> Result<Response<Body>, Error> {
+        let url = request.uri().to_string();
+        if let Some(stored) = stored(&self.cache, request)? {
+            if Outcome::of(stored.headers()) == Some(Outcome::StaleWhileRevalidate) {
+                self.refreshes.lock().extend(Lease::try_acquire(&kept.directory, &url).ok().flatten());
+            }
+            return Ok(stored);
+        }
+        let until = request.extensions().get::<Deadline>().and_then(|deadline| {
+            let now = Instant::now();
+            deadline.remaining(now).map(|left| now + left)
+        });
+        let lease = match Lease::acquire(&kept.directory, &url, until) {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return self.cache.round_trip(copy(request)),
+            Err(error) => {
+                log::debug!("no lease: {error}");
+                return self.cache.round_trip(copy(request));
+            }
+        };
+        // Another process may have stored the response since this one looked. The memory of this cache may hold an older one.
+        if let Err(error) = kept.disk.refresh() {
+            log::debug!("{error}");
+        }
+        let cache = cache(&self.origin, Some(kept))?;
+        if let Some(stored) = stored(&cache, request)? {
+            lease.finish();
+            return Ok(stored);
+        }
+        let response = match cache.round_trip(copy(request)) {
+            Ok(response) if is_shareable(response.headers()) => response,
+            Ok(response) => {
+                lease.give_up();
+                return Ok(response);
+            }
+            Err(error) => {
+                // A deadline is this request's own, and the next one may wait for longer.
+                if until.is_none_or(|until| until > Instant::now()) {
+                    lease.give_up();
+                }
+                return Err(error);
+            }
+        };
+        let length = response.body().length();
+        let kept = kept.clone();
+        Ok(response.map(|body| {
+            Body::from_reader(Led { body, lease: Some(lease), kept, url, _cache: cache }, length)
+        }))
+    }
+}
+
+impl RoundTrip for Local {
+    fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let is_alone = |name: &HeaderName| request.headers().contains_key(name);
+        match &self.kept {
+            Some(kept) if self.is_offline => {
+                let url = request.uri().to_string();
+                let response = self.cache.round_trip(request)?;
+                if Outcome::of(response.headers()) != Some(Outcome::OnlyIfCached) {
+                    return Ok(response);
+                }
+                let is_stored = kept.disk.entries_of(&url).is_ok_and(|entries| !entries.is_empty());
+                let why = if is_stored {
+                    "has only responses that its origin forbids to use without asking it, or for other header fields"
+                } else {
+                    "has no response"
+                };
+                let text = format!("--offline: the store {} {why}", kept.directory.display());
+                Err(Error::new(ErrorKind::Unreachable, text).with_url(url))
+            }
+            Some(kept)
+                if request.method() == Method::GET
+                    && request.body().is_empty()
+                    && !UNSHARED.iter().any(is_alone) =>
+            {
+                self.shared(kept, &request)
+            }
+            _ => self.cache.round_trip(request),
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // Another process refreshes what this one has no lease for.
+        if !self.refreshes.get_mut().is_empty() {
+            self.cache.maintain(REFRESH);
+            if let Some(kept) = &self.kept {
+                kept.disk.flush(FLUSH);
+            }
+            self.refreshes.get_mut().drain(..).for_each(Lease::finish);
+        }
+    }
+}
+
+/// The body of a response that this process fetches for others too. They get it once it is on the disk.
+struct Led {
+    body: Body,
+    lease: Option<Lease>,
+    kept: Kept,
+    url: String,
+    /// Keeps the cache open while the body is read.
+    _cache: HttpCache,
+}
+
+impl Read for Led {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        if let Some(mut lease) = self.lease.take() {
+            if count > 0 || buffer.is_empty() {
+                lease.touch();
+                self.lease = Some(lease);
+            } else {
+                self.kept.disk.flush(FLUSH);
+                // The store does not take every response that a cache in memory keeps.
+                match self.kept.disk.entries_of(&self.url) {
+                    Ok(entries) if !entries.is_empty() => lease.finish(),
+                    _ => lease.give_up(),
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn cache(origin: &Arc<Origin>, kept: Option<&Kept>) -> Result<HttpCache, Error> {
+    let cache = HttpCache::builder().origin(Arc::clone(origin)).background(Background::CallerRuns);
+    match kept {
+        Some(kept) => cache.disk_store(&kept.disk).build(),
+        None => cache.build(),
+    }
+}
+
+/// Returns a stored response that may be used without asking the origin.
+fn stored(cache: &HttpCache, request: &Request<Body>) -> Result<Option<Response<Body>>, Error> {
+    let mut request = copy(request);
+    request.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
+    let response = cache.round_trip(request)?;
+    Ok((Outcome::of(response.headers()) != Some(Outcome::OnlyIfCached)).then_some(response))
+}
+
+/// Returns whether other processes will find the response on the disk.
+fn is_shareable(headers: &HeaderMap) -> bool {
+    let outcome = Outcome::of(headers);
+    let status = headers.get_all("cache-status").iter().next_back();
+    let is_stored = status.is_some_and(|status| status.as_bytes().windows(8).any(|part| part == b"; stored"));
+    (is_stored || matches!(outcome, Some(Outcome::Revalidated(_)))) && !headers.contains_key(SET_COOKIE)
+}
+
+/// Returns the same request, whose body is empty.
+fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
+fn no_directory(flag: &str) -> Failure {
+    Failure::Usage(format!("{flag} requires --store DIR: neither XDG_CACHE_HOME nor HOME is set"))
+}
+
+/// Opens a store that `store` or `--offline` uses. It is not created.
+fn open_existing(directory: PathBuf) -> Result<Kept, Failure> {
+    if !directory.join("index.redb").exists() {
+        return Err(Failure::failed(format_args!("there is no store in {}", directory.display())));
+    }
+    let disk = DiskStore::open(&directory).map_err(Failure::failed)?;
+    Ok(Kept { directory, disk })
+}
+
+/// Opens the store that a command names, or the one that `get` uses by default.
+pub(super) fn existing(directory: Option<&Path>) -> Result<(PathBuf, DiskStore), Failure> {
+    let directory = directory.map(Path::to_owned).or_else(default_directory);
+    let kept = open_existing(directory.ok_or_else(|| no_directory("store"))?)?;
+    Ok((kept.directory, kept.disk))
+}
+
+/// Returns the directory of the user's cache, as the XDG Base Directory Specification defines it.
+fn default_directory() -> Option<PathBuf> {
+    let of = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?;
+    Some(caches.join("forwardcache"))
+}

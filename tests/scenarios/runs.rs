@@ -1,0 +1,414 @@
+//! The store that the command keeps between runs: hits, shared fetches of several processes, and `store`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use crate::support::origin::{Gate, Origin, Received, Reply};
+use crate::support::process::{Process, command, run};
+use crate::support::wait_until;
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Runs the command with a store.
+fn run_with(folder: &Path, arguments: &[&str]) -> Output {
+    let store = ["--store", folder.to_str().unwrap()];
+    run([&arguments[..1], &store, &arguments[1..]].concat())
+}
+
+/// Runs the command with a store, and returns what it printed.
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run_with(folder, arguments);
+    assert_eq!((code(&output), text(&output.stderr)), (Some(0), ""), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts `get` with a store.
+fn start(folder: &Path, url: &str) -> Process {
+    Process::spawn(["get", "--store", folder.to_str().unwrap(), url])
+}
+
+/// Returns all files of a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in files(from) {
+        let copied = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(copied.parent().unwrap()).unwrap();
+        fs::copy(file, copied).unwrap();
+    }
+}
+
+/// Blocks until so many processes have opened the store.
+fn wait_for_processes(folder: &Path, count: usize) {
+    wait_until("the processes have opened the store", || files(&folder.join("processes")).len() == count);
+}
+
+/// Blocks until each process has exited with 0, and checks what it printed.
+fn expect(processes: &mut [Process], body: &str) {
+    for process in processes {
+        assert_eq!(process.wait().code(), Some(0), "{}", process.stderr());
+        assert_eq!((process.stdout().as_str(), process.stderr().as_str()), (body, ""));
+    }
+}
+
+fn fresh(received: &Received) -> Reply {
+    Reply::target(received).field("Cache-Control", "max-age=3600")
+}
+
+#[test]
+fn second_run_is_a_hit() {
+    let origin = Origin::start(fresh);
+    let folder = TempDir::new().unwrap();
+    let url = origin.url("/a");
+    for (variable, store) in [("XDG_CACHE_HOME", "forwardcache"), ("HOME", ".cache/forwardcache")] {
+        let home = folder.path().join(variable);
+        let get = |option: &[&str]| {
+            let mut command = command([&["get", "-i"], option, &[&url]].concat());
+            command.env(variable, &home);
+            let mut process = Process::start(command).unwrap();
+            assert_eq!((process.wait().code(), process.stderr().as_str()), (Some(0), ""));
+            process.stdout()
+        };
+        let before = origin.count();
+        assert!(get(&["--no-store"]).contains("fwd=uri-miss") && !home.exists());
+        assert!(get(&[]).contains("fwd=uri-miss"));
+        assert!(get(&[]).contains("cache-status: forwardcache; hit"));
+        assert!(home.join(store).join("index.redb").exists());
+        assert_eq!(origin.count(), before + 2);
+    }
+}
+
+#[test]
+fn flags_of_the_store_exclude_a_pool() {
+    for flags in [&["--store", "x"][..], &["--disk", "1GiB"], &["--offline"]] {
+        let output = run([&["get", "--peer", "http://127.0.0.1:9"], flags, &["http://host/"]].concat());
+        assert_eq!(code(&output), Some(2), "{flags:?}");
+        let output = run([&["get", "--no-store"], flags, &["http://host/"]].concat());
+        assert_eq!(code(&output), Some(2), "{flags:?}");
+    }
+    let output = run(["get", "--offline", "http://host/"]);
+    assert!(code(&output) == Some(2) && text(&output.stderr).contains("requires --store DIR"));
+}
+
+#[test]
+fn unusable_directory_is_a_warning() {
+    let origin = Origin::start(fresh);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "not a directory").unwrap();
+    let output = run_with(&file, &["get", &origin.url("/a")]);
+    assert_eq!((code(&output), text(&output.stdout)), (Some(0), "/a"));
+    let warning = text(&output.stderr);
+    assert!(warning.contains("nothing is kept between runs") && warning.lines().count() == 1, "{warning}");
+    fs::create_dir(folder.path().join("store")).unwrap();
+    fs::write(folder.path().join("store/index.redb"), vec![1; 50_000]).unwrap();
+    let output = run_with(&folder.path().join("store"), &["get", &origin.url("/a")]);
+    assert_eq!((code(&output), text(&output.stdout)), (Some(0), "/a"));
+}
+
+#[test]
+fn no_credential_reaches_the_directory() {
+    let origin = Origin::start(|received| {
+        let reply = fresh(received);
+        match received.target.as_str() {
+            "/set" => reply.field("Set-Cookie", "sid=SECRET-set-cookie"),
+            "/key" => reply.field("Vary", "X-Api-Key, Cookie"),
+            _ => reply,
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    for (target, field) in [
+        ("/public", "Accept: text/PUBLIC"),
+        ("/bearer", "Authorization: Bearer SECRET-bearer"),
+        ("/basic", "Authorization: Basic dXNlcjpTRUNSRVQ="),
+        ("/cookie", "Cookie: sid=SECRET-cookie"),
+        ("/key", "X-Api-Key: SECRET-key"),
+        ("/key", "Cookie: sid=SECRET-cookie"),
+        ("/set", "Accept: text/plain"),
+        ("/plain", "Proxy-Authorization: Basic SECRET-proxy"),
+    ] {
+        for _ in 0..2 {
+            printed(folder.path(), &["get", "-H", field, &origin.url(target)]);
+        }
+    }
+    let holds = |words: &str| {
+        let holds = |file: &PathBuf| {
+            fs::read(file).unwrap().windows(words.len()).any(|part| part == words.as_bytes())
+        };
+        files(folder.path()).iter().any(holds)
+    };
+    assert!(holds("/public"));
+    assert!(!holds("SECRET") && !holds("dXNlcjpTRUNSRVQ"));
+    assert_eq!(origin.count_of("/public"), 1);
+}
+
+#[test]
+fn eight_processes_share_one_fetch() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| fresh(received).gate_head(&gate))
+    };
+    let folder = TempDir::new().unwrap();
+    let mut processes: Vec<_> = (0..8).map(|_| start(folder.path(), &origin.url("/a"))).collect();
+    wait_for_processes(folder.path(), 8);
+    origin.wait_for(1);
+    gate.open();
+    expect(&mut processes, "/a");
+    assert_eq!(origin.count(), 1);
+    assert!(files(&folder.path().join("leases")).is_empty());
+}
+
+#[test]
+fn eight_processes_share_one_validation() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| match received.field("if-none-match") {
+            None => fresh(received).field("Age", "4000").field("ETag", "\"1\""),
+            Some(_) => {
+                let reply = Reply::status(304).field("Cache-Control", "max-age=3600");
+                reply.field("ETag", "\"1\"").gate_head(&gate)
+            }
+        })
+    };
+    let folder = TempDir::new().unwrap();
+    printed(folder.path(), &["get", &origin.url("/a")]);
+    let mut processes: Vec<_> = (0..8).map(|_| start(folder.path(), &origin.url("/a"))).collect();
+    wait_for_processes(folder.path(), 8);
+    origin.wait_for(2);
+    gate.open();
+    expect(&mut processes, "/a");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn next_process_fetches_when_the_first_one_is_killed() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| fresh(received).gate_body(1, &gate))
+    };
+    let folder = TempDir::new().unwrap();
+    let mut first = start(folder.path(), &origin.url("/a"));
+    origin.wait_for(1);
+    let mut others: Vec<_> = (0..7).map(|_| start(folder.path(), &origin.url("/a"))).collect();
+    wait_for_processes(folder.path(), 8);
+    first.kill();
+    origin.wait_for(2);
+    gate.open();
+    expect(&mut others, "/a");
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn other_processes_go_on_at_once_when_the_response_may_not_be_shared() {
+    let (gate, count) = (Gate::new(), AtomicUsize::new(0));
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| {
+            let reply = Reply::target(received).field("Cache-Control", "no-store");
+            let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            if is_first { reply.gate_body(1, &gate) } else { reply }
+        })
+    };
+    let folder = TempDir::new().unwrap();
+    let mut first = [start(folder.path(), &origin.url("/a"))];
+    origin.wait_for(1);
+    let mut others: Vec<_> = (0..7).map(|_| start(folder.path(), &origin.url("/a"))).collect();
+    // The first response is not complete yet.
+    expect(&mut others, "/a");
+    gate.open();
+    expect(&mut first, "/a");
+    assert_eq!(origin.count(), 8);
+}
+
+#[test]
+fn waiting_for_another_process_ends_at_the_deadline() {
+    let gate = Gate::new();
+    let origin = {
+        let gate = gate.clone();
+        Origin::start(move |received| fresh(received).gate_head(&gate))
+    };
+    let folder = TempDir::new().unwrap();
+    let mut first = [start(folder.path(), &origin.url("/a"))];
+    origin.wait_for(1);
+    let output = run_with(folder.path(), &["get", "--max-time", "0.5", &origin.url("/a")]);
+    assert_eq!((code(&output), text(&output.stdout)), (Some(1), ""));
+    assert_eq!(origin.count(), 1);
+    gate.open();
+    expect(&mut first, "/a");
+}
+
+#[test]
+fn stale_response_is_refreshed_before_the_command_ends() {
+    let origin = Origin::start(|received| {
+        let reply = Reply::target(received).field("Age", "100");
+        reply.field("Cache-Control", "max-age=10, stale-while-revalidate=1000")
+    });
+    let folder = TempDir::new().unwrap();
+    printed(folder.path(), &["get", &origin.url("/a")]);
+    assert_eq!(origin.count(), 1);
+    assert!(printed(folder.path(), &["get", "-i", &origin.url("/a")]).contains("hit; ttl=-9"));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn store_lists_verifies_exports_and_removes() {
+    let origin = Origin::start(|received| match received.target.as_str() {
+        "/large" => Reply::ok(vec![b'x'; 100_000]).field("Cache-Control", "max-age=3600"),
+        "/missing" => Reply::status(404).field("Cache-Control", "max-age=60").body("nothing"),
+        _ => Reply::target(received)
+            .field("Cache-Control", "max-age=10")
+            .field("Age", "100")
+            .field("ETag", "\"1\""),
+    });
+    let folder = TempDir::new().unwrap();
+    let store = folder.path();
+    let urls = ["/large", "/missing", "/stale?q=\"1\""].map(|target| origin.url(target));
+    let absent = run_with(&store.join("nothing"), &["store", "ls"]);
+    assert_eq!((code(&absent), absent.stdout.len()), (Some(1), 0));
+    assert!(text(&absent.stderr).contains("there is no store in") && !store.join("nothing").exists());
+    urls.iter().for_each(|url| drop(run_with(store, &["get", url])));
+
+    let listed = printed(store, &["store", "ls"]);
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    let urls_listed: Vec<_> = rows.iter().map(|row| row[4].replace("%22", "\"")).collect();
+    assert_eq!(urls_listed, urls);
+    assert_eq!((rows[0][0], rows[0][1], rows[1][0], rows[1][1]), ("200", "100000", "404", "7"));
+    assert!(rows[0][3].starts_with("fresh 3") && rows[2][3].starts_with("stale 9"), "{listed}");
+    assert_eq!(printed(store, &["store", "ls", &origin.url("/m")]).lines().count(), 1);
+    let json: Vec<serde_json::Value> = printed(store, &["store", "ls", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(json[0]["fresh"] == true && json[0]["size"] == 100_000 && json[2]["fresh"] == false, "{json:?}");
+    let stat: serde_json::Value =
+        serde_json::from_str(&printed(store, &["store", "stat", "--json"])).unwrap();
+    assert!(
+        stat["responses"] == 3
+            && stat["fresh"] == 2
+            && stat["body_bytes"] == 100_007 + rows[2][1].parse::<u64>().unwrap()
+    );
+    assert!(printed(store, &["store", "stat"]).contains("responses\t3\n"));
+
+    assert_eq!(printed(store, &["store", "export", &urls[0]]).len(), 100_000);
+    let file = store.join("exported");
+    printed(store, &["store", "export", "-o", file.to_str().unwrap(), &urls[2]]);
+    assert!(fs::read_to_string(&file).unwrap().starts_with("/stale"));
+    fs::remove_file(file).unwrap();
+    let output = run_with(store, &["store", "export", &origin.url("/other")]);
+    assert!(code(&output) == Some(1) && output.stdout.is_empty());
+
+    assert_eq!(printed(store, &["store", "verify"]), "responses 3 damaged 0\n");
+    let body = files(&store.join("bodies")).remove(0);
+    let mut altered = fs::read(&body).unwrap();
+    altered[50_000] ^= 1;
+    fs::write(&body, altered).unwrap();
+    let output = run_with(store, &["store", "export", &urls[0]]);
+    assert!(code(&output) == Some(1) && output.stdout.is_empty());
+    assert!(text(&output.stderr).contains("damaged"), "{}", text(&output.stderr));
+    run_with(store, &["get", &urls[0]]);
+    fs::write(&files(&store.join("bodies"))[0], "cut").unwrap();
+    let output = run_with(store, &["store", "verify"]);
+    let damaged = format!("damaged\t{}\nresponses 3 damaged 1\n", urls[0]);
+    assert_eq!((code(&output), text(&output.stdout)), (Some(1), damaged.as_str()));
+    assert_eq!(printed(store, &["store", "verify"]), "responses 2 damaged 0\n");
+
+    assert_eq!(printed(store, &["store", "rm", &urls[1]]), "responses 1 bytes 7\n");
+    assert_eq!(
+        printed(store, &["store", "rm", "--prefix", &origin.url("/s")]).matches("responses 1").count(),
+        1
+    );
+    assert_eq!(printed(store, &["store", "ls"]), "");
+    assert_eq!(code(&run_with(store, &["store", "rm"])), Some(2));
+}
+
+#[test]
+fn copied_directory_answers_without_an_origin() {
+    let folder = TempDir::new().unwrap();
+    let (store, bundle) = (folder.path().join("store"), folder.path().join("bundle"));
+    let urls = {
+        let origin = Origin::start(|received| fresh(received).field("Age", "4000"));
+        let urls = ["/a", "/b?key=secret"].map(|target| origin.url(target));
+        urls.iter().for_each(|url| drop(printed(&store, &["get", url])));
+        urls
+    };
+    copy(&store, &bundle);
+    for (url, body) in urls.iter().zip(["/a", "/b?key=secret"]) {
+        assert_eq!(printed(&bundle, &["get", "--offline", url]), body);
+    }
+    let missing = urls[0].replace("/a", "/c?key=secret");
+    let output = run_with(&bundle, &["get", "--offline", &missing]);
+    let message = text(&output.stderr);
+    assert_eq!((code(&output), output.stdout.len(), message.lines().count()), (Some(1), 0, 1));
+    assert!(
+        message.contains("has no response") && message.contains("/c") && !message.contains("secret"),
+        "{message}"
+    );
+    let output = run_with(&folder.path().join("nothing"), &["get", "--offline", &urls[0]]);
+    assert!(code(&output) == Some(1) && text(&output.stderr).contains("there is no store in"));
+}
+
+#[test]
+fn frozen_accepts_only_listed_responses() {
+    let count = AtomicUsize::new(0);
+    let origin = Origin::start(move |received| match received.target.as_str() {
+        "/changes" => Reply::ok(format!("{}", count.fetch_add(1, Ordering::Relaxed)))
+            .field("Cache-Control", "max-age=60"),
+        _ => fresh(received),
+    });
+    let folder = TempDir::new().unwrap();
+    let store = folder.path().join("store");
+    let urls = ["/a", "/changes"].map(|target| origin.url(target));
+    urls.iter().for_each(|url| drop(printed(&store, &["get", url])));
+    let manifest = printed(&store, &["store", "manifest"]);
+    assert_eq!(manifest.lines().filter(|line| line.contains("\t200\tsha256:")).count(), 2);
+    let (list, output_file) = (folder.path().join("list"), folder.path().join("body"));
+    fs::write(&list, &manifest).unwrap();
+    let frozen = |url: &str| {
+        let [list, output] = [&list, &output_file].map(|path| path.to_str().unwrap());
+        run(["get", "--no-store", "--frozen", list, "-o", output, url])
+    };
+    assert_eq!(code(&frozen(&urls[0])), Some(0));
+    assert_eq!(fs::read_to_string(&output_file).unwrap(), "/a");
+    let output = frozen(&urls[1]);
+    let message = text(&output.stderr);
+    assert!(code(&output) == Some(1) && message.matches("sha256:").count() == 2, "{message}");
+    assert_eq!(fs::read_to_string(&output_file).unwrap(), "/a", "nothing of it is written");
+    let output = frozen(&origin.url("/unlisted"));
+    assert!(code(&output) == Some(1) && text(&output.stderr).contains("is not in"));
+    assert_eq!(origin.count_of("/unlisted"), 0);
+    fs::write(&list, "nonsense").unwrap();
+    assert_eq!(code(&frozen(&urls[0])), Some(2));
+}
+
+#[test]
+fn agent_with_a_directory_finds_what_an_earlier_one_stored() {
+    let origin = Origin::start(fresh);
+    let folder = TempDir::new().unwrap();
+    for is_stored in [false, true] {
+        let agent = forwardcache::cached_agent(folder.path()).unwrap();
+        let mut response = agent.get(origin.url("/a")).call().unwrap();
+        assert_eq!(response.headers().contains_key("x-from-cache"), is_stored);
+        assert_eq!(response.body_mut().read_to_string().unwrap(), "/a");
+    }
+    // A directory that cannot be used only costs the requests.
+    let agent = forwardcache::cached_agent("/proc/forwardcache").unwrap();
+    assert_eq!(agent.get(origin.url("/a")).call().unwrap().status(), 200);
+    assert_eq!(origin.count(), 2);
+}
