@@ -56,7 +56,7 @@ impl Tunnels {
     pub(in crate::server::event) fn set_ready(&mut self, event: &mio::event::Event) {
         let index = event.token().0 - FIRST;
         if let Some(tunnel) = self.tunnels.get_mut(index / 2) {
-            tunnel.set_ready(index % 2 == 0, event);
+            tunnel.set_ready(index.is_multiple_of(2), event);
             self.enqueue(index / 2);
         }
     }
