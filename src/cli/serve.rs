@@ -121,8 +121,9 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     };
     running.handle(signals);
     #[cfg(unix)]
-    successor::report_ready()
-        .map_err(|error| Failure::io("cannot report to the previous process", &error))?;
+    if let Err(error) = successor::report_ready() {
+        log::warn!("cannot report to the previous process: {error}");
+    }
     notify::send("READY=1");
     server.join();
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {

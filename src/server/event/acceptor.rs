@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::admission::{Admission, ConnectionPermit};
+use super::admission::Admission;
 use super::context::ThreadContext;
-use super::inbox::{Inbox, Message};
+use super::inbox::{Accepted, Inbox, Message};
 use super::listening::Listening;
 use crate::metrics::ConnectionRefusal;
 
@@ -29,16 +29,6 @@ const OVER_LIMIT_RESPONSE: &[u8] =
 
 /// The token of the events of all listening sockets. Each event makes the acceptor look at all of them.
 pub(super) const LISTENERS: Token = Token(1);
-
-/// A connection that no thread serves yet.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) socket: TcpStream,
-    pub(super) remote: SocketAddr,
-    pub(super) permit: ConnectionPermit,
-    /// Whether the connection begins with a header of the PROXY protocol.
-    pub(super) has_proxy_header: bool,
-}
 
 /// Accepts connections and distributes them to the I/O threads.
 pub(super) struct Acceptor {

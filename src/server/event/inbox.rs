@@ -1,15 +1,27 @@
 //! Messages from other threads to an I/O thread.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use mio::net::TcpStream;
 
-use super::acceptor::Accepted;
+use super::admission::ConnectionPermit;
 use crate::message::body::Wake;
 
 /// The token of the event that wakes an I/O thread for its messages.
 pub(super) const WAKER: mio::Token = mio::Token(0);
+
+/// A connection that no thread serves yet.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) socket: TcpStream,
+    pub(super) remote: SocketAddr,
+    pub(super) permit: ConnectionPermit,
+    /// Whether the connection begins with a header of the PROXY protocol.
+    pub(super) has_proxy_header: bool,
+}
 
 /// A message to an I/O thread.
 pub(super) enum Message {

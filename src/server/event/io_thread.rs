@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::acceptor::{Accepted, Acceptor, LISTENERS};
+use super::acceptor::{Acceptor, LISTENERS};
 use super::budget::MAX_BYTES;
 use super::connection::{ClientState, Connection};
 use super::context::ThreadContext;
-use super::inbox::{InboxReceiver, Message, WAKER};
+use super::inbox::{Accepted, InboxReceiver, Message, WAKER};
 use super::next::Next;
 use super::round_robin::RoundRobin;
 use super::transport::Transport;

@@ -172,8 +172,7 @@ fn start(
             Arc::clone(&scheduler),
             Arc::clone(&ledger),
             Arc::clone(&stats),
-            Arc::clone(&uploads),
-            Arc::clone(&tunnels),
+            (Arc::clone(&uploads), Arc::clone(&tunnels)),
             options.clone(),
             inbox,
         );

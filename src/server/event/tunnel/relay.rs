@@ -107,8 +107,9 @@ impl Tunnel {
     pub(super) fn advance(&mut self, context: &mut ThreadContext) -> (Next, usize) {
         let mut budget = self.budget.for_turn(context.turn_number);
         let before = (self.to_origin.sent, self.to_client.sent, budget.bytes());
-        let moved = self.check_hello(context, &mut budget).and_then(|is_checked| {
-            if is_checked { self.relay(context, &mut budget) } else { Ok(Moved::All) }
+        let moved = self.check_hello(context, &mut budget).and_then(|moved| match moved {
+            None => self.relay(context, &mut budget),
+            Some(moved) => Ok(moved),
         });
         self.budget = budget;
         if (self.to_origin.sent, self.to_client.sent) != (before.0, before.1) {
@@ -137,23 +138,23 @@ impl Tunnel {
         Ok(if up == Moved::Some || down == Moved::Some { Moved::Some } else { Moved::All })
     }
 
-    /// Checks the first bytes of the client. Returns whether they are complete. Until then nothing is sent in either
+    /// Checks the first bytes of the client. Returns `None` once they are complete. Until then nothing is sent in either
     /// direction.
-    fn check_hello(&mut self, context: &mut ThreadContext, budget: &mut Budget) -> io::Result<bool> {
-        let Some(hello) = &mut self.hello else { return Ok(true) };
-        loop {
+    fn check_hello(&mut self, context: &mut ThreadContext, budget: &mut Budget) -> io::Result<Option<Moved>> {
+        let Some(hello) = &mut self.hello else { return Ok(None) };
+        while budget.take_step() {
             let refusal = match read_hello(hello) {
                 Hello::Complete { server_name } if is_host(server_name.as_deref(), &self.host) => {
                     self.to_origin.queue(std::mem::take(hello));
                     self.hello = None;
-                    return Ok(true);
+                    return Ok(None);
                 }
                 Hello::Complete { .. } => TunnelRefusal::WrongName,
                 Hello::Incomplete if hello.len() < MAX_HELLO => {
                     let max = MAX_HELLO - hello.len();
                     match self.client.read(&mut context.input[..max])? {
                         None if self.client.may_read => continue,
-                        None => return Ok(false),
+                        None => return Ok(Some(Moved::All)),
                         Some(0) => TunnelRefusal::NotTls,
                         Some(count) => {
                             budget.charge(count);
@@ -167,6 +168,7 @@ impl Tunnel {
             context.stats.count_tunnel_refusal(refusal);
             return Err(io::Error::other(refusal.reason()));
         }
+        Ok(Some(Moved::Some))
     }
 
     /// Enforces the deadlines.
