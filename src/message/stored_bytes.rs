@@ -30,6 +30,7 @@ pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
     fn spawn(&self, work: Box<dyn FnOnce() + Send>);
 
     /// The number of the file that holds the bytes, if there is one.
+    #[cfg_attr(not(feature = "disk"), allow(dead_code, reason = "only the disk has files"))]
     fn file_number(&self) -> Option<u64> {
         None
     }

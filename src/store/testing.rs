@@ -11,7 +11,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "redis", feature = "disk"))]
 pub(crate) use super::redis::testing::RedisServer;
 use super::{ByteStore, ByteStoreKeys, Key, StoreError, StoredResponse, Usage};
 use crate::policy::{LifetimeSource, Validity, Variant};
