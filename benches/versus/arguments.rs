@@ -20,6 +20,10 @@ pub(crate) struct Arguments {
     #[arg(long = "scenario", value_enum, value_name = "NAME")]
     pub(crate) scenarios: Vec<Scenario>,
 
+    /// Number of further entries whose memory is measured by disk-entries
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(10_000..))]
+    pub(crate) entries: u64,
+
     /// Measure only these servers, separated by commas
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) only: Vec<Kind>,
@@ -70,6 +74,15 @@ pub(crate) enum Scenario {
     /// The same of 1 MiB
     #[value(name = "disk-hits-1-mib")]
     LargeDiskHits,
+    /// The same of 100 MiB
+    #[value(name = "disk-hits-100-mib")]
+    HugeDiskHits,
+    /// Hits of 1 KiB that memory holds, of a server with a store on disk
+    HitsAboveDisk,
+    /// Misses of 1 KiB that are stored on the disk
+    DiskInserts,
+    /// The start over 100,000 entries on disk, and the memory of each further entry
+    DiskEntries,
     /// Hits of 1 KiB over TLS
     #[value(name = "tls-hits-1-kib")]
     SmallTlsHits,
@@ -99,10 +112,10 @@ pub(crate) enum Scenario {
     Streams,
     /// Hits of 1 KiB while thousands of connections are idle
     Idle,
-    /// Tunnels of CONNECT requests: opened per second, and 1 GiB through one
-    Tunnels,
     /// Hits of 1 KiB in prefix and absolute form, and through a gateway
     Forms,
+    /// Tunnels of CONNECT requests: opened per second, and 1 GiB through one
+    Tunnels,
     /// Memory per stored object of 1 KiB
     Objects,
     /// Size of the binary, memory and start time

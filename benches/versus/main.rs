@@ -15,6 +15,7 @@
 //! | `forms` | hits in prefix and absolute form, and through a gateway |
 //! | `idle` | idle connections and event streams |
 //! | `tunnels` | tunnels of CONNECT requests |
+//! | `disk` | start over a store on disk, and the memory of its entries |
 //! | `objects`, `start` | memory per stored object; size and start of the command |
 //! | `figures`, `targets`, `report`, `plot` | evaluation and output |
 //!
@@ -29,13 +30,18 @@
 //! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
-//! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
 //! | `forms` | hits in prefix and absolute form, relative to `/proxy?q=`; hits through a gateway | nginx as a proxy without a cache |
+//! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
+//! | `disk-hits-1-kib`, `-64-kib`, `-1-mib`, `-100-mib` | hits from disk, ten times what memory holds | nginx |
+//! | `hits-above-disk` | hits that memory holds, of a server with a store on disk | nginx |
+//! | `disk-inserts` | misses that are stored on the disk | nginx |
+//! | `disk-entries` | start over 100,000 entries on disk; memory of each further entry | - |
 //! | `streams` | hits with 100 open event streams, relative to hits without | nginx |
 
 mod arguments;
 mod beside;
 mod client;
+mod disk;
 mod figures;
 mod forms;
 mod idle;
@@ -120,14 +126,17 @@ fn measure(arguments: &Arguments) -> Result<Results> {
             eprintln!("skipping {}: the limit of open files is too low", case.name());
         }
     }
-    if arguments.has(Scenario::Tunnels) {
-        results.tunnels = tunnels::measure(&arguments.chosen(&tunnels::KINDS), rounds, seconds)?;
-    }
     if arguments.has(Scenario::Forms) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
         results.forms = Some(forms::measure(rounds, seconds)?);
     }
+    if arguments.has(Scenario::Tunnels) {
+        results.tunnels = tunnels::measure(&arguments.chosen(&tunnels::KINDS), rounds, seconds)?;
+    }
     if arguments.has(Scenario::Objects) {
         results.objects = objects::measure(&arguments.chosen(&objects::KINDS))?;
+    }
+    if arguments.has(Scenario::DiskEntries) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
+        results.disk = Some(disk::measure(arguments.entries)?);
     }
     if arguments.has(Scenario::Start) && arguments.chosen(&Kind::ALL).contains(&Kind::Forwardcache) {
         results.start = Some(start::measure()?);

@@ -48,12 +48,12 @@ fn bytes(kind: Kind) -> Result<f64> {
     Ok((after as f64 - before as f64) / COUNT as f64)
 }
 
-fn path(number: u64) -> String {
+pub(crate) fn path(number: u64) -> String {
     format!("{}{number}", Origin::DISTINCT)
 }
 
 /// Requests `count` objects, numbered from `first`.
-fn fill(server: &Server, first: u64, count: u64) -> Result<()> {
+pub(crate) fn fill(server: &Server, first: u64, count: u64) -> Result<()> {
     let share = |client: u64| -> std::io::Result<()> {
         let mut connection = Connection::open(server.address)?;
         for number in (first + client..first + count).step_by(usize::try_from(CLIENTS).unwrap_or(1)) {

@@ -6,16 +6,17 @@ use std::thread;
 use crate::arguments::{Arguments, Scenario};
 use crate::figures::{grouped, mebibytes, milliseconds};
 use crate::servers::Kind;
-use crate::{beside, forms, idle, packages, start, targets, throughput, tunnels};
+use crate::{beside, disk, forms, idle, packages, start, targets, throughput, tunnels};
 
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) throughput: Vec<throughput::Outcome>,
     pub(crate) beside: Vec<beside::Outcome>,
     pub(crate) idle: Vec<idle::Outcome>,
-    pub(crate) tunnels: tunnels::Outcome,
     pub(crate) forms: Option<forms::Outcome>,
+    pub(crate) tunnels: tunnels::Outcome,
     pub(crate) objects: Vec<(Kind, f64)>,
+    pub(crate) disk: Option<disk::Outcome>,
     pub(crate) start: Option<start::Outcome>,
 }
 
@@ -38,9 +39,10 @@ impl Results {
         sections.extend(self.throughput.iter().map(throughput_table));
         sections.extend(self.beside.iter().map(beside_table));
         sections.extend(self.idle.iter().map(idle_table));
-        sections.extend((!self.tunnels.servers.is_empty()).then(|| tunnels_table(&self.tunnels)));
         sections.extend(self.forms.as_ref().map(forms_table));
+        sections.extend((!self.tunnels.servers.is_empty()).then(|| tunnels_table(&self.tunnels)));
         sections.extend((!self.objects.is_empty()).then(|| objects_table(&self.objects)));
+        sections.extend(self.disk.map(disk_table));
         sections.extend(self.start.map(start_table));
         sections.push(targets_table(self));
         sections.join("\n")
@@ -169,6 +171,14 @@ fn tunnels_table(outcome: &tunnels::Outcome) -> String {
 fn objects_table(objects: &[(Kind, f64)]) -> String {
     let rows: Vec<_> = objects.iter().map(|(kind, bytes)| [kind.to_string(), grouped(*bytes)]).collect();
     format!("## a stored object of 1 KiB\n\n{}", table(["server", "resident bytes"], &rows))
+}
+
+fn disk_table(disk: disk::Outcome) -> String {
+    let rows = [
+        ["start to first hit with 100,000 entries".to_owned(), milliseconds(disk.start_milliseconds)],
+        [format!("memory of each of {} more, in bytes", grouped(disk.more as f64)), grouped(disk.bytes)],
+    ];
+    format!("## entries on disk\n\n{}", table(["measure", "forwardcache"], &rows))
 }
 
 fn start_table(start: start::Outcome) -> String {

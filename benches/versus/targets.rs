@@ -23,6 +23,11 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         ("hits 1 KiB, relative to Varnish", 1.8, ratio(Scenario::SmallHits, Kind::Varnish)),
         ("hits 64 KiB, relative to nginx", 1.0, ratio(Scenario::MediumHits, Kind::Nginx)),
         ("hits 1 MiB, relative to Varnish", 1.0, ratio(Scenario::LargeHits, Kind::Varnish)),
+        ("disk hits 1 KiB, relative to nginx", 0.6, ratio(Scenario::SmallDiskHits, Kind::Nginx)),
+        ("disk hits 64 KiB, relative to nginx", 1.0, ratio(Scenario::MediumDiskHits, Kind::Nginx)),
+        ("disk hits 1 MiB, relative to nginx", 1.0, ratio(Scenario::LargeDiskHits, Kind::Nginx)),
+        ("hits 1 KiB above a disk, relative to nginx", 1.3, ratio(Scenario::HitsAboveDisk, Kind::Nginx)),
+        ("inserts on disk, relative to nginx", 1.0, ratio(Scenario::DiskInserts, Kind::Nginx)),
         ("TLS hits 1 KiB, relative to nginx", 1.3, ratio(Scenario::SmallTlsHits, Kind::Nginx)),
         ("TLS hits 64 KiB, relative to nginx", 1.3, ratio(Scenario::MediumTlsHits, Kind::Nginx)),
         ("TLS hits 1 MiB, relative to nginx", 1.0, ratio(Scenario::LargeTlsHits, Kind::Nginx)),
@@ -89,6 +94,18 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
         1800.0,
         "",
         object.map(|(_, bytes)| *bytes),
+    ));
+    targets.push(at_most(
+        "start to first hit with 100,000 entries on disk",
+        1000.0,
+        " ms",
+        results.disk.map(|disk| disk.start_milliseconds),
+    ));
+    targets.push(at_most(
+        "bytes of memory for an entry on disk",
+        100.0,
+        "",
+        results.disk.map(|disk| disk.bytes),
     ));
     targets.extend(idle_targets(results.idle(idle::HeldOpen::Idle)));
     targets.push(streams_target(results.idle(idle::HeldOpen::Streams)));

@@ -8,7 +8,7 @@ use crate::client::Connection;
 use crate::figures::median;
 use crate::interruption;
 use crate::mix;
-use crate::servers::{Kind, LARGE, MEDIUM, Origin, SMALL, Server};
+use crate::servers::{GIANT, Kind, LARGE, MEDIUM, Origin, SMALL, Server};
 use crate::tls;
 use crate::wrk::{self, LoadResult, RequestPattern};
 
@@ -19,6 +19,10 @@ enum Load {
     Hits((&'static str, u64)),
     /// Hits of this many URLs, ten times what memory holds.
     DiskHits((&'static str, u64), u64),
+    /// Hits that memory holds, of a server with a store on disk.
+    HitsAboveDisk((&'static str, u64)),
+    /// Misses that are stored on the disk.
+    Inserts,
     /// Hits over TLS.
     TlsHits((&'static str, u64)),
     /// One TLS handshake for each hit of [`SMALL`].
@@ -37,6 +41,8 @@ impl Load {
         match self {
             Self::Hits(_)
             | Self::DiskHits(..)
+            | Self::HitsAboveDisk(_)
+            | Self::Inserts
             | Self::TlsHits(_)
             | Self::Handshakes { .. }
             | Self::Misses => Origin::start(),
@@ -73,7 +79,7 @@ pub(crate) struct Throughput {
     load: Load,
 }
 
-pub(crate) const ALL: [Throughput; 15] = [
+pub(crate) const ALL: [Throughput; 18] = [
     Throughput {
         scenario: Scenario::SmallHits,
         name: "hits 1 KiB",
@@ -115,6 +121,27 @@ pub(crate) const ALL: [Throughput; 15] = [
         kinds: &ON_DISK,
         connections: 64,
         load: Load::DiskHits(LARGE, 160),
+    },
+    Throughput {
+        scenario: Scenario::HugeDiskHits,
+        name: "disk hits 100 MiB",
+        kinds: &ON_DISK,
+        connections: 4,
+        load: Load::DiskHits(GIANT, 4),
+    },
+    Throughput {
+        scenario: Scenario::HitsAboveDisk,
+        name: "hits 1 KiB above a disk",
+        kinds: &ON_DISK,
+        connections: 64,
+        load: Load::HitsAboveDisk(SMALL),
+    },
+    Throughput {
+        scenario: Scenario::DiskInserts,
+        name: "inserts of 1 KiB on disk",
+        kinds: &ON_DISK,
+        connections: 32,
+        load: Load::Inserts,
     },
     Throughput {
         scenario: Scenario::SmallTlsHits,
@@ -225,7 +252,7 @@ pub(crate) fn measure(case: Throughput, kinds: &[Kind], rounds: u32, seconds: u3
         true => Some(tls::make_certificate(origin.home())?),
         false => None,
     };
-    let is_on_disk = matches!(case.load, Load::DiskHits(..));
+    let is_on_disk = matches!(case.load, Load::DiskHits(..) | Load::HitsAboveDisk(_) | Load::Inserts);
     let start = |kind: &Kind| Server::start_with(*kind, &origin, certificate.as_deref(), is_on_disk);
     let servers = kinds.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut outcome = Outcome { case, servers: kinds.iter().map(|kind| (*kind, Vec::new())).collect() };
@@ -274,8 +301,11 @@ fn measure_once(
 ) -> Result<Measurement> {
     match case.load {
         Load::Handshakes { resumes } => handshakes(server, origin, resumes, seconds),
-        Load::Hits(file) | Load::TlsHits(file) => hits(server, origin, file, case.connections, seconds),
+        Load::Hits(file) | Load::TlsHits(file) | Load::HitsAboveDisk(file) => {
+            hits(server, origin, file, case.connections, seconds)
+        }
         Load::DiskHits(file, count) => disk_hits(server, origin, file, count, (case.connections, seconds)),
+        Load::Inserts => inserts(server, origin, numbers, case.connections, seconds),
         Load::Misses => misses(server, origin, numbers, (case.connections, None), seconds),
         Load::SlowMisses(delay, _) => {
             misses(server, origin, numbers, (case.connections, Some(delay)), seconds)
@@ -358,6 +388,35 @@ fn disk_hits(
     let load = || wrk::run(to, RequestPattern::Among(&path, count), connections, seconds, origin.home());
     let measurement = timed(server, length, load)?.1;
     all_hits(origin, requests_before, measurement)
+}
+
+/// How many of the inserted URLs are requested again.
+const SAMPLE: u64 = 200;
+
+/// Measures misses, and counts only those that the server has stored: it may store in the background, and skip some.
+fn inserts(
+    server: &Server,
+    origin: &mut Origin,
+    numbers: &mut Numbers,
+    connections: u32,
+    seconds: u32,
+) -> Result<Measurement> {
+    let first = numbers.0 + 10_000_000;
+    let measurement = misses(server, origin, numbers, (connections, None), seconds)?;
+    std::thread::sleep(WRITING);
+    // The last ones may not have been answered.
+    let count = (measurement.requests_per_second * f64::from(seconds) * 0.9) as u64;
+    let mut connection = Connection::open(server.address)?;
+    let mut stored = 0;
+    for number in (first..first + count).step_by(usize::try_from(count / SAMPLE + 1)?) {
+        let answer = connection.get(&server.path(&format!("{}{number}", Origin::DISTINCT)))?;
+        stored += u64::from(server.is_hit(&answer));
+    }
+    let share = stored as f64 / count.div_ceil(count / SAMPLE + 1) as f64;
+    if share < 1.0 {
+        eprintln!("{}: {:.0} % of the responses were stored", server.kind, share * 100.0);
+    }
+    Ok(Measurement { requests_per_second: measurement.requests_per_second * share, ..measurement })
 }
 
 /// Requests the path twice and verifies that the second response is a hit.

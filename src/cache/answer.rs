@@ -19,7 +19,7 @@ use crate::cache::fill::is_bodiless;
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};
 use crate::message::header::number;
-use crate::message::header::range::{ContentRange, Requested, requested};
+use crate::message::header::range::{Requested, requested};
 use crate::message::pieces::Pieces;
 use crate::message::stats::{CacheStatus, X_FROM_CACHE};
 use crate::message::stored_bytes::StoredReader;
@@ -85,13 +85,20 @@ fn answer_remote(
     let length = if is_bodiless(stored.status(), &Method::GET) { 0 } else { remote.length };
     let (mut code, mut range, mut is_whole) = (stored.status(), 0..length, true);
     let is_ok = code == StatusCode::OK;
-    if is_ok
+    let part = Part::of(code, &headers);
+    if (is_ok || part.is_some())
         && condition(&incoming.headers, &headers, stored.validity().response_time.wall())
             == Condition::NotModified
     {
         (code, range, is_whole) = (StatusCode::NOT_MODIFIED, 0..0, false);
         remove_content_fields(&mut headers);
     } else {
+        if let Some(part) = part
+            && let Some(Range { start, end }) = part.answers(&incoming.headers, &headers)
+        {
+            headers.insert(CONTENT_RANGE, Part { start, end, ..part }.value());
+            (range, is_whole) = (start - part.start..end - part.start, false);
+        }
         if is_ok && incoming.method == Method::GET {
             match range_of(incoming, &headers).map(|range| requested(range, remote.length)) {
                 Some(Requested::Whole) => {
@@ -99,8 +106,7 @@ fn answer_remote(
                 }
                 Some(Requested::Parts(parts)) if parts.len() == 1 => {
                     let (start, end) = parts[0];
-                    let range_text = ContentRange { start, end, complete: Some(remote.length) };
-                    headers.insert(CONTENT_RANGE, ranges::text(range_text.text()));
+                    headers.insert(CONTENT_RANGE, Part { start, end, complete: remote.length }.value());
                     (code, range, is_whole) = (StatusCode::PARTIAL_CONTENT, start..end, false);
                 }
                 Some(Requested::Unsatisfiable) => {
@@ -205,9 +211,10 @@ fn cut_single_range(headers: &mut HeaderMap, body: Body, incoming: &Incoming) ->
     let (Some(range), Some(length)) = (range, body.length()) else { return Err(body) };
     let Requested::Parts(parts) = requested(range, length) else { return Err(body) };
     let [(start, end)] = parts[..] else { return Err(body) };
-    let text = ContentRange { start, end, complete: Some(length) }.text();
-    headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).expect("digits are visible ASCII"));
-    Ok(Body::from_reader(SkipPrefix { body, left: start }.take(end - start), Some(end - start)))
+    headers.insert(CONTENT_RANGE, Part { start, end, complete: length }.value());
+    let mut body = body;
+    let left = start - body.skip(start);
+    Ok(Body::from_reader(SkipPrefix { body, left }.take(end - start), Some(end - start)))
 }
 
 /// Skips the beginning of a body.
@@ -270,8 +277,7 @@ fn cut_partial(stored: Part, body: &Pieces, headers: &mut HeaderMap, incoming: &
     let Range { start, end } = stored.answers(&incoming.headers, headers)?;
     let at = |position: u64| usize::try_from(position - stored.start).ok();
     let (from, to) = (at(start)?, at(end)?);
-    let content_range = HeaderValue::try_from(Part { start, end, ..stored }.text()).ok()?;
-    headers.insert(CONTENT_RANGE, content_range);
+    headers.insert(CONTENT_RANGE, Part { start, end, ..stored }.value());
     (to <= body.len() && to - from < body.len()).then(|| body.slice(from..to))
 }
 

@@ -91,7 +91,7 @@ impl Inner {
                 return self.forward(incoming, &whole_plan, leader, exchange);
             }
             Some(beginning) if received.status == StatusCode::PARTIAL_CONTENT => {
-                match partial::whole(received, beginning) {
+                match partial::whole(received, beginning, &self.ledger) {
                     Some(whole) => self.checked_whole(whole, incoming)?,
                     None => return self.forward(incoming, &whole_plan, leader, exchange),
                 }
@@ -117,8 +117,8 @@ impl Inner {
         if is_worth_filling {
             self.offer_refresh(incoming);
         }
-        // The client's own condition was not sent to the origin, so it is applied here.
-        Ok(if has_our_validators {
+        // The client's own condition or range was not sent to the origin, so it is applied here.
+        Ok(if has_our_validators || plan.beginning.is_some() {
             apply_client_conditions(response, incoming, self.clock.now())
         } else {
             response

@@ -1,5 +1,7 @@
 //! Requests to the origin and responses from it.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, DATE, ETAG, IF_RANGE, RANGE, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
@@ -84,6 +86,8 @@ pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
     pub(crate) times: ExchangeTimes,
+    /// The stored part that the body begins with.
+    pub(crate) continues: Option<Arc<StoredResponse>>,
 }
 
 impl Received {
@@ -119,7 +123,7 @@ impl Received {
             headers.remove(&CONTENT_DIGEST);
             body = Body::empty();
         }
-        Self { status, headers, body, times }
+        Self { status, headers, body, times, continues: None }
     }
 
     /// Returns the fields to store. Fields of this transfer only are left out, as are fields that a qualified

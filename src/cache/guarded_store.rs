@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
-use crate::cache::fill::BeginSpill;
+use crate::cache::fill::{BeginSpill, ContinueSpill};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
 use crate::policy::{Basis, Rules, RulesDigest, Stored, Validity, judge_again};
@@ -33,6 +33,16 @@ pub(crate) struct GuardedStore {
 
 /// The least time between two log messages about a failing store.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
+
+/// Where the beginning of a body is.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Memory,
+    /// In the file with this number.
+    File(u64),
+    /// In a file that is still written.
+    GrowingFile(u64),
+}
 
 /// The tier below the store in memory.
 #[derive(Clone)]
@@ -110,10 +120,59 @@ impl GuardedStore {
         Some(Arc::new(loaded.as_from_disk()))
     }
 
+    /// Returns a response with its body, which a lower tier has. May block.
+    pub(super) fn load(&self, key: &Key, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
+        let loaded = self.tier()?.load(key, stored).map(|loaded| Some(Arc::new(loaded)));
+        self.answer("read", loaded)
+    }
+
     /// Returns the function that opens a file of the lower tier for a body in transit.
     pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
         let tier = Arc::clone(self.tier()?);
         Some(Box::new(move |length| tier.begin(length)))
+    }
+
+    /// Returns the function that opens the file of a stored beginning, to add the rest of the body.
+    pub(super) fn continue_spill(
+        &self,
+        key: &Key,
+        beginning: &Arc<StoredResponse>,
+        length: Option<u64>,
+    ) -> Option<ContinueSpill> {
+        beginning.remote()?;
+        let (tier, key, beginning) = (Arc::clone(self.tier()?), key.clone(), Arc::clone(beginning));
+        Some(Box::new(move || tier.resume(&key, &beginning, length)))
+    }
+
+    /// Stores the beginning of a body whose transfer has ended early or still runs, unless an invalidation covers the
+    /// fetch. Never waits.
+    pub(super) fn insert_beginning(&self, fetch: &Fetch, part: &Arc<StoredResponse>, place: Place) {
+        let key = fetch.key();
+        let is_stored = self.insert_by(fetch, part, |part| match (&self.tier, place) {
+            // A store that may block is not written to here.
+            (_, Place::Memory) if self.store.variants_nonblocking(key.as_str()).is_none() => false,
+            (below, Place::Memory) => {
+                let is_in_memory = self.insert_in_memory(fetch, part);
+                below.as_ref().is_some_and(|below| below.tier.put(key, part)) || is_in_memory
+            }
+            (Some(below), Place::File(number)) => {
+                // The part in memory is shorter.
+                self.answer("remove", self.store.remove(key).map(|_| ()));
+                below.tier.put_spilled(key, part, number)
+            }
+            (Some(below), Place::GrowingFile(number)) => below.tier.put_growing(key, part, number),
+            (None, Place::File(_) | Place::GrowingFile(_)) => false,
+        });
+        match (is_stored, place, self.tier()) {
+            (None, Place::File(number), Some(tier)) => tier.discard_spilled(number),
+            (Some(false), _, Some(tier)) => {
+                let (store, key) = (self.clone(), key.clone());
+                // If the tier has no thread for it, the tombstone still covers the part.
+                drop(tier.spawn(Box::new(move || store.remove(&key))));
+            }
+            (Some(false), _, None) => self.remove(key),
+            _ => {}
+        }
     }
 
     /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).

@@ -3,17 +3,17 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use http::header::AGE;
+use http::header::{AGE, CONTENT_RANGE};
 use http::{HeaderMap, StatusCode};
 
 use super::engine::Inner;
 use super::flight::Head;
 use super::incoming::Incoming;
 use super::tombstones::Sequence;
-use crate::message::digest::Digest;
+use crate::message::digest::{CONTENT_DIGEST, Digest};
 use crate::message::pieces::Pieces;
 use crate::message::stats::time_to_live;
-use crate::policy::{Basis, ExchangeTimes, Variant, apply_rules, implied_fields, validity};
+use crate::policy::{Basis, ExchangeTimes, Part, Variant, apply_rules, implied_fields, validity};
 use crate::store::StoredResponse;
 
 impl Head {
@@ -61,10 +61,29 @@ impl Head {
     }
 
     pub(super) fn to_stored(&self, body: Pieces, digest: Digest, sequence: Sequence) -> Arc<StoredResponse> {
-        let (status, variant) = (self.status, self.variant.clone());
-        let (headers, digest) = (&self.headers, Some(digest));
+        Arc::new(self.stored_as(self.status, &self.headers, body, Some(digest), sequence))
+    }
+
+    /// Combines this head with a part of its body.
+    pub(super) fn to_part(&self, part: Part, body: Pieces, sequence: Sequence) -> StoredResponse {
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_RANGE, part.value());
+        // This digest describes another content.
+        headers.remove(&CONTENT_DIGEST);
+        self.stored_as(StatusCode::PARTIAL_CONTENT, &headers, body, None, sequence)
+    }
+
+    fn stored_as(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Pieces,
+        digest: Option<Digest>,
+        sequence: Sequence,
+    ) -> StoredResponse {
+        let variant = self.variant.clone();
         let stored = StoredResponse::with_digest(status, headers, body, digest, self.validity, variant);
         let stored = stored.with_sequence(sequence).with_url(self.url.clone());
-        Arc::new(stored.with_basis(self.basis).with_counted_body())
+        stored.with_basis(self.basis).with_counted_body()
     }
 }

@@ -117,10 +117,21 @@ impl Incoming {
         let whole = ![RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
             .iter()
             .any(|name| self.headers.contains_key(name));
-        let patient = !self.directives.no_cache
+        whole && self.is_patient()
+    }
+
+    /// The same for a request for a range of a stored beginning and its rest.
+    pub(crate) fn has_no_condition(&self) -> bool {
+        let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+        !conditions.iter().any(|name| self.headers.contains_key(name)) && self.is_patient()
+    }
+
+    /// Whether this is a GET that may be answered with the response to another request.
+    fn is_patient(&self) -> bool {
+        self.method == Method::GET
+            && !self.directives.no_cache
             && !self.directives.no_store
-            && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero());
-        self.method == Method::GET && whole && patient
+            && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero())
     }
 
     /// Whether the request is for a range that begins at byte 0.

@@ -15,7 +15,7 @@ use super::lookup::Plan;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
-use crate::cache::fill::{Commit, Fill, FillReader, Keeping, Whole};
+use crate::cache::fill::{Arrived, Commit, Fill, FillReader, Keeping};
 use crate::message::body::{Body, Growing};
 use crate::message::digest::Digest;
 use crate::message::header::cache_control::ResponseDirectives;
@@ -142,7 +142,10 @@ impl Inner {
     ) -> Response<Body> {
         if let Err(why) = self.may_store_received(incoming, &received) {
             self.unstored.remember(&incoming.key, why, received.status, self.clock.now());
-            if leader.is_none() && self.is_part_to_keep(incoming, &received) {
+            if self.is_part_to_keep(incoming, &received) {
+                if let Some(leader) = leader {
+                    leader.finish(FlightResult::NotShared);
+                }
                 return self.keep_part(incoming, received, status, (fetch, cancellation));
             }
             let received = match leader {
@@ -172,11 +175,12 @@ impl Inner {
         self.unstored.forget(&incoming.key);
         self.failures.forget(&incoming.key, &incoming.target);
         let fields = received.fields_to_store(&self.rules, self.upstream());
-        let Received { status: code, headers, body, times } = received;
+        let Received { status: code, headers, body, times, continues } = received;
         let head = Head::of(self, incoming, code, fields, times);
         let whole = if body.is_empty() { Some(Pieces::new()) } else { body.as_pieces().cloned() };
         let Some(whole) = whole else {
-            let body = self.fill(head, body, (fetch, cancellation), leader);
+            let fetch = (Arc::new(fetch), cancellation);
+            let body = self.fill(head, body, (selected, continues.as_ref()), fetch, leader);
             return self.forward_response(incoming, code, headers, body, status.stored());
         };
         let digest = Digest::of_pieces(&whole);
@@ -219,17 +223,17 @@ impl Inner {
             return received;
         }
         let fields = received.fields_to_store(&self.rules, self.upstream());
-        let Received { status, headers, body, times } = received;
+        let Received { status, headers, body, times, continues } = received;
         match body.into_bytes_limited(SHARED_FAILURE) {
             Ok(bytes) => {
                 let head = Head::of(self, incoming, status, fields, times);
                 leader.finish_and_release(FlightResult::Failure(Arc::new(head), bytes.clone().into()));
-                Received { status, headers, body: Body::from(bytes), times }
+                Received { status, headers, body: Body::from(bytes), times, continues }
             }
             Err(error) => {
                 leader.finish_and_release(FlightResult::GivenUp);
                 let body = Body::from_reader(FailedBody(Some(error)), None);
-                Received { status, headers, body, times }
+                Received { status, headers, body, times, continues }
             }
         }
     }
@@ -295,20 +299,24 @@ impl Inner {
         &self,
         head: Head,
         body: Body,
-        (fetch, cancellation): (Fetch, Cancellation),
+        (selected, continues): (Option<&Arc<StoredResponse>>, Option<&Arc<StoredResponse>>),
+        (fetch, cancellation): (Arc<Fetch>, Cancellation),
         leader: Option<FlightLeader>,
     ) -> Body {
         let head = Arc::new(head);
+        let length = body.length();
+        let beginning = self.beginning_of_whole(&head, selected, length, &fetch);
+        let stored = continues.and_then(|part| self.continued(&fetch, part, length));
         let leader = leader.map(Arc::new);
         let sequence = fetch.sequence();
         let commit = {
             let (store, head, leader) = (self.store.clone(), Arc::clone(&head), leader.clone());
             move |whole, digest| {
                 match whole {
-                    Whole::Pieces(body) => {
+                    Arrived::Pieces(body) => {
                         store.insert(&fetch, &head.to_stored(body, digest, fetch.sequence()));
                     }
-                    Whole::Spilled(source, length, number) => {
+                    Arrived::Spilled(source, length, number) | Arrived::Growing(source, length, number) => {
                         let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
                         let stored =
                             StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
@@ -319,7 +327,8 @@ impl Inner {
             }
         };
         let keeping = self.keeping(cancellation, Box::new(commit));
-        let reader = Fill::start(body, Keeping { spill: self.store.begin_spill(), ..keeping });
+        let reader =
+            Fill::start(body, Keeping { spill: self.store.begin_spill(), beginning, stored, ..keeping });
         if let Some(leader) = leader {
             // Only a fresh response may answer requests that did not cause it (RFC 9111 section 4).
             let is_for_all = head.validity.is_fresh(self.clock.moment()) && !head.validity.no_cache;
@@ -339,7 +348,8 @@ impl Inner {
     pub(super) fn keeping(&self, cancellation: Cancellation, commit: Commit) -> Keeping {
         let (limit, worth_finishing) = (self.store.max_body_in_memory(), self.worth_finishing);
         let ledger = Arc::clone(&self.ledger);
-        Keeping { limit, worth_finishing, ledger, cancellation, spill: None, commit }
+        let (spill, beginning, stored) = (None, None, None);
+        Keeping { limit, worth_finishing, ledger, cancellation, spill, commit, beginning, stored }
     }
 }
 

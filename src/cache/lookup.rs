@@ -139,24 +139,28 @@ fn lookup_partial(stored: &Arc<StoredResponse>, incoming: &Incoming, now: Moment
     let headers = stored.headers();
     let part = Part::of(stored.status(), &headers);
     let outcome = match reuse(stored.validity(), &incoming.directives, now) {
-        Reuse::Fresh => Outcome::Hit,
-        Reuse::StaleAccepted => Outcome::StaleAccepted,
+        Reuse::Fresh => Some(Outcome::Hit),
+        Reuse::StaleAccepted => Some(Outcome::StaleAccepted),
         Reuse::Validate(ValidateBecause::Request) => {
             return Lookup::Forward(Plan::without_store(Forward::Request));
         }
-        Reuse::StaleWhileRevalidate | Reuse::Validate(_) => {
-            return Lookup::Forward(Plan::without_store(Forward::Stale));
-        }
+        Reuse::StaleWhileRevalidate | Reuse::Validate(_) => None,
     };
+    let why = if outcome.is_some() { Forward::Partial } else { Forward::Stale };
     let Some(part) = part.filter(|_| !incoming.is_head()) else {
-        return Lookup::Forward(Plan::without_store(Forward::Partial));
+        return Lookup::Forward(Plan::without_store(why));
     };
-    if part.answers(&incoming.headers, &headers).is_some() {
+    if let Some(outcome) = outcome
+        && part.answers(&incoming.headers, &headers).is_some()
+    {
         return Lookup::Serve(Arc::clone(stored), outcome);
     }
-    let is_beginning = part.start == 0 && strong_tag(&headers).is_some() && incoming.may_collapse();
+    // The strong entity tag validates a stale part too, when its rest is fetched.
+    let is_wanted = incoming.may_collapse()
+        || incoming.has_no_condition() && part.begins_answer(&incoming.headers, &headers);
+    let is_beginning = part.start == 0 && strong_tag(&headers).is_some() && is_wanted;
     let beginning = is_beginning.then(|| Arc::clone(stored));
-    Lookup::Forward(Plan { beginning, ..Plan::without_store(Forward::Partial) })
+    Lookup::Forward(Plan { beginning, ..Plan::without_store(why) })
 }
 
 fn has_wanted_language(stored: &StoredResponse, incoming: &Incoming, digest: &KeyedDigest) -> bool {

@@ -45,6 +45,7 @@
 // | `answer`, `ranges` | the answer from a stored response; ranges of its body |
 // | `serving` | returns responses with their `Cache-Status` |
 // | `partial` | partial responses: storing, joining, completing |
+// | `beginnings` | interrupted transfers: what has arrived is stored as a part |
 // | `post` | POST requests whose responses are stored under their content |
 // | `near` | the rules of a near cache |
 // | `refresh`, `refresh_queue` | background refreshes |
@@ -59,6 +60,7 @@
 // | `explain`, `explanation` | a dry run, and its result |
 
 mod answer;
+mod beginnings;
 mod blocking;
 mod builder;
 mod bypass;

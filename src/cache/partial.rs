@@ -1,6 +1,7 @@
 //! Partial responses: storing them, joining them and completing them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -13,16 +14,21 @@ use super::incoming::Incoming;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::ledger::{Ledger, MemoryUse};
-use crate::cache::fill::{Fill, Whole};
+use crate::cache::fill::{Arrived, Fill, Keeping};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, checked, expected_representation_digests};
 use crate::message::pieces::Pieces;
 use crate::message::stats::CacheStatus;
+use crate::message::stored_bytes::StoredReader;
 use crate::policy::{Part, combined, freshened, have_same_strong_tag, strong_tag};
-use crate::store::StoredResponse;
+use crate::store::{RemoteBody, StoredResponse};
 
 /// Joins the response to a request for the rest with the stored beginning; `None` if it is not the rest.
-pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Received> {
+pub(super) fn whole(
+    received: Received,
+    stored: &Arc<StoredResponse>,
+    ledger: &Arc<Ledger>,
+) -> Option<Received> {
     let fields = stored.headers();
     let known = Part::of(stored.status(), &fields)?;
     let rest = Part::of(received.status, &received.headers)?;
@@ -40,8 +46,16 @@ pub(super) fn whole(received: Received, stored: &StoredResponse) -> Option<Recei
     headers.remove(&CONTENT_DIGEST);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(known.complete));
     let rest = Body::from_reader(received.body, Some(rest.length()));
-    let body = Body::with_beginning(stored.body(), rest);
-    Some(Received { status: StatusCode::OK, headers, body, times: received.times })
+    let body = match stored.remote() {
+        Some(remote) => {
+            let source = Arc::clone(&remote.source);
+            let beginning = StoredReader::body(source, 0..known.length(), Arc::clone(ledger));
+            Body::continued(beginning, rest)
+        }
+        None => Body::with_beginning(stored.body(), rest),
+    };
+    let continues = Some(Arc::clone(stored));
+    Some(Received { status: StatusCode::OK, headers, body, times: received.times, continues })
 }
 
 impl Inner {
@@ -54,17 +68,29 @@ impl Inner {
         (fetch, cancellation): (Fetch, Cancellation),
     ) -> Response<Body> {
         let fields = received.fields_to_store(&self.rules, self.upstream());
-        let Received { status: code, headers, body, times } = received;
-        let head = Head::of(self, incoming, code, fields, times);
-        let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
-        let commit = move |whole, digest| {
-            let Whole::Pieces(pieces) = whole else { return };
-            let part = head.to_stored(pieces, digest, fetch.sequence());
-            if let Some(joined) = joined(&store, &ledger, &fetch, &part) {
-                store.insert(&fetch, &joined);
+        let Received { status: code, headers, body, times, .. } = received;
+        let part = Part::of(code, &fields);
+        let head = Arc::new(Head::of(self, incoming, code, fields, times));
+        let fetch = Arc::new(fetch);
+        let is_tagged = strong_tag(&head.headers).is_some() && self.near.is_none();
+        let beginning = part.filter(|_| is_tagged).map(|part| self.beginning(&head, part, &fetch));
+        let (store, ledger, now) = (self.store.clone(), Arc::clone(&self.ledger), self.clock.now());
+        let commit = move |whole, digest| match whole {
+            Arrived::Pieces(pieces) => {
+                let part = head.to_stored(pieces, digest, fetch.sequence());
+                if let Some(joined) = joined(&store, &ledger, &fetch, &part, now) {
+                    store.insert(&fetch, &joined);
+                }
+            }
+            Arrived::Spilled(source, length, number) | Arrived::Growing(source, length, number) => {
+                let part = head.to_stored(Pieces::new(), digest, fetch.sequence());
+                let part = StoredResponse::clone(&part).with_remote(RemoteBody { length, source });
+                store.insert_spilled(&fetch, &Arc::new(part), number);
             }
         };
-        let body = Fill::start(body, self.keeping(cancellation, Box::new(commit))).into_body();
+        let keeping = self.keeping(cancellation, Box::new(commit));
+        let keeping = Keeping { spill: self.store.begin_spill(), beginning, ..keeping };
+        let body = Fill::start(body, keeping).into_body();
         self.forward_response(incoming, code, headers, body, status.stored())
     }
 
@@ -83,7 +109,7 @@ impl Inner {
         let is_storable = self.may_store(incoming, StatusCode::OK, &received.headers);
         // If the length contradicts the range, one of them is wrong.
         received.body.length() == Some(part.length())
-            && part.length() <= self.store.max_body_in_memory()
+            && part.length() <= self.store.max_body()
             && is_storable.is_ok()
     }
 }
@@ -102,8 +128,9 @@ fn joined(
     ledger: &Arc<Ledger>,
     fetch: &Fetch,
     new: &Arc<StoredResponse>,
+    now: SystemTime,
 ) -> Option<Arc<StoredResponse>> {
-    let variants = store.variants(fetch.key());
+    let variants = store.all(fetch.key(), store.variants(fetch.key()), now);
     let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
         return Some(Arc::clone(new));
     };
@@ -113,6 +140,17 @@ fn joined(
         let has_changed = strong_tag(&fields).is_some() && !have_same_strong_tag(&fields, &new_fields);
         return (has_changed && strong_tag(&new_fields).is_some()).then(|| Arc::clone(new));
     }
+    // The longer of two parts is kept if they cannot be joined in memory.
+    let limit = store.max_body_in_memory();
+    let loaded = if stored.remote().is_some() && stored.body_length() as u64 <= limit {
+        store.load(fetch.key(), stored)
+    } else {
+        None
+    };
+    let stored = loaded.as_ref().unwrap_or(stored);
+    if stored.remote().is_some() && have_same_strong_tag(&fields, &new_fields) {
+        return (new.body_length() > stored.body_length()).then(|| Arc::clone(new));
+    }
     let parts = Part::of(stored.status(), &fields).zip(Part::of(new.status(), &new_fields));
     let joined = parts
         .filter(|_| have_same_strong_tag(&fields, &new_fields))
@@ -120,7 +158,7 @@ fn joined(
             let share = |bytes| ledger.share(MemoryUse::Bodies, bytes);
             combined((one, &stored.body()), (other, &new.body()), share)
         })
-        .filter(|(part, _)| part.length() <= store.max_body_in_memory())
+        .filter(|(part, _)| part.length() <= limit)
         // A whole that does not match the announced digests is discarded.
         .filter(|(part, pieces)| !part.is_whole() || is_announced([&fields, &new_fields], pieces));
     let Some((part, pieces)) = joined else { return Some(Arc::clone(new)) };
@@ -130,7 +168,7 @@ fn joined(
         headers.remove(CONTENT_RANGE);
         StatusCode::OK
     } else {
-        headers.insert(CONTENT_RANGE, HeaderValue::try_from(part.text()).expect("digits are visible ASCII"));
+        headers.insert(CONTENT_RANGE, part.value());
         StatusCode::PARTIAL_CONTENT
     };
     let (validity, variant) = (*new.validity(), new.variant().clone());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Response;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RANGE};
 
-use super::answer::{add_cache_fields, response};
+use super::answer::{add_cache_fields, apply_client_conditions, response};
 use super::engine::Inner;
 use super::flight::{FlightResult, Head};
 use super::incoming::Incoming;
@@ -264,6 +264,11 @@ impl Pending {
         if let Some(length) = body.length() {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        mark_digest_wanted(response(head.status, headers, body), incoming)
+        let shared = response(head.status, headers, body);
+        if incoming.headers.contains_key(RANGE) {
+            // This request shares the completion of a stored beginning.
+            return apply_client_conditions(shared, incoming, inner.clock.now());
+        }
+        mark_digest_wanted(shared, incoming)
     }
 }

@@ -132,7 +132,7 @@ impl Inner {
         let is_valid = found.latest == self.store.tombstones().latest();
         let plan = if is_valid { plan } else { Plan::without_store(plan.why) };
         let may_collapse = waits_left > 0
-            && incoming.may_collapse()
+            && (incoming.may_collapse() || plan.beginning.is_some())
             && !plan.is_always_validated()
             && !self.uncacheable.contains(&self.sharing_key(&incoming), now.wall());
         if !may_collapse {
@@ -144,7 +144,9 @@ impl Inner {
         // The stored responses tell which request fields distinguish variants.
         let by_stored =
             |stored: &Arc<StoredResponse>| stored.variant().for_request(&incoming.headers, &self.digest);
-        let variant = variant.or_else(|| found.variants.first().map(by_stored));
+        // A part may be the beginning of a transfer that runs, whose flight began when nothing was stored.
+        let first = found.variants.first().filter(|_| plan.beginning.is_none());
+        let variant = variant.or_else(|| first.map(by_stored));
         let flight = FlightKey { key: incoming.key.clone(), variant };
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {

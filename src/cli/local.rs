@@ -83,6 +83,11 @@ impl Local {
             // A clone of the handle sets the limit of the store.
             let _ = kept.disk.clone().capacity(size.bytes());
         }
+        if let (Some(kept), Some(file)) = (&kept, &arguments.store_key_file)
+            && let Err(error) = kept.disk.clone().key_file(file)
+        {
+            eprintln!("forwardcache: {error}; responses that depend on credentials are not kept");
+        }
         let origin = Arc::new(origin);
         let cache = cache(&origin, kept.as_ref())?;
         cache.set_offline(arguments.offline);

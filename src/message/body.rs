@@ -51,6 +51,8 @@ enum Rest {
         stream: Box<dyn Growing>,
         length: Option<u64>,
     },
+    /// One body after the other.
+    Continued(Box<(Body, Body)>),
 }
 
 /// A stream that another thread may fill, so that several readers can read it, also without waiting.
@@ -77,6 +79,12 @@ pub(crate) trait Growing: Read + Send {
     /// Returns whether the rest should be fetched without a reader, because little is missing and the body will be
     /// stored. An event loop that no longer needs the stream may keep it for up to a second while this is true.
     fn is_worth_finishing(&self) -> bool;
+
+    /// Skips up to `most` bytes without reading them, if the stream can do that, and returns how many it has skipped.
+    fn skip(&mut self, most: u64) -> u64 {
+        let _ = most;
+        0
+    }
 
     /// Leaves the stream without finishing it; if no other reader is left, the transfer is cancelled. In contrast,
     /// `Drop` lets a running driver finish a stream that is worth finishing, and otherwise finishes it on this thread.
@@ -147,6 +155,42 @@ impl Body {
         Self { pieces, rest: rest.rest }
     }
 
+    /// Creates a body from a beginning that is not in memory and the rest.
+    pub(crate) fn continued(beginning: Self, rest: Self) -> Self {
+        Rest::Continued(Box::new((beginning, rest))).into()
+    }
+
+    /// Removes the beginning of a [continued](Self::continued) body of which nothing has been read. Returns whether
+    /// the body is such a body.
+    pub(crate) fn drop_beginning(&mut self) -> bool {
+        if !self.pieces.is_empty() {
+            return false;
+        }
+        match std::mem::take(&mut self.rest) {
+            Rest::Continued(parts) => {
+                *self = parts.1;
+                true
+            }
+            rest => {
+                self.rest = rest;
+                false
+            }
+        }
+    }
+
+    /// Skips up to `most` bytes that need not be read from a source, and returns how many were skipped.
+    pub(crate) fn skip(&mut self, most: u64) -> u64 {
+        let Rest::Growing { stream, length } = &mut self.rest else { return 0 };
+        if !self.pieces.is_empty() {
+            return 0;
+        }
+        let skipped = stream.skip(most);
+        if let Some(length) = length {
+            *length -= skipped;
+        }
+        skipped
+    }
+
     /// Removes and returns the bytes that are in memory.
     pub(crate) fn take_beginning(&mut self) -> Pieces {
         std::mem::take(&mut self.pieces)
@@ -170,6 +214,7 @@ impl Body {
         let rest = match &self.rest {
             Rest::None => Some(0),
             Rest::Reader { length, .. } | Rest::Growing { length, .. } => *length,
+            Rest::Continued(parts) => parts.0.length().zip(parts.1.length()).map(|(one, other)| one + other),
         };
         rest.map(|rest| rest + self.pieces.len() as u64)
     }
@@ -183,7 +228,11 @@ impl Body {
     /// Returns whether an end without an error proves that the body is complete.
     #[must_use]
     pub fn is_end_proven(&self) -> bool {
-        !matches!(self.rest, Rest::Reader { is_end_proven: false, .. })
+        match &self.rest {
+            Rest::Reader { is_end_proven, .. } => *is_end_proven,
+            Rest::Continued(parts) => parts.1.is_end_proven(),
+            Rest::None | Rest::Growing { .. } => true,
+        }
     }
 
     /// Returns the bytes if all of them are in memory in one piece.
@@ -255,6 +304,13 @@ impl Read for Body {
             Rest::None => Ok(0),
             Rest::Reader { reader, length, .. } => subtract_count(reader.read(buffer), length),
             Rest::Growing { stream, length } => subtract_count(stream.read(buffer), length),
+            Rest::Continued(parts) => match parts.0.read(buffer)? {
+                0 if !buffer.is_empty() => {
+                    *self = std::mem::take(&mut parts.1);
+                    self.read(buffer)
+                }
+                count => Ok(count),
+            },
         }
     }
 }

@@ -28,6 +28,11 @@ pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
 
     /// Has a thread of the store do this, which may block. Never waits. Dropped undone where that cannot be.
     fn spawn(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// The number of the file that holds the bytes, if there is one.
+    fn file_number(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A body that is written to a store while it comes. Dropped unfinished, nothing of it stays.
@@ -45,6 +50,13 @@ pub(crate) trait Spill: StoredBytes {
     ///
     /// When the last bytes cannot be written.
     fn finish(&self) -> io::Result<u64>;
+
+    /// The number by which the store knows the body, and how many bytes from its start are in the file and checked.
+    fn written(&self) -> (u64, u64);
+
+    /// Ends the body before it is whole: what is [written](Self::written) stays if the store is given its head. Never
+    /// waits for the disk.
+    fn finish_beginning(&self) -> (u64, u64);
 }
 
 /// The next bytes of a source, read by another thread.
@@ -199,6 +211,12 @@ impl Growing for StoredReader {
         };
         self.range.start += bytes.len() as u64;
         Ok(Grown::Bytes(bytes))
+    }
+
+    fn skip(&mut self, most: u64) -> u64 {
+        let skipped = if self.rest.is_empty() { most.min(self.range.end - self.range.start) } else { 0 };
+        self.range.start += skipped;
+        skipped
     }
 
     fn driver(&self) -> Option<Driver> {

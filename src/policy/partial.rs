@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, RANGE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::condition::range_applies;
 use crate::message::header::entity_tag::EntityTag;
@@ -42,17 +42,24 @@ impl Part {
 
     /// Returns the requested range if the request has a single range and it lies within this part.
     pub(crate) fn answers(self, request: &HeaderMap, stored: &HeaderMap) -> Option<Range<u64>> {
-        let mut lines = request.get_all(RANGE).into_iter();
-        let (line, None) = (lines.next()?, lines.next()) else { return None };
-        let Requested::Parts(parts) = requested(line.as_bytes(), self.complete) else { return None };
-        let [(start, end)] = parts[..] else { return None };
+        let (start, end) = single_range(request, self.complete)?;
         let holds = self.start <= start && end <= self.end;
         (holds && range_applies(request, stored)).then_some(start..end)
     }
 
-    /// Formats the value of the `Content-Range` field.
-    pub(crate) fn text(self) -> String {
-        ContentRange { start: self.start, end: self.end, complete: Some(self.complete) }.text()
+    /// Returns the value of the `Content-Range` field.
+    pub(crate) fn value(self) -> HeaderValue {
+        let range = ContentRange { start: self.start, end: self.end, complete: Some(self.complete) };
+        HeaderValue::try_from(range.text()).expect("digits are visible ASCII")
+    }
+
+    /// Whether the request has a single range that begins within this part, or right after it, and reaches to the end
+    /// of the representation. Then the missing rest is all that has to be fetched.
+    pub(crate) fn begins_answer(self, request: &HeaderMap, stored: &HeaderMap) -> bool {
+        let single = single_range(request, self.complete).filter(|_| range_applies(request, stored));
+        single.is_some_and(|(start, end)| {
+            (self.start..=self.end).contains(&start) && end == self.complete && self.end < end
+        })
     }
 
     /// Returns the union of two parts if they touch or overlap.
@@ -64,6 +71,15 @@ impl Part {
             complete: self.complete,
         })
     }
+}
+
+/// Returns the range that a request selects from a representation of this length, if it selects exactly one.
+fn single_range(request: &HeaderMap, complete: u64) -> Option<(u64, u64)> {
+    let mut lines = request.get_all(RANGE).into_iter();
+    let (line, None) = (lines.next()?, lines.next()) else { return None };
+    let Requested::Parts(parts) = requested(line.as_bytes(), complete) else { return None };
+    let [range] = parts[..] else { return None };
+    Some(range)
 }
 
 /// Returns whether parts with these fields belong to the same representation: both have the same strong entity tag. RFC

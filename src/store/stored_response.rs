@@ -36,9 +36,8 @@ pub struct StoredResponse {
     sequence: u64,
     /// Whether the ledger counts the body separately, until its last reference is dropped.
     is_body_counted: bool,
-    /// Whether a header field changes its meaning at another host.
-    is_host_bound: bool,
-    has_links: bool,
+    /// Whether a header field changes its meaning at another host, and whether one has links.
+    is_bound: [bool; 2],
     /// Whether it was read from a disk for the request at hand.
     is_from_disk: bool,
     basis: Basis,
@@ -140,14 +139,12 @@ impl StoredResponse {
             extra,
             sequence: 0,
             is_body_counted: false,
-            is_host_bound: false,
-            has_links: false,
+            is_bound: [false; 2],
             is_from_disk: false,
             basis: Basis::default(),
         };
-        let is_host_bound = response.fields().any(|(name, _)| is_host_bound(name));
-        let has_links = response.fields().any(|(name, _)| name == b"link");
-        Self { is_host_bound, has_links, ..response }
+        let has = |is: fn(&[u8]) -> bool| response.fields().any(|(name, _)| is(name));
+        Self { is_bound: [has(is_host_bound), has(|name| name == b"link")], ..response }
     }
 
     fn extra(&self) -> &Extra {
@@ -258,15 +255,9 @@ impl StoredResponse {
         self.status
     }
 
-    /// Whether a header field changes its meaning at another host than the origin's.
-    pub(crate) fn is_host_bound(&self) -> bool {
-        self.is_host_bound
-    }
-
-    /// Whether there are links in a header field.
-    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
-    pub(crate) fn has_links(&self) -> bool {
-        self.has_links
+    /// Whether a header field changes its meaning at another host than the origin's; links do so only below another path.
+    pub(crate) fn is_host_bound(&self, includes_links: bool) -> bool {
+        self.is_bound[0] || (includes_links && self.is_bound[1])
     }
 
     /// Returns the end-to-end fields as field lines of HTTP/1.1, each with its line ending.

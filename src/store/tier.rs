@@ -56,7 +56,21 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Like [`put`](Self::put), for a body that was written while it arrived and has this number.
     fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool;
 
-    /// Removes a body that was written while it arrived.
+    /// Like [`put_spilled`](Self::put_spilled), for the beginning of a body that is still being written. It survives a crash, and
+    /// a later response replaces it. Never waits. Default: not accepted.
+    fn put_growing(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        let _ = (key, response, number);
+        false
+    }
+
+    /// Opens the file of a stored beginning, to append the rest of a body of this length. `None` if it cannot be continued. May
+    /// block. Default: `None`.
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        let _ = (key, part, length);
+        None
+    }
+
+    /// Removes a body that was written while it arrived. Never waits.
     fn discard_spilled(&self, number: u64);
 
     /// Removes the responses of a key. Returns whether there were any. May block.

@@ -19,6 +19,7 @@ mod go_package;
 mod https;
 mod integrity;
 mod interoperability;
+mod large;
 mod leaving;
 mod membership;
 mod memory;

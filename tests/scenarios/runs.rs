@@ -157,6 +157,28 @@ fn no_credential_reaches_the_directory() {
 }
 
 #[test]
+fn key_file_keeps_responses_of_a_credential_for_that_credential_only() {
+    let origin = Origin::start(|received| {
+        fresh(received).body(format!("for {:?}", received.field("authorization").map(str::len)))
+    });
+    let folder = TempDir::new().unwrap();
+    let (store, key) = (folder.path().join("store"), folder.path().join("key"));
+    let get = |credential: &str| {
+        let field = format!("Authorization: Bearer {credential}");
+        printed(&store, &["get", "-H", &field, "--store-key-file", key.to_str().unwrap(), &origin.url("/a")])
+    };
+    for credential in ["SECRET-one", "SECRET-another", "SECRET-one", "SECRET-another"] {
+        assert_eq!(get(credential), format!("for Some({})", "Bearer ".len() + credential.len()));
+    }
+    assert_eq!(origin.count(), 2);
+    let holds = |file: &PathBuf| fs::read(file).unwrap().windows(6).any(|part| part == b"SECRET");
+    assert!(!files(folder.path()).iter().any(holds));
+    // Without the key there is no such response.
+    printed(&store, &["get", "-H", "Authorization: Bearer SECRET-one", &origin.url("/a")]);
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
 fn eight_processes_share_one_fetch() {
     let gate = Gate::new();
     let origin = {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::{MEMORY, Origin};
+use super::{DISK, MEMORY, Origin};
 use crate::Result;
 use crate::processes::Process;
 
@@ -29,7 +29,7 @@ pub(super) fn launch(
     arguments.extend(["--memory".to_owned(), format!("{}MiB", memory >> 20)]);
     if is_on_disk {
         arguments.extend(["--store".to_owned(), home.join("store").display().to_string()]);
-        arguments.extend(["--disk".to_owned(), format!("{}MiB", MEMORY >> 20)]);
+        arguments.extend(["--disk".to_owned(), format!("{}MiB", DISK >> 20)]);
     }
     let help = Command::new(BINARY).args(["serve", "--help"]).output()?;
     if String::from_utf8_lossy(&help.stdout).contains(CONNECTIONS[0]) {
@@ -45,19 +45,23 @@ pub(super) fn launch(
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
+/// Starts a gateway to a peer, without a near cache.
+pub(super) fn launch_gateway(home: &Path, port: u16, peer: SocketAddr) -> Result<Process> {
+    let (listen, peer) = (format!("127.0.0.1:{port}"), format!("http://{peer}"));
+    let arguments = ["gateway", "--listen", &listen, "--peer", &peer, "--near-memory", "0"];
+    Process::start(
+        Path::new(BINARY),
+        arguments.iter().map(|argument| (*argument).to_owned()),
+        &home.join("log"),
+    )
+}
+
 /// Starts a forward proxy for tunnels to these ports.
 pub(super) fn launch_proxy(home: &Path, port: u16, ports: &[u16]) -> Result<Process> {
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
     let listen = format!("127.0.0.1:{port}");
     let arguments = ["serve", "--listen", &listen, "--http-proxy", "--connect-ports", &ports.join(",")];
     let arguments = arguments.iter().chain(&CONNECTIONS).map(|argument| (*argument).to_owned());
-    Process::start(Path::new(BINARY), arguments, &home.join("log"))
-}
-
-/// Starts a gateway to a peer, without a near cache.
-pub(super) fn launch_gateway(home: &Path, port: u16, peer: SocketAddr) -> Result<Process> {
-    let (listen, peer) = (format!("127.0.0.1:{port}"), format!("http://{peer}"));
-    let arguments = ["gateway", "--listen", &listen, "--peer", &peer, "--near-memory", "0"];
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 

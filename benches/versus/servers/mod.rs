@@ -33,10 +33,13 @@ use crate::client::{self, Answer};
 use crate::processes::{Process, Usage};
 use crate::tls;
 
-pub(crate) use origin::{HUGE, LARGE, MEDIUM, Origin, SMALL};
+pub(crate) use origin::{GIANT, HUGE, LARGE, MEDIUM, Origin, SMALL};
 
 /// The memory limit of each cache in bytes.
 pub(crate) const MEMORY: u64 = 1 << 30;
+
+/// The limit of a store on disk in bytes.
+pub(crate) const DISK: u64 = 8 << 30;
 
 /// Another process may take a free port between its choice and the server's `bind`.
 const ATTEMPTS: u32 = 3;
@@ -96,13 +99,23 @@ impl Server {
     ) -> Result<Self> {
         let launch = |home: &Path, port| match kind {
             Kind::Forwardcache => forwardcache::launch(home, port, origin, certificate, is_on_disk),
-            Kind::Nginx => nginx::launch(home, port, origin, certificate),
+            Kind::Nginx => nginx::launch(home, port, origin, certificate, is_on_disk),
             Kind::Varnish => varnish::launch(home, port, origin),
             Kind::Squid => squid::launch(home, port, origin),
         };
-        let (process, address, home) = start_process(&kind.to_string(), launch)?;
+        let (process, address, home) = start_process(&kind.to_string(), is_on_disk, launch)?;
         let tls = certificate.map(|_| tls::config(false)).transpose()?;
         Ok(Self { kind, address, origin: origin.url(), tls, process, _home: home })
+    }
+
+    /// Ends forwardcache, which has a store on disk, and starts it again over the same store. Returns the time of the
+    /// start too.
+    pub(crate) fn restarted(self, origin: &Origin) -> Result<(Self, Instant)> {
+        let Self { kind, address, origin: url, tls, process, _home: home } = self;
+        drop(process);
+        let started = Instant::now();
+        let process = forwardcache::launch(home.path(), address.port(), origin, None, true)?;
+        Ok((Self { kind, address, origin: url, tls, process, _home: home }, started))
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -150,6 +163,16 @@ impl Server {
     }
 }
 
+/// Starts a gateway without a near cache, and returns its address.
+pub(crate) fn start_gateway(peer: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
+    start_process("the gateway", false, |home, port| forwardcache::launch_gateway(home, port, peer))
+}
+
+/// Starts an nginx that passes requests on without a cache, and returns its address.
+pub(crate) fn start_passing_nginx(to: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
+    start_process("nginx as a proxy", false, |home, port| nginx::launch_passing(home, port, to))
+}
+
 /// A forward proxy for tunnels to some ports, stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -166,7 +189,7 @@ impl Proxy {
             Kind::Squid => squid::launch_proxy(home, port),
             other => Err(format!("{other} opens no tunnels").into()),
         };
-        let (process, address, home) = start_process(&kind.to_string(), launch)?;
+        let (process, address, home) = start_process(&kind.to_string(), false, launch)?;
         Ok(Self { address, process, _home: home })
     }
 
@@ -175,24 +198,15 @@ impl Proxy {
     }
 }
 
-/// Starts a gateway without a near cache, and returns its address.
-pub(crate) fn start_gateway(peer: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
-    start_process("the gateway", |home, port| forwardcache::launch_gateway(home, port, peer))
-}
-
-/// Starts an nginx that passes requests on without a cache, and returns its address.
-pub(crate) fn start_passing_nginx(to: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
-    start_process("nginx as a proxy", |home, port| nginx::launch_passing(home, port, to))
-}
-
 /// Starts a process with `launch` and waits until it accepts connections.
 fn start_process(
     name: &str,
+    is_on_disk: bool,
     launch: impl Fn(&Path, u16) -> Result<Process>,
 ) -> Result<(Process, SocketAddr, TempDir)> {
     let mut stderr = String::new();
     for _ in 0..ATTEMPTS {
-        let home = home()?;
+        let home = if is_on_disk { home_on_disk()? } else { home()? };
         let address = free_address()?;
         let mut process = launch(home.path(), address.port())?;
         let started = Instant::now();
@@ -220,6 +234,13 @@ pub(crate) fn home() -> Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let has_room = free_bytes(memory).is_ok_and(|free| free >= 2 * MEMORY);
     let folder = if has_room { builder.tempdir_in(memory)? } else { builder.tempdir()? };
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
+    Ok(folder)
+}
+
+/// Creates a temporary folder on the disk of the build.
+fn home_on_disk() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("versus-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
     Ok(folder)
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 
-use super::{MEMORY, Origin, free_bytes};
+use super::{DISK, MEMORY, Origin, free_bytes};
 use crate::Result;
 use crate::packages;
 use crate::processes::Process;
@@ -58,9 +58,15 @@ http {{
     Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
 }
 
-pub(super) fn launch(home: &Path, port: u16, origin: &Origin, certificate: Option<&Path>) -> Result<Process> {
+pub(super) fn launch(
+    home: &Path,
+    port: u16,
+    origin: &Origin,
+    certificate: Option<&Path>,
+    is_on_disk: bool,
+) -> Result<Process> {
     let folder = home.display();
-    let most = MEMORY.min(free_bytes(home)? / 2);
+    let most = if is_on_disk { DISK } else { MEMORY }.min(free_bytes(home)? / 2);
     // nginx recommends one worker process per core.
     let workers = thread::available_parallelism()?;
     let (address, scheme) = (origin.address, origin.scheme());

@@ -18,6 +18,7 @@ use crate::processes::Process;
 pub(crate) const SMALL: (&str, u64) = ("/files/1-kib", 1 << 10);
 pub(crate) const MEDIUM: (&str, u64) = ("/files/64-kib", 64 << 10);
 pub(crate) const LARGE: (&str, u64) = ("/files/1-mib", 1 << 20);
+pub(crate) const GIANT: (&str, u64) = ("/files/100-mib", 100 << 20);
 pub(crate) const HUGE: (&str, u64) = ("/files/60-mib", 60 << 20);
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Origin {
     pub(crate) const EVENTS: Duration = Duration::from_millis(500);
 
     pub(crate) fn start() -> Result<Self> {
-        let (process, address, home) = start_process("the origin", launch)?;
+        let (process, address, home) = start_process("the origin", false, launch)?;
         Ok(Self { address, backend: Backend::Nginx(process, 0), authority: None, home })
     }
 
@@ -106,7 +107,7 @@ impl Origin {
 
 fn launch(home: &Path, port: u16) -> Result<Process> {
     fs::create_dir_all(home.join("files"))?;
-    for (path, length) in [SMALL, MEDIUM, LARGE, HUGE] {
+    for (path, length) in [SMALL, MEDIUM, LARGE, HUGE, GIANT] {
         fs::write(home.join(path.trim_start_matches('/')), vec![b'x'; usize::try_from(length)?])?;
     }
     let folder = home.display();

@@ -12,6 +12,10 @@ impl Failure {
         Self(Error::new(kind, message))
     }
 
+    pub(super) fn kind(&self) -> ErrorKind {
+        self.0.kind()
+    }
+
     pub(super) fn to_error(&self) -> io::Error {
         self.0.shared().into()
     }

@@ -10,18 +10,26 @@ use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does
 /// not become whole.
-pub(crate) type Commit = Box<dyn FnOnce(Whole, Digest) + Send>;
+pub(crate) type Commit = Box<dyn FnOnce(Arrived, Digest) + Send>;
 
-/// A whole body.
-pub(crate) enum Whole {
-    /// The body is in memory.
+/// Stores the beginning of a body. Never waits for the disk.
+pub(crate) type KeepBeginning = Arc<dyn Fn(Arrived) + Send + Sync>;
+
+/// What has arrived of a body.
+pub(crate) enum Arrived {
+    /// It is in memory.
     Pieces(Pieces),
-    /// The body is in a file: its bytes, its length, and its number in the store.
+    /// It is in a file: its bytes, its length, and its number in the store.
     Spilled(Arc<dyn StoredBytes>, u64, u64),
+    /// The same, of a file that is still written.
+    Growing(Arc<dyn StoredBytes>, u64, u64),
 }
 
 /// Opens a file for a body in transit, given its length if known; `None` without such a file.
 pub(crate) type BeginSpill = Box<dyn FnOnce(Option<u64>) -> Option<Arc<dyn Spill>> + Send>;
+
+/// Opens the file of a stored beginning, to add the rest of the body; `None` if it cannot be continued. May block.
+pub(crate) type ContinueSpill = Box<dyn FnOnce() -> Option<Arc<dyn Spill>> + Send>;
 
 /// How a body is kept, and what stores it.
 pub(crate) struct Keeping {
@@ -36,4 +44,8 @@ pub(crate) struct Keeping {
     /// Takes a body that exceeds the limit or the memory.
     pub(crate) spill: Option<BeginSpill>,
     pub(crate) commit: Commit,
+    /// Stores the beginning of a body whose transfer is interrupted.
+    pub(crate) beginning: Option<KeepBeginning>,
+    /// The length of the stored beginning that the body continues, and what opens its file.
+    pub(crate) stored: Option<(u64, ContinueSpill)>,
 }

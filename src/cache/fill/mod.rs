@@ -5,6 +5,8 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `beginning` | keeps the beginning of a body whose transfer is interrupted |
+//! | `hashing` | the digest of a body in transit |
 //! | `kept` | the pieces of a body that are in memory (pure) |
 //! | `failure` | an error that is reported to each reader |
 //! | `keeping` | the limits of a body that is stored, and the call that stores it |
@@ -15,8 +17,10 @@
 //! | `reader` | [`FillReader`]: reads a body from its beginning, blocking or not |
 //! | `prepare` | prepares a response for a thread that never blocks |
 
+mod beginning;
 mod driver;
 mod failure;
+mod hashing;
 mod keeping;
 mod kept;
 mod prepare;
@@ -28,7 +32,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use keeping::{BeginSpill, Commit, Keeping, Whole};
+pub(crate) use keeping::{Arrived, BeginSpill, Commit, ContinueSpill, KeepBeginning, Keeping};
 pub(crate) use prepare::{is_bodiless, prepared};
 pub(crate) use reader::FillReader;
 pub(crate) use transfer::Fill;

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::beginning::Beginning;
 use super::driver::drive;
 use super::keeping::Keeping;
 use super::transfer::Fill;
@@ -25,15 +26,34 @@ pub(crate) struct FillReader {
 impl Fill {
     /// Starts the transfer of a body that is to be stored; returns its first reader.
     pub(crate) fn start(body: Body, keeping: Keeping) -> FillReader {
-        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit } = keeping;
-        let fill = Self::new(body, limit, worth_finishing, Some(commit), ledger, cancellation);
-        fill.state.lock().begin_spill = spill;
+        let Keeping { limit, worth_finishing, ledger, cancellation, spill, commit, beginning, stored } =
+            keeping;
+        let mut body = body;
+        let stored_length = stored.as_ref().map_or(0, |(length, _)| *length);
+        let continued = stored.and_then(|(_, open)| open()).filter(|_| body.drop_beginning());
+        let present = if continued.is_some() { stored_length } else { 0 };
+        let fill = Self::new(body, present, limit, worth_finishing, Some(commit), ledger, cancellation);
+        let mut state = fill.state.lock();
+        state.begin_spill = spill;
+        state.beginning = beginning.map(|keep| Beginning::new(keep, stored_length));
+        if let Some(spill) = continued {
+            state.continue_file(spill, stored_length);
+        }
+        drop(state);
         FillReader::new(fill, 0)
     }
 
     /// Starts the transfer of a body that is not stored. Only unread bytes are kept in memory.
     pub(crate) fn pass(body: Body, ledger: Arc<Ledger>, cancellation: Cancellation) -> FillReader {
-        FillReader::new(Self::new(body, 0, 0, None, ledger, cancellation), 0)
+        FillReader::new(Self::new(body, 0, 0, 0, None, ledger, cancellation), 0)
+    }
+
+    /// Moves a reader forward within what has arrived; returns by how much.
+    fn skip(&self, reader: u64, position: u64, most: u64) -> u64 {
+        let mut state = self.state.lock();
+        let skipped = most.min(state.received.saturating_sub(position));
+        state.note_position(reader, position + skipped);
+        skipped
     }
 
     /// Adds a reader at the beginning; `None` if the beginning is gone or the transfer has failed.
@@ -75,6 +95,12 @@ impl Growing for FillReader {
             self.position += bytes.len() as u64;
         }
         Ok(grown)
+    }
+
+    fn skip(&mut self, most: u64) -> u64 {
+        let skipped = self.fill.skip(self.reader, self.position, most);
+        self.position += skipped;
+        skipped
     }
 
     fn driver(&self) -> Option<Driver> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use log::{error, warn};
 
-use super::keeping::{Commit, Whole};
+use super::keeping::{Arrived, Commit};
 use super::kept::Kept;
 use super::transfer::Fill;
 use crate::message::digest::Digest;
@@ -38,10 +38,8 @@ impl Fill {
 
     /// Writes the latest read to the file, if the body is kept in one.
     pub(super) fn spill(&self, read: &[u8], received: u64) {
-        let spill = self.state.lock().spill.clone();
-        if let Some(spill) = spill
-            && let Err(error) = spill.write(read)
-        {
+        let Some(spill) = self.state.lock().spill.clone() else { return };
+        if let Err(error) = spill.write(read) {
             warn!("a body is not stored after {received} bytes: {error}");
             let mut state = self.state.lock();
             let (unused, wakes) = state.lose_file();
@@ -49,6 +47,8 @@ impl Fill {
             drop(unused);
             self.changed.notify_all();
             wakes.into_iter().for_each(|wake| wake());
+        } else {
+            self.report_beginning(&spill);
         }
     }
 
@@ -61,8 +61,8 @@ impl Fill {
     ) {
         if let Some((commit, spill)) = commit {
             let stored = match spill {
-                None => Ok(Whole::Pieces(whole.pieces())),
-                Some(spill) => spill.finish().map(|number| Whole::Spilled(spill, received, number)),
+                None => Ok(Arrived::Pieces(whole.pieces())),
+                Some(spill) => spill.finish().map(|number| Arrived::Spilled(spill, received, number)),
             };
             // A panic of the store must not fail the readers.
             match stored {

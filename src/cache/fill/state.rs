@@ -4,13 +4,14 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 
+use super::beginning::Beginning;
 use super::failure::Failure;
+use super::hashing::Hashing;
 use super::keeping::{BeginSpill, Commit};
 use super::kept::Kept;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
-use crate::message::digest::RunningDigest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
@@ -43,6 +44,8 @@ pub(super) struct State {
     pub(super) begin_spill: Option<BeginSpill>,
     /// The file that holds the whole body, if the body does not stay in memory.
     pub(super) spill: Option<Arc<dyn Spill>>,
+    /// What stores the beginning of the body if its transfer is interrupted.
+    pub(super) beginning: Option<Beginning>,
 }
 
 /// The position of one reader.
@@ -69,7 +72,7 @@ pub(super) struct Source {
     pub(super) buffer: Box<[u8]>,
     pub(super) _counted: Hold,
     /// The digest of the bytes that have arrived; `None` if the body is not stored.
-    pub(super) digest: Option<RunningDigest>,
+    pub(super) digest: Option<Hashing>,
     /// The bytes that were present at the start and are not in the digest yet.
     pub(super) beginning: Pieces,
 }
@@ -98,7 +101,14 @@ impl State {
             commit,
             begin_spill: None,
             spill: None,
+            beginning: None,
         }
+    }
+
+    /// Continues a body of which the file holds this many bytes.
+    pub(super) fn continue_file(&mut self, spill: Arc<dyn Spill>, length: u64) {
+        self.received = length;
+        self.keep_in_file(spill);
     }
 
     /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
@@ -125,6 +135,7 @@ impl State {
     /// Gives up storing the body. Returns the unused commit.
     pub(super) fn stop_keeping(&mut self) -> Option<Commit> {
         self.keeps_all = false;
+        self.beginning = None;
         self.drop_read();
         self.commit.take()
     }
@@ -157,6 +168,7 @@ impl State {
     pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
         let from = self.kept.start().unwrap_or(self.received);
         let unused = (self.commit.take(), self.spill.take());
+        self.beginning = None;
         let (stay, cut): (Vec<Position>, Vec<Position>) =
             mem::take(&mut self.readers).into_iter().partition(|reader| reader.at >= from);
         self.readers = stay;

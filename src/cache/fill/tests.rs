@@ -33,10 +33,12 @@ fn keeping(limit: u64, commit: CommitPieces) -> Keeping {
 fn keeping_in(ledger: &Arc<Ledger>, limit: u64, commit: CommitPieces) -> Keeping {
     let (ledger, cancellation) = (Arc::clone(ledger), Cancellation::new());
     let commit: Commit = Box::new(|whole, digest| match whole {
-        Whole::Pieces(pieces) => commit(pieces, digest),
-        Whole::Spilled(..) => panic!("there is no file"),
+        Arrived::Pieces(pieces) => commit(pieces, digest),
+        Arrived::Spilled(..) | Arrived::Growing(..) => panic!("there is no file"),
     });
-    Keeping { limit, worth_finishing: WORTH_FINISHING, ledger, cancellation, spill: None, commit }
+    let worth_finishing = WORTH_FINISHING;
+    let (spill, beginning, stored) = (None, None, None);
+    Keeping { limit, worth_finishing, ledger, cancellation, spill, commit, beginning, stored }
 }
 
 fn pass(body: Body, ledger: &Arc<Ledger>) -> FillReader {

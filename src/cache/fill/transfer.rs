@@ -28,15 +28,15 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::failure::Failure;
+use super::hashing::Hashing;
 use super::keeping::Commit;
-use super::state::{PIECE, Progress, Room, Source, State};
+use super::state::{PIECE, Progress, Room, Source, State, WINDOW};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::{Ledger, MemoryUse};
 use crate::message::body::{Body, FINISH_TIMEOUT, Grown, Wake};
-use crate::message::digest::RunningDigest;
 use crate::message::pieces::merged;
-use crate::message::stored_bytes::ReadAhead;
+use crate::message::stored_bytes::{ReadAhead, StoredBytes};
 
 /// How many reads may finish a body of unknown length after its last reader has left. The thread that drops the last
 /// reader may spend up to [`FINISH_TIMEOUT`] on them.
@@ -55,15 +55,17 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
+    /// Creates the transfer of a body whose first `present` bytes are in a file.
     pub(super) fn new(
         mut body: Body,
+        present: u64,
         limit: u64,
         worth_finishing: u64,
         commit: Option<Commit>,
         ledger: Arc<Ledger>,
         cancellation: Cancellation,
     ) -> Arc<Self> {
-        let length = body.length();
+        let length = body.length().map(|length| length + present);
         let beginning = body.take_beginning();
         // One byte more than announced, so that a source that sends too much is detected.
         let most = body.length().and_then(|length| usize::try_from(length.saturating_add(1)).ok());
@@ -72,7 +74,7 @@ impl Fill {
             body,
             _counted: ledger.hold(MemoryUse::Fetches, buffer.len() as u64),
             buffer,
-            digest: commit.is_some().then(RunningDigest::new),
+            digest: commit.is_some().then(Hashing::new),
             beginning,
         };
         Arc::new(Self {
@@ -141,8 +143,9 @@ impl Fill {
         if let Some(source) = state.spilled(position) {
             let received = state.received;
             drop(state);
-            // Read no further: the next bytes are usually in memory.
-            let until = received.min(position + PIECE as u64);
+            // A reader that is far behind reads ahead. For others, the next bytes are usually in memory.
+            let is_far_behind = received - position > 2 * WINDOW;
+            let until = if is_far_behind { received } else { received.min(position + PIECE as u64) };
             let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
                 return Ok(Grown::Pending);
             };
@@ -210,26 +213,32 @@ impl Fill {
         let is_left_to_driver = may_finish && self.is_worth_finishing(&state, 0);
         let is_unread = state.readers.is_empty() && !state.has_ended() && !state.is_whole;
         state.is_cancelled |= is_unread && !is_left_to_driver;
-        // The driver may still run for a while, but no reader may join a cancelled transfer.
-        let unused =
-            if state.is_cancelled { (state.commit.take(), state.spill.take()) } else { (None, None) };
+        // The driver may still run for a while, but no reader may join a cancelled transfer. The driver keeps the
+        // beginning when it ends.
+        let unused = if state.is_cancelled { state.commit.take() } else { None };
         self.wake_and_cancel(state);
         drop(unused);
     }
 
-    /// Ends a body that has neither readers nor a driver.
+    /// Ends a body that has neither readers nor a driver, and keeps what has arrived.
     pub(super) fn give_up_unread(&self, mut state: MutexGuard<'_, State>) {
         let unused = (state.readers.is_empty() && matches!(state.progress, Progress::Idle(_))).then(|| {
             let failure = Failure::new(ErrorKind::IncompleteBody, "no reader read the body to its end");
             state.is_cancelled = true;
-            (
+            let interrupted = state.take_beginning();
+            let unused = (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
                 mem::take(&mut state.kept),
                 (state.commit.take(), state.spill.take()),
-            )
+            );
+            (unused, interrupted)
         });
+        let (unused, interrupted) = unused.unzip();
         self.wake_and_cancel(state);
         drop(unused);
+        if let Some(interrupted) = interrupted.flatten() {
+            interrupted.keep();
+        }
     }
 
     /// Wakes all readers, and cancels the transfer at the origin if the fill is cancelled.
@@ -278,6 +287,10 @@ impl Fill {
         drop(state);
         match self.length {
             Some(length) if received > length || (count == 0 && received < length) => {
+                if received > length {
+                    // One of the two lengths is wrong, so the bytes may be wrong too.
+                    self.state.lock().beginning = None;
+                }
                 let text = format!("expected a body of {length} bytes, but its length differs");
                 return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, text)));
             }
@@ -295,9 +308,14 @@ impl Fill {
             source.digest = None;
         }
         if let Some(digest) = &mut source.digest {
+            let (spill, is_whole) = (state.spill.clone(), state.is_whole);
             drop(state);
-            mem::take(&mut source.beginning).slices().for_each(|piece| digest.update(piece));
-            digest.update(read);
+            digest.add_pieces(&mem::take(&mut source.beginning));
+            let file = spill.as_ref().map(|spill| &**spill as &dyn StoredBytes);
+            if let Err(error) = digest.follow(read, received, is_whole, file) {
+                self.state.lock().beginning = None;
+                return Progress::Ended(Err(error.into()));
+            }
             state = self.state.lock();
         }
         if state.is_whole
@@ -359,8 +377,15 @@ impl Drop for ReadGuard<'_> {
             Progress::Ended(Err(Failure::new(ErrorKind::Io, "reading the body panicked")))
         });
         let mut state = self.fill.state.lock();
-        let has_ended = matches!(next, Progress::Ended(_));
-        let unused = if has_ended { state.commit.take() } else { None };
+        let unused = if let Progress::Ended(end) = &next {
+            if let Some(interrupted) = state.end_beginning(end) {
+                // Before the readers learn about the failure: a request that is repeated finds the beginning.
+                MutexGuard::unlocked(&mut state, || interrupted.keep());
+            }
+            state.commit.take()
+        } else {
+            None
+        };
         state.progress = next;
         self.fill.wake_readers(state);
         drop(unused);

@@ -17,6 +17,10 @@ pub(crate) struct LocalStore {
     #[arg(long)]
     pub(crate) no_store: bool,
 
+    /// File with a secret key, created if it does not exist: responses that depend on credentials are kept too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["peer_list", "no_store"])]
+    pub(crate) store_key_file: Option<PathBuf>,
+
     /// Size limit of that directory [default: the limit that was set last, or 1GiB]
     #[arg(long, value_name = "SIZE", conflicts_with_all = ["peer_list", "no_store"])]
     pub(crate) disk: Option<ByteSize>,

@@ -7,14 +7,9 @@
 //! | no tokens, but it requires client certificates | all clients |
 //! | neither | programs on this machine, whatever the address of the peer |
 
-use http::header::{AUTHORIZATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
 use super::access::{AccessRules, Fields};
-use super::proxy::Proxy;
-use super::refusal::refusal;
-use crate::base::error::ErrorKind;
-use crate::message::body::Body;
 use crate::server::Sender;
 
 /// What a program takes the peer for.
@@ -63,53 +58,6 @@ impl AccessRules {
         }
         Err(Denial::NoToken)
     }
-}
-
-impl Proxy {
-    /// Checks that a client may use the forms of this role.
-    ///
-    /// # Errors
-    ///
-    /// The response that refuses the request.
-    pub(super) fn check_forwarding(
-        &self,
-        role: Role,
-        fields: &impl Fields,
-        sender: Option<&Sender>,
-    ) -> Result<Permission, Box<Response<Body>>> {
-        self.access.may_forward(role, fields, sender).map_err(|denial| {
-            Box::new(match denial {
-                Denial::NoToken => {
-                    self.cache.stats().count_unauthorized();
-                    challenge(role)
-                }
-                Denial::NotLocal => {
-                    let text = "this peer requires no token, so only programs on its machine may use it as a proxy: \
-                        give the peer a token";
-                    refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text)
-                }
-            })
-        })
-    }
-}
-
-/// Returns the refusal of a request without a valid token. Most programs that use these forms support only `Basic`.
-pub(super) fn challenge(role: Role) -> Response<Body> {
-    let (status, field, text) = match role {
-        Role::Proxy => (
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            PROXY_AUTHENTICATE,
-            "this peer requires a token as the password of the proxy",
-        ),
-        Role::Origin => (
-            StatusCode::UNAUTHORIZED,
-            WWW_AUTHENTICATE,
-            "this peer requires a token: as a password, or as a bearer token",
-        ),
-    };
-    let mut response = refusal(status, ErrorKind::Unauthorized, text);
-    response.headers_mut().insert(field, HeaderValue::from_static("Basic realm=\"forwardcache\""));
-    response
 }
 
 #[cfg(test)]

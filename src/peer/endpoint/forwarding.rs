@@ -9,13 +9,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use super::action::{Action, Forwarded, Next};
 use super::forms::body_links::BodyLinks;
 use super::forms::links::View;
-use super::forms::{self, Form, Mirrors, Named};
+use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
 use super::page_safety::Mark;
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
-use super::tunnel::Tunnels;
+
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::ledger::Ledger;
@@ -27,17 +27,6 @@ use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
 use crate::server::Sender;
-
-/// The options of these forms.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Forwarding {
-    pub(crate) mirrors: Mirrors,
-    /// Whether browsers may run the pages that they receive in prefix form.
-    pub(crate) allow_pages: bool,
-    /// Whether this peer is only a gateway, without a share of the pool: it then serves no other peer.
-    pub(crate) is_gateway: bool,
-    pub(crate) tunnels: Tunnels,
-}
 
 /// This peer's own cache, for URLs whose origins were checked.
 struct OwnShare<'a>(&'a HttpCache);

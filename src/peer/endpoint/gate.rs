@@ -1,11 +1,11 @@
 //! Refuses requests by their head: requests for another server, requests of web pages, and requests without the
 //! required right.
 
-use http::header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 
 use super::access::{Credential, Fields};
-use super::forward_access::{Role, challenge};
+use super::forward_access::{Denial, Permission, Role};
 use super::page_safety::{Mark, is_cross_origin};
 use super::proxy::Proxy;
 use super::refusal::{refusal, unauthorized};
@@ -13,6 +13,7 @@ use crate::base::error::ErrorKind;
 use crate::message::body::Body;
 use crate::message::nonblocking::PlainField;
 use crate::pool::protocol;
+use crate::server::Sender;
 
 /// The refusal of a request target in absolute form that names another server.
 const FOREIGN_TARGET: (StatusCode, &str) = (
@@ -136,6 +137,32 @@ impl Proxy {
         if self.access.is_open() { Mark::Guard.apply(response) } else { response }
     }
 
+    /// Checks that a client may use the forms of this role.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses the request.
+    pub(super) fn check_forwarding(
+        &self,
+        role: Role,
+        fields: &impl Fields,
+        sender: Option<&Sender>,
+    ) -> Result<Permission, Box<Response<Body>>> {
+        self.access.may_forward(role, fields, sender).map_err(|denial| {
+            Box::new(match denial {
+                Denial::NoToken => {
+                    self.cache.stats().count_unauthorized();
+                    challenge(role)
+                }
+                Denial::NotLocal => {
+                    let text = "this peer requires no token, so only programs on its machine may use it as a proxy: \
+                        give the peer a token";
+                    refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text)
+                }
+            })
+        })
+    }
+
     /// Counts a request without a valid token and returns the refusal.
     pub(super) fn reject_unauthorized(&self) -> Response<Body> {
         self.cache.stats().count_unauthorized();
@@ -175,4 +202,23 @@ impl Proxy {
             (false, false) => Mark::None,
         }
     }
+}
+
+/// Returns the refusal of a request without a valid token. Most programs that use these forms support only `Basic`.
+fn challenge(role: Role) -> Response<Body> {
+    let (status, field, text) = match role {
+        Role::Proxy => (
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            PROXY_AUTHENTICATE,
+            "this peer requires a token as the password of the proxy",
+        ),
+        Role::Origin => (
+            StatusCode::UNAUTHORIZED,
+            WWW_AUTHENTICATE,
+            "this peer requires a token: as a password, or as a bearer token",
+        ),
+    };
+    let mut response = refusal(status, ErrorKind::Unauthorized, text);
+    response.headers_mut().insert(field, HeaderValue::from_static("Basic realm=\"forwardcache\""));
+    response
 }

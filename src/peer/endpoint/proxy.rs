@@ -13,9 +13,8 @@ use parking_lot::Mutex;
 use super::access::AccessRules;
 use super::action::{Action, Next};
 use super::forms::links::View;
-use super::forms::{self, Form};
+use super::forms::{self, Form, Forwarding};
 use super::forward_access::Role;
-use super::forwarding::Forwarding;
 use super::own_addresses::OwnAddresses;
 use super::page_safety::Mark;
 use super::pool_view::PoolView;
@@ -122,7 +121,7 @@ impl Proxy {
             PlainField::Repeated => return None,
         };
         // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
-        let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound();
+        let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound(false);
         let stored = self.cache.hit(url, request, hop, accepts, lines)?;
         let mark = match hop {
             Some(_) => Mark::Peer,
@@ -161,8 +160,7 @@ impl Proxy {
         if !self.pool.is_own(url) || request.field(protocol::HOP.as_str()) != PlainField::Absent {
             return None;
         }
-        let accepts =
-            |stored: &StoredResponse| is_absolute || !(stored.is_host_bound() || stored.has_links());
+        let accepts = |stored: &StoredResponse| is_absolute || !stored.is_host_bound(true);
         let stored = self.cache.hit(url, request, None, accepts, lines)?;
         mark.write(lines);
         Some(stored)

@@ -60,6 +60,7 @@ pub(super) struct ThreadContext {
 }
 
 impl ThreadContext {
+    #[allow(clippy::too_many_arguments, reason = "each is shared with other parts of the server")]
     pub(super) fn new(
         responder: Arc<dyn Responder>,
         scheduler: Arc<Scheduler>,

@@ -62,16 +62,19 @@ pub(super) fn commit(
         }
         let sequence = core.sequence.load(Ordering::Relaxed);
         effects.meta.sequence = effects.meta.sequence.max(sequence);
-        let left = limit(core).saturating_sub(effects.meta.kibibytes + others);
+        // What the index has of files that are still written is not counted twice.
+        let booked = core.growing.booked() / KIB;
+        let left = (limit(core) + booked).saturating_sub(effects.meta.kibibytes + others);
         lease = core.room.wanted_lease().min(left);
-        take_lease(core, tables, lease)?;
+        take_lease(core, tables, lease.saturating_sub(booked))?;
         for number in &effects.unused {
             tables.doomed.insert(*number, ()).map_err(failed)?;
         }
         tables.set_meta(&before, &effects.meta)
     });
     if let Err(error) = written {
-        effects.written.into_iter().for_each(|number| core.remove_file(number));
+        effects.written.into_iter().for_each(|number| _ = core.remove_file(number));
+        effects.growing.into_iter().for_each(|number| _ = core.growing.unbook(number));
         return Err(error);
     }
     let _ = core.set_capacity.compare_exchange(set_capacity, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -86,7 +89,7 @@ pub(super) fn commit(
     }
     core.room.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
-    effects.unused.into_iter().for_each(|number| core.remove_file(number));
+    effects.unused.into_iter().for_each(|number| _ = core.remove_file(number));
     Ok(effects.replies)
 }
 
@@ -174,8 +177,9 @@ fn strike_unlinked(core: &Core, tables: &mut Tables<'_>) -> Result<(), StoreErro
     let doomed = tables.doomed.iter().map_err(failed)?.take(MAX_STRUCK);
     let numbers = doomed.map(|row| row.map(|(number, _)| number.value()).map_err(failed));
     for number in numbers.collect::<Result<Vec<_>, _>>()? {
-        core.remove_file(number);
-        tables.doomed.remove(number).map_err(failed)?;
+        if core.remove_file(number) {
+            tables.doomed.remove(number).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -230,7 +234,7 @@ fn make_room(
     let needed = others + (core.room.needed() + ops.iter().map(|op| size(op)).sum::<u64>()).div_ceil(KIB);
     let limit = limit(core);
     let mut moves_left = effects.meta.keys.min(MAX_MOVED);
-    while effects.meta.kibibytes + needed > limit {
+    while effects.meta.kibibytes + needed > limit + core.growing.booked() / KIB {
         let first = tables.order.first().map_err(failed)?;
         let Some((place, hash)) = first.map(|(place, hash)| (place.value(), hash.value())) else { break };
         let entry = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
@@ -244,7 +248,7 @@ fn make_room(
         let heads = remove_row(tables, hash, effects)?;
         tables.order.remove(place).map_err(failed)?;
         // At once, to make room before the transaction ends: a row without its file is a miss.
-        files(&heads).for_each(|number| core.remove_file(number));
+        files(&heads).for_each(|number| _ = core.remove_file(number));
         effects.evicted += 1;
     }
     Ok(())

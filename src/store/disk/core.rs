@@ -12,6 +12,7 @@ use super::head::{Head, Place, decode};
 use super::index::{Index, Meta, hash};
 use super::known::Known;
 use super::lane::Lane;
+use super::part::Growing;
 use super::pending::{Op, Pending};
 use super::process::Process;
 use super::room::Room;
@@ -41,6 +42,7 @@ pub(super) struct Core {
     pub(super) known: Mutex<Known>,
     pub(super) pending: Pending,
     pub(super) room: Room,
+    pub(super) growing: Growing,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
     /// The capacity that the operator set, until it is written to the index; zero otherwise.
@@ -68,6 +70,7 @@ impl Core {
             known: Mutex::default(),
             pending: Pending::default(),
             room: Room::default(),
+            growing: Growing::default(),
             trouble: Trouble::default(),
             ledger: OnceLock::new(),
             set_capacity: AtomicU64::new(0),
@@ -121,10 +124,6 @@ impl Core {
             }
         };
         create().inspect_err(|error| self.trouble.report("write", error))
-    }
-
-    pub(super) fn remove_file(&self, number: u64) {
-        let _ = fs::remove_file(self.file_of(number));
     }
 
     /// Returns the heads of a row if the row belongs to this key.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Numbers are big-endian; a text follows its length. The place is 0 for a body in the index and 1 for a file. The
-//! digest is the SHA-256 of the body.
+//! digest is the SHA-256 of the body, and zeros for a part without one.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -99,7 +99,8 @@ fn head(reader: &mut Reader) -> Result<Head, StoreError> {
         .map_err(|error| corrupt("has an invalid status").with_source(error))?;
     let fields = reader.block()?;
     check_fields(&fields)?;
-    let digest = Some(Digest::from_bytes(reader.array()?));
+    let digest = reader.array()?;
+    let digest = (digest != [0; 32]).then(|| Digest::from_bytes(digest));
     let (validity, variant) = (reader.validity()?, reader.variant()?);
     let response = StoredResponse::from_parts(status, fields, Pieces::new(), digest, validity, variant);
     let response = response.with_sequence(reader.number()?).with_basis(reader.basis()?);

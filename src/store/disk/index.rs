@@ -5,6 +5,7 @@
 //! | `heads` | hash of the key | the [row](super::head): heads, and where their bodies are |
 //! | `bodies` | number of the body | CRC-32, and a body of up to 16 KiB |
 //! | `files` | number of the body | nothing: the body is in a file |
+//! | `growing` | number of the body | hash of the key: its file is still written |
 //! | `doomed` | number of the body | nothing: no row needs its file any more |
 //! | `entries` | hash of the key | place in the order of eviction, size in KiB, whether it was used |
 //! | `order` | place | hash of the key |
@@ -40,6 +41,7 @@ const BUSY: Duration = Duration::from_secs(10);
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 const FILES: TableDefinition<'_, u64, ()> = TableDefinition::new("files");
+const GROWING: TableDefinition<'_, u64, u64> = TableDefinition::new("growing");
 const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
 const ENTRIES: TableDefinition<'_, u64, (u64, u32, bool)> = TableDefinition::new("entries");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
@@ -80,6 +82,7 @@ pub(super) struct Tables<'t> {
     pub(super) heads: Table<'t, u64, &'static [u8]>,
     pub(super) bodies: Table<'t, u64, &'static [u8]>,
     pub(super) files: Table<'t, u64, ()>,
+    pub(super) growing: Table<'t, u64, u64>,
     pub(super) doomed: Table<'t, u64, ()>,
     pub(super) entries: Table<'t, u64, (u64, u32, bool)>,
     pub(super) order: Table<'t, u64, u64>,
@@ -158,6 +161,7 @@ impl Index {
                 heads: write.open_table(HEADS).map_err(failed)?,
                 bodies: write.open_table(BODIES).map_err(failed)?,
                 files: write.open_table(FILES).map_err(failed)?,
+                growing: write.open_table(GROWING).map_err(failed)?,
                 doomed: write.open_table(DOOMED).map_err(failed)?,
                 entries: write.open_table(ENTRIES).map_err(failed)?,
                 order: write.open_table(ORDER).map_err(failed)?,
@@ -230,6 +234,19 @@ impl Snapshot {
                 }
             }
             Ok(orphans)
+        })
+    }
+
+    /// Returns the bodies whose files are still written, or were when a process was killed, with the hashes of their
+    /// keys.
+    pub(super) fn growing(&self) -> Result<Vec<(u64, u64)>, StoreError> {
+        guarded(|| {
+            let table = match self.0.open_table(GROWING) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table.map_err(failed)?,
+            };
+            let rows = table.iter().map_err(failed)?;
+            rows.map(|row| row.map(|(number, hash)| (number.value(), hash.value())).map_err(failed)).collect()
         })
     }
 

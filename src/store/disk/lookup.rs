@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::core::{Core, SMALL};
 use super::head::Head;
+use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
 use crate::base::ledger::MemoryUse;
@@ -90,7 +91,10 @@ impl Core {
 /// Merges a response that waits to be written with the responses in the index.
 fn merge(found: &mut Vec<Arc<StoredResponse>>, put: &Put) {
     let same = found.iter().position(|old| old.variant() == put.response.variant());
-    if same.is_some_and(|at| found[at].sequence() > put.response.sequence()) {
+    let is_outdated = |old: &StoredResponse| {
+        old.sequence() > put.response.sequence() || is_kept((old, old.body_length() as u64), &put.response)
+    };
+    if same.is_some_and(|at| is_outdated(&found[at])) {
         return;
     }
     if matches!(put.body, Body::Kept) && same.is_none() {

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `directory` | creates the directory, and checks its owner |
 //! | `lane` | the threads that read |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
@@ -26,6 +27,7 @@
 //! | `commit` | one transaction |
 //! | `rows` | writes and removes the row and the bodies of a key |
 //! | `purging` | finds and changes the keys that a purge affects |
+//! | `part` | parts of bodies, and files that are still written |
 //! | `room` | the room for bodies that are being written |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
@@ -37,6 +39,7 @@
 mod body_file;
 mod commit;
 mod core;
+mod directory;
 mod head;
 mod index;
 mod inspect;
@@ -44,6 +47,7 @@ mod invalidations;
 mod known;
 mod lane;
 mod lookup;
+mod part;
 mod pending;
 mod process;
 #[cfg(test)]
@@ -72,6 +76,7 @@ use http::header::SET_COOKIE;
 use parking_lot::Mutex;
 
 use self::core::Core;
+use self::directory::{check_owner, make};
 use self::index::Index;
 pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
@@ -243,6 +248,9 @@ impl DiskStore {
         if let Body::File(number) = body {
             self.discard_spilled(number);
         }
+        if matches!(body, Body::Growing(_)) {
+            return false;
+        }
         // The stored response is outdated.
         if self.may_hold(key.as_str()) {
             core.pending.push(hash, Op::Remove { hash, purge: Purge::of_key(key.url()), done: None });
@@ -256,39 +264,12 @@ fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
     let depends_on_credential =
         url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
     (has_key || !depends_on_credential)
-        && response.status() != StatusCode::PARTIAL_CONTENT
-        && response.digest().is_some()
+        && (response.digest().is_some() || response.status() == StatusCode::PARTIAL_CONTENT)
         && response.field(&SET_COOKIE).is_none()
         && response.field(&SET_COOKIE_2).is_none()
 }
 
 static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");
-
-fn make(directory: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
-}
-
-/// Refuses a directory of another user, who could change it and so answer for every site.
-#[cfg_attr(not(unix), allow(unused_variables))]
-fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
-        let own = own.metadata().map_err(owner)?.uid();
-        let its = fs::metadata(directory).map_err(owner)?.uid();
-        if own != its {
-            return Err(StoreError::new(format!(
-                "it belongs to the user {its}, and this process is user {own}"
-            )));
-        }
-    }
-    Ok(())
-}
 
 impl Tier for DiskStore {
     fn may_hold(&self, key: &str) -> bool {
@@ -333,9 +314,17 @@ impl Tier for DiskStore {
         self.put_as(key, response, Body::File(number))
     }
 
+    fn put_growing(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        self.put_as(key, response, Body::Growing(number))
+    }
+
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        self.core().resume(key, part, length)
+    }
+
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
-        core.remove_file(number);
+        core.abandon(number);
         core.room.note_counted(number);
     }
 

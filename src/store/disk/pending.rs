@@ -59,6 +59,8 @@ pub(super) enum Body {
     Memory,
     /// In a file of this number already.
     File(u64),
+    /// The beginning is in a file of this number, which is still written.
+    Growing(u64),
     /// On disk, as the body of the response that is replaced.
     Kept,
 }

@@ -105,7 +105,7 @@ fn path_in(directory: &Path, id: u64) -> PathBuf {
 
 /// Locks a file until it is closed. Returns false if another process has locked it.
 #[cfg(unix)]
-fn try_lock(file: &File) -> io::Result<bool> {
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
     use rustix::fs::{FlockOperation, flock};
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -117,7 +117,7 @@ fn try_lock(file: &File) -> io::Result<bool> {
 /// Only one process at a time has the index open there, so any other is dead.
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps)]
-fn try_lock(_: &File) -> io::Result<bool> {
+pub(super) fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
 use super::head::{Head, Place, decode, encode};
 use super::index::{self, Meta, Tables, failed};
+use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
@@ -21,6 +22,8 @@ pub(super) struct Effects {
     pub(super) unused: Vec<u64>,
     /// Bodies that were written to files, to be removed if the transaction fails.
     pub(super) written: Vec<u64>,
+    /// Bodies of which the index has more now, and whose files are still written.
+    pub(super) growing: Vec<u64>,
     pub(super) evicted: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
 }
@@ -74,7 +77,10 @@ fn partition_of(key: &str, hash: u64, effects: &Effects) -> Option<(u64, u64)> {
 pub(super) fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {
     match head.place {
         Place::Index => drop(tables.bodies.remove(head.number).map_err(failed)?),
-        Place::File => drop(tables.files.remove(head.number).map_err(failed)?),
+        Place::File => {
+            tables.files.remove(head.number).map_err(failed)?;
+            tables.growing.remove(head.number).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -98,14 +104,22 @@ pub(super) fn write_put(
         None => Vec::new(),
     };
     let old = heads.iter().position(|head| head.response.variant() == response.variant());
-    let is_outdated = old.is_some_and(|at| heads[at].response.sequence() > response.sequence());
+    let is_outdated = old.map(|at| &heads[at]).is_some_and(|head| {
+        head.response.sequence() > response.sequence() || is_kept((&head.response, head.length), response)
+    });
     let is_same = |head: &Head| {
         head.length == response.body_length() as u64
             && response.digest().is_some()
             && head.response.digest() == response.digest()
     };
     let kept = old.filter(|at| is_same(&heads[*at])).map(|at| (heads[at].number, heads[at].place));
-    if is_outdated || (kept.is_none() && matches!(body, Body::Kept)) {
+    let is_lost = match body {
+        // Another process may have evicted what was put of it before.
+        Body::File(number) | Body::Growing(number) => !core.file_of(*number).exists(),
+        Body::Kept => kept.is_none(),
+        Body::Memory => false,
+    };
+    if is_outdated || is_lost {
         if let Body::File(number) = body {
             effects.unused.push(*number);
         }
@@ -113,8 +127,17 @@ pub(super) fn write_put(
     }
     let (number, place) = match (kept, body) {
         (Some(kept), Body::Kept | Body::Memory) => kept,
-        (_, Body::File(number)) => {
+        (_, Body::File(number) | Body::Growing(number)) => {
             tables.files.insert(number, ()).map_err(failed)?;
+            tables.doomed.remove(number).map_err(failed)?;
+            effects.unused.retain(|unused| unused != number);
+            if matches!(body, Body::Growing(_)) {
+                tables.growing.insert(number, hash).map_err(failed)?;
+                effects.growing.push(*number);
+                core.growing.book(*number, *hash, body_file::file_length(response.body_length() as u64));
+            } else {
+                tables.growing.remove(number).map_err(failed)?;
+            }
             (*number, Place::File)
         }
         (_, Body::Memory | Body::Kept) => write_body(core, tables, response, effects)?,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
+use super::process::try_lock;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -54,6 +55,10 @@ impl StoredBytes for StoredBody {
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
         self.core.lane.submit_always(work);
     }
+
+    fn file_number(&self) -> Option<u64> {
+        (self.place == Place::File).then_some(self.number)
+    }
 }
 
 impl fmt::Debug for StoredBody {
@@ -85,8 +90,32 @@ impl BodyWriter {
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
         core.room.reserve(reserved)?;
         let (number, file) = core.create_file().inspect_err(|_| core.room.release(reserved))?;
-        let state = State { rest: Vec::with_capacity(BLOCK), length: 0, reserved, is_finished: false };
-        Ok(Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) }))
+        core.growing.begin(number);
+        // Other processes see by the lock that it is written. Nothing else locks a new file.
+        let _ = try_lock(&file);
+        Ok(Self::new(core, number, file, 0, reserved))
+    }
+
+    /// Continues the file of a part of `stored` bytes, whole blocks, which is noted as growing.
+    pub(super) fn resume(
+        core: &Arc<Core>,
+        number: u64,
+        stored: u64,
+        length: Option<u64>,
+    ) -> io::Result<Arc<Self>> {
+        let file = File::options().read(true).write(true).open(core.file_of(number))?;
+        if !try_lock(&file)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        file.set_len(file_length(stored))?;
+        let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
+        core.room.reserve(reserved)?;
+        Ok(Self::new(core, number, file, stored, reserved))
+    }
+
+    fn new(core: &Arc<Core>, number: u64, file: File, length: u64, reserved: u64) -> Arc<Self> {
+        let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
+        Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) })
     }
 }
 
@@ -131,6 +160,17 @@ impl Spill for BodyWriter {
         self.core.room.release_later(self.number, state.reserved);
         Ok(self.number)
     }
+
+    fn written(&self) -> (u64, u64) {
+        (self.number, self.state.lock().length)
+    }
+
+    fn finish_beginning(&self) -> (u64, u64) {
+        let mut state = self.state.lock();
+        state.is_finished = true;
+        self.core.room.release_later(self.number, state.reserved);
+        (self.number, state.length)
+    }
 }
 
 impl StoredBytes for BodyWriter {
@@ -152,6 +192,10 @@ impl StoredBytes for BodyWriter {
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
         self.core.lane.submit_always(work);
+    }
+
+    fn file_number(&self) -> Option<u64> {
+        Some(self.number)
     }
 }
 
@@ -176,7 +220,7 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        self.core.remove_file(self.number);
+        self.core.abandon(self.number);
         self.core.room.release(self.reserved);
     }
 }

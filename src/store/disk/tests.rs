@@ -1,5 +1,7 @@
 //! A store on disk by itself: what is put is found, also by the next process, and what is wrong is not.
 
+mod part;
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;

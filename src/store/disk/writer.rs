@@ -102,6 +102,7 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
     }
     for op in ops {
         if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
+            core.growing.end(*number);
             if committed.is_err() {
                 core.remove_file(*number);
             }
@@ -142,7 +143,14 @@ fn clean_up_after_dead(core: &Arc<Core>) {
                 };
                 let orphans = core.index().and_then(|index| index.snapshot()?.orphans(numbers));
                 let Ok(orphans) = orphans else { return };
-                orphans.into_iter().for_each(|number| core.remove_file(number));
+                orphans.into_iter().for_each(|number| _ = core.remove_file(number));
+            }
+            let Some(core) = own.upgrade().filter(|core| !core.is_closing.load(Ordering::Relaxed)) else {
+                return;
+            };
+            if let Err(error) = core.cut_unfinished() {
+                core.trouble.report("cut a file", &error);
+                return;
             }
             dead.forget();
         }));

@@ -20,6 +20,7 @@ pub(super) mod links;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::tunnel::Tunnels;
 use crate::message::url::CanonicalUrl;
 use crate::peer::mirror::{MIRRORS, Mirror};
 
@@ -59,6 +60,17 @@ impl Mirrors {
         let found = below(used).or_else(|| self.0.iter().find_map(|mirror| below(mirror)));
         found.unwrap_or_else(|| format!("{FETCH}{url}"))
     }
+}
+
+/// The options of the forms for programs that do not know the pool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forwarding {
+    pub(crate) mirrors: Mirrors,
+    /// Whether browsers may run the pages that they receive in prefix form.
+    pub(crate) allow_pages: bool,
+    /// Whether this peer is only a gateway, without a share of the pool: it then serves no other peer.
+    pub(crate) is_gateway: bool,
+    pub(crate) tunnels: Tunnels,
 }
 
 /// A URL that a program asks for in one of the forms for programs that do not know the pool.

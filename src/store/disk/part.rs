@@ -1,0 +1,187 @@
+//! Parts of bodies: which of two is kept, which files are still written, and how such a file is continued.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+
+use super::body_file::{BLOCK, file_length};
+use super::core::Core;
+use super::head::{Place, decode};
+use super::index::failed;
+use super::pending::Op;
+use super::process::try_lock;
+use super::stored_body::BodyWriter;
+use crate::message::stored_bytes::Spill;
+use crate::policy::{have_same_strong_tag, strong_tag};
+use crate::store::{Key, StoreError, StoredResponse};
+
+/// How long a part that has just been put may take to be written before its file is continued.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a stored response is kept and a newer part of the same variant is not: it is the whole of the same
+/// representation, or a longer part of it. `length` is that of the old body.
+pub(super) fn is_kept((old, length): (&StoredResponse, u64), new: &StoredResponse) -> bool {
+    if new.status() != StatusCode::PARTIAL_CONTENT {
+        return false;
+    }
+    let is_longer = old.status() != StatusCode::PARTIAL_CONTENT || length > new.body_length() as u64;
+    is_longer && have_same_strong_tag(&old.headers(), &new.headers())
+}
+
+/// The files that are still written, by their number.
+#[derive(Default)]
+pub(super) struct Growing(Mutex<HashMap<u64, Booked>>);
+
+/// What the index has of such a file.
+#[derive(Clone, Copy, Default)]
+struct Booked {
+    /// The hash of the key.
+    hash: u64,
+    /// What the row is charged with for the file, in bytes; 0 if no row names the file. The room for the file is
+    /// reserved too, so these bytes are counted twice.
+    bytes: u64,
+}
+
+impl Growing {
+    /// Notes that a file is written; false if another body is written to it already.
+    pub(super) fn begin(&self, number: u64) -> bool {
+        let mut files = self.0.lock();
+        let is_new = !files.contains_key(&number);
+        if is_new {
+            files.insert(number, Booked::default());
+        }
+        is_new
+    }
+
+    /// Notes that the index has this much of the file.
+    pub(super) fn book(&self, number: u64, hash: u64, bytes: u64) {
+        if let Some(booked) = self.0.lock().get_mut(&number) {
+            *booked = Booked { hash, bytes };
+        }
+    }
+
+    /// Notes that the index has nothing of the file; returns whether it is still written.
+    pub(super) fn unbook(&self, number: u64) -> bool {
+        let mut files = self.0.lock();
+        let booked = files.get_mut(&number);
+        let is_growing = booked.is_some();
+        if let Some(booked) = booked {
+            booked.bytes = 0;
+        }
+        is_growing
+    }
+
+    /// Notes that the file is not written any more; returns the hash of the key whose row names it.
+    pub(super) fn end(&self, number: u64) -> Option<u64> {
+        self.0.lock().remove(&number).filter(|booked| booked.bytes > 0).map(|booked| booked.hash)
+    }
+
+    /// Returns how many bytes are counted twice.
+    pub(super) fn booked(&self) -> u64 {
+        self.0.lock().values().map(|booked| booked.bytes).sum()
+    }
+}
+
+impl Core {
+    /// Removes a file that no row names any more, unless it is still written. Returns whether it was removed.
+    pub(super) fn remove_file(&self, number: u64) -> bool {
+        let is_growing = self.growing.unbook(number);
+        if !is_growing {
+            let _ = fs::remove_file(self.file_of(number));
+        }
+        !is_growing
+    }
+
+    /// Gives up a file that is not written any more, and its row if it has one. Never waits.
+    pub(super) fn abandon(self: &Arc<Self>, number: u64) {
+        match self.growing.end(number) {
+            // The row goes first, and its file with it.
+            Some(hash) => drop(self.pending.push(hash, Op::Discard { hash, number: Some(number) })),
+            None => {
+                let core = Arc::clone(self);
+                self.lane.submit_always(Box::new(move || _ = core.remove_file(number)));
+            }
+        }
+    }
+
+    /// Opens the file of a stored part, to add the rest of a body of this length.
+    pub(super) fn resume(
+        self: &Arc<Self>,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+    ) -> Option<Arc<dyn Spill>> {
+        let number = part.remote()?.source.file_number()?;
+        let stored = part.body_length() as u64;
+        let is_complete = stored.is_multiple_of(BLOCK as u64);
+        if !is_complete || strong_tag(&part.headers()).is_none() || length? > self.max_body() {
+            return None;
+        }
+        let hash = self.hash(key.as_str());
+        if self.pending.has(hash) && !self.pending.flush(PATIENCE) {
+            return None;
+        }
+        if !self.growing.begin(number) {
+            return None;
+        }
+        let opened = self.check_part(hash, key, number, stored).and_then(|()| {
+            self.growing.book(number, hash, file_length(stored));
+            BodyWriter::resume(self, number, stored, length)
+                .map_err(|error| StoreError::new("a part cannot be continued").with_source(error))
+        });
+        match opened {
+            Ok(writer) => Some(writer),
+            Err(error) => {
+                log::debug!("{error}");
+                self.growing.end(number);
+                None
+            }
+        }
+    }
+
+    /// Checks that the row of a key names this file with this length.
+    fn check_part(&self, hash: u64, key: &Key, number: u64, length: u64) -> Result<(), StoreError> {
+        let row = self.index()?.row(hash)?;
+        let heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
+        let is_there = heads.iter().any(|head| {
+            (head.number, head.length, head.place) == (number, length, Place::File)
+                && head.response.status() == StatusCode::PARTIAL_CONTENT
+        });
+        if is_there { Ok(()) } else { Err(StoreError::new("the part is not stored any more")) }
+    }
+
+    /// Cuts the files that killed processes wrote to the length that the index has of them.
+    pub(super) fn cut_unfinished(&self) -> Result<(), StoreError> {
+        let index = self.index()?;
+        let mut cut = Vec::new();
+        for (number, hash) in index.snapshot()?.growing()? {
+            let file = fs::File::options().write(true).open(self.file_of(number));
+            if let Ok(file) = &file {
+                if !try_lock(file).unwrap_or(false) {
+                    // It is still written.
+                    continue;
+                }
+                let row = index.row(hash)?.and_then(|row| decode(&row).ok());
+                let heads = row.map(|(_, heads)| heads).unwrap_or_default();
+                if let Some(head) = heads.iter().find(|head| head.number == number) {
+                    // If it is shorter than the index says, its blocks do not match their checksums.
+                    let _ = file.set_len(file_length(head.length));
+                }
+            }
+            cut.push(number);
+        }
+        if cut.is_empty() {
+            return Ok(());
+        }
+        index.write(|tables| {
+            for number in cut {
+                tables.growing.remove(number).map_err(failed)?;
+            }
+            Ok(())
+        })
+    }
+}
