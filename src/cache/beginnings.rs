@@ -39,10 +39,10 @@ impl Inner {
             let (pieces, remote, place) = match arrived {
                 Arrived::Pieces(pieces) => (pieces, None, Place::Memory),
                 Arrived::Spilled(source, length, number) => {
-                    (Pieces::new(), Some(RemoteBody { length, source }), Place::File(number))
+                    (Pieces::new(), Some(RemoteBody::on_disk(length, source)), Place::File(number))
                 }
                 Arrived::Growing(source, length, number) => {
-                    (Pieces::new(), Some(RemoteBody { length, source }), Place::GrowingFile(number))
+                    (Pieces::new(), Some(RemoteBody::on_disk(length, source)), Place::GrowingFile(number))
                 }
             };
             let length = remote.as_ref().map_or(pieces.len() as u64, |remote| remote.length);

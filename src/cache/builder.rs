@@ -25,7 +25,8 @@ use crate::store::{MemoryStore, Store, Tier};
 pub struct HttpCacheBuilder {
     origin: Option<Arc<dyn RoundTrip>>,
     store: Option<Arc<dyn Store>>,
-    tier: Option<Arc<dyn Tier>>,
+    disk: Option<Arc<dyn Tier>>,
+    redis: Option<Arc<dyn Tier>>,
     clock: Option<Arc<dyn Clock>>,
     rules: Rules,
     stats: Option<Arc<Stats>>,
@@ -84,7 +85,7 @@ impl HttpCacheBuilder {
         match crate::store::DiskStore::open(directory) {
             Ok(store) => self.disk_store(&store.capacity(capacity)),
             Err(error) => {
-                log::warn!("{error}; caching in memory only");
+                log::warn!("{error}; caching without it");
                 self
             }
         }
@@ -93,14 +94,22 @@ impl HttpCacheBuilder {
     /// Like [`disk`](Self::disk), with a store that is already open.
     #[cfg(feature = "disk")]
     pub fn disk_store(mut self, store: &crate::store::DiskStore) -> Self {
-        self.tier = Some(Arc::new(store.clone()));
+        self.disk = Some(Arc::new(store.clone()));
+        self
+    }
+
+    /// Sets the store in Redis below the [store](Self::store) and the [disk](Self::disk). Other processes share it. Default:
+    /// none.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, store: &crate::store::RedisStore) -> Self {
+        self.redis = Some(Arc::new(store.clone()));
         self
     }
 
     /// Sets the tier below the store.
     #[cfg(all(test, feature = "disk"))]
     pub(super) fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
-        self.tier = Some(tier);
+        self.disk = Some(tier);
         self
     }
 
@@ -245,7 +254,7 @@ impl HttpCacheBuilder {
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store,
-            tier: self.tier,
+            tiers: self.disk.into_iter().chain(self.redis).collect(),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),

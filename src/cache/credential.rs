@@ -19,9 +19,9 @@ pub(crate) struct KeyedDigest {
 }
 
 impl KeyedDigest {
-    /// Uses the key of the store, if it has one.
-    pub(super) fn with_tier(tier: Option<&Arc<dyn Tier>>) -> Self {
-        let tier = tier.filter(|tier| tier.credential_digest(b"").is_some()).cloned();
+    /// Uses the key of the first tier that has one.
+    pub(super) fn with_tiers(tiers: &[Arc<dyn Tier>]) -> Self {
+        let tier = tiers.iter().find(|tier| tier.credential_digest(b"").is_some()).cloned();
         Self { tier, ..Self::default() }
     }
 }

@@ -85,7 +85,8 @@ impl Drop for Drain {
 pub(super) struct CacheParts {
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) tier: Option<Arc<dyn Tier>>,
+    /// The tiers below the store in memory, the fastest first.
+    pub(super) tiers: Vec<Arc<dyn Tier>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) stats: Arc<Stats>,
@@ -136,7 +137,7 @@ impl HttpCache {
         let CacheParts {
             origin,
             store,
-            tier,
+            tiers,
             clock,
             rules,
             stats,
@@ -151,14 +152,16 @@ impl HttpCache {
         } = parts;
         let (drain_on_drop, worth_finishing) = (parts.drain_on_drop, parts.worth_finishing);
         let rules = if near.is_some() { rules.near() } else { rules };
-        let digest = KeyedDigest::with_tier(tier.as_ref());
+        let digest = KeyedDigest::with_tiers(&tiers);
         let keys = Keys::new(key, &rules, digest.clone());
         let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
         let mut store = GuardedStore::new(store, Arc::clone(&stats), parts.max_body);
         if near.is_none() {
             store = store.with_rules(&rules);
         }
-        if let Some(tier) = tier {
+        let max_staleness = rules.stale_if_error.max(rules.stale_while_revalidate).max(rules.grace);
+        for tier in tiers {
+            tier.set_max_staleness(max_staleness);
             tier.set_ledger(Arc::clone(&ledger));
             store = store.with_tier(tier);
         }
@@ -224,9 +227,9 @@ impl HttpCache {
         self.inner.store.store()
     }
 
-    /// Returns the tier below the store in memory.
-    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
-        self.inner.store.tier()
+    /// Returns the tiers below the store in memory, the fastest first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
+        self.inner.store.tiers()
     }
 
     /// Returns the member of `Via` for a message that this program received with this HTTP version and sends on. `None`
@@ -331,7 +334,7 @@ impl Inner {
 
     /// Registers a fetch that begins now.
     pub(super) fn begin(&self, key: &Key) -> Fetch {
-        self.store.tombstones().begin(key, self.clock.now())
+        self.store.tombstones().begin(key, self.clock.now()).after(self.store.position(key))
     }
 
     pub(super) fn upstream(&self) -> Upstream {

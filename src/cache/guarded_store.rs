@@ -1,6 +1,7 @@
 //! Wraps the store, so that a failing store never fails a request.
 
-use std::cell::Cell;
+mod below;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,10 +10,9 @@ use parking_lot::Mutex;
 
 use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
-use crate::cache::fill::{BeginSpill, ContinueSpill};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
-use crate::policy::{Basis, Rules, RulesDigest, Stored, Validity, judge_again};
+use crate::policy::{Basis, Rules, RulesDigest, Stored, judge_again};
 use crate::store::{Key, Store, StoreError, StoredResponse, Tier, Variants, url_of};
 
 /// A store whose errors are counted, and logged once a minute. A failed read finds nothing, and a failed write stores nothing.
@@ -26,7 +26,8 @@ pub(crate) struct GuardedStore {
     max_body: u64,
     /// The rules of the cache and their digest.
     rules: Option<Arc<(RulesDigest, Rules)>>,
-    tier: Option<Below>,
+    /// The tiers below the store in memory, the fastest first.
+    tiers: Vec<Below>,
     /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
 }
@@ -44,7 +45,7 @@ pub(super) enum Place {
     GrowingFile(u64),
 }
 
-/// The tier below the store in memory.
+/// A tier below the store in memory.
 #[derive(Clone)]
 struct Below {
     tier: Arc<dyn Tier>,
@@ -56,7 +57,7 @@ impl GuardedStore {
     /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
         let (tombstones, soft_purges, reported) = Default::default();
-        Self { store, stats, tombstones, soft_purges, max_body, rules: None, tier: None, reported }
+        Self { store, stats, tombstones, soft_purges, max_body, rules: None, tiers: Vec::new(), reported }
     }
 
     /// Sets the rules of the cache. Responses that were stored under other rules are judged again.
@@ -64,8 +65,8 @@ impl GuardedStore {
         Self { rules: Some(Arc::new((rules.digest(), rules.clone()))), ..self }
     }
 
-    /// Adds a tier below the store.
-    pub(crate) fn with_tier(self, tier: Arc<dyn Tier>) -> Self {
+    /// Adds a tier below the others.
+    pub(crate) fn with_tier(mut self, tier: Arc<dyn Tier>) -> Self {
         // Later invalidations must have greater numbers than the stored responses, even if the clock was set back.
         self.tombstones.begin_after(tier.sequence());
         let above = self.clone();
@@ -74,126 +75,13 @@ impl GuardedStore {
             above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
         });
         tier.on_invalidation(Arc::downgrade(&listener));
-        Self { tier: Some(Below { tier, _listener: listener }), ..self }
+        self.tiers.push(Below { tier, _listener: listener });
+        self
     }
 
-    /// Returns the tier below the store in memory.
-    pub(crate) fn tier(&self) -> Option<&Arc<dyn Tier>> {
-        self.tier.as_ref().map(|below| &below.tier)
-    }
-
-    /// Whether the tier below memory may hold responses of the key. Never waits.
-    pub(super) fn may_be_below(&self, key: &Key) -> bool {
-        self.tier.as_ref().is_some_and(|below| below.tier.may_hold(key.as_str()))
-    }
-
-    /// Returns the responses of a key in all tiers. Bodies of lower tiers are not in memory. May block.
-    pub(super) fn all(&self, key: &Key, in_memory: Variants, now: SystemTime) -> Variants {
-        let Some(Below { tier, .. }) = self.tier.as_ref().filter(|_| self.may_be_below(key)) else {
-            return in_memory;
-        };
-        let read = || self.answer("read", tier.find(key));
-        let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
-            let same = others.iter().find(|other| other.variant() == stored.variant());
-            same.is_some_and(|other| {
-                other.sequence() > stored.sequence()
-                    || is_equal_newer && other.sequence() == stored.sequence()
-            })
-        };
-        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
-        let others = below.iter().filter(|stored| !is_newer_in(&in_memory, stored, true));
-        above.chain(others.map(|stored| aged(stored, now))).collect()
-    }
-
-    /// Loads the body of a response and keeps the response in memory from now on. Returns `None` if the body is too
-    /// large or does not match the stored one. May block.
-    pub(super) fn raise(&self, fetch: &Fetch, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
-        let tier = &self.tier.as_ref()?.tier;
-        let key = fetch.key();
-        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
-        let loaded = Arc::new(loaded);
-        let write = |response: &Arc<StoredResponse>| self.insert_in_memory(fetch, response);
-        if self.insert_by(fetch, &loaded, write) == Some(false) {
-            self.answer("remove", self.store.remove(key).map(|_| ()));
-        }
-        Some(Arc::new(loaded.as_from_disk()))
-    }
-
-    /// Returns a response with its body, which a lower tier has. May block.
-    pub(super) fn load(&self, key: &Key, stored: &Arc<StoredResponse>) -> Option<Arc<StoredResponse>> {
-        let loaded = self.tier()?.load(key, stored).map(|loaded| Some(Arc::new(loaded)));
-        self.answer("read", loaded)
-    }
-
-    /// Returns the function that opens a file of the lower tier for a body in transit.
-    pub(super) fn begin_spill(&self) -> Option<BeginSpill> {
-        let tier = Arc::clone(self.tier()?);
-        Some(Box::new(move |length| tier.begin(length)))
-    }
-
-    /// Returns the function that opens the file of a stored beginning, to add the rest of the body.
-    pub(super) fn continue_spill(
-        &self,
-        key: &Key,
-        beginning: &Arc<StoredResponse>,
-        length: Option<u64>,
-    ) -> Option<ContinueSpill> {
-        beginning.remote()?;
-        let (tier, key, beginning) = (Arc::clone(self.tier()?), key.clone(), Arc::clone(beginning));
-        Some(Box::new(move || tier.resume(&key, &beginning, length)))
-    }
-
-    /// Stores the beginning of a body whose transfer has ended early or still runs, unless an invalidation covers the
-    /// fetch. Never waits.
-    pub(super) fn insert_beginning(&self, fetch: &Fetch, part: &Arc<StoredResponse>, place: Place) {
-        let key = fetch.key();
-        let is_stored = self.insert_by(fetch, part, |part| match (&self.tier, place) {
-            // A store that may block is not written to here.
-            (_, Place::Memory) if self.store.variants_nonblocking(key.as_str()).is_none() => false,
-            (below, Place::Memory) => {
-                let is_in_memory = self.insert_in_memory(fetch, part);
-                below.as_ref().is_some_and(|below| below.tier.put(key, part)) || is_in_memory
-            }
-            (Some(below), Place::File(number)) => {
-                // The part in memory is shorter.
-                self.answer("remove", self.store.remove(key).map(|_| ()));
-                below.tier.put_spilled(key, part, number)
-            }
-            (Some(below), Place::GrowingFile(number)) => below.tier.put_growing(key, part, number),
-            (None, Place::File(_) | Place::GrowingFile(_)) => false,
-        });
-        match (is_stored, place, self.tier()) {
-            (None, Place::File(number), Some(tier)) => tier.discard_spilled(number),
-            (Some(false), _, Some(tier)) => {
-                let (store, key) = (self.clone(), key.clone());
-                // If the tier has no thread for it, the tombstone still covers the part.
-                drop(tier.spawn(Box::new(move || store.remove(&key))));
-            }
-            (Some(false), _, None) => self.remove(key),
-            _ => {}
-        }
-    }
-
-    /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
-    pub(super) fn insert_spilled(&self, fetch: &Fetch, response: &Arc<StoredResponse>, number: u64) -> bool {
-        let Some(Below { tier, .. }) = &self.tier else { return false };
-        let is_taken = Cell::new(false);
-        let is_stored = self.insert_by(fetch, response, |response| {
-            if is_taken.replace(true) {
-                return tier.put(fetch.key(), response);
-            }
-            // The response in memory is older.
-            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
-            tier.put_spilled(fetch.key(), response, number)
-        });
-        match is_stored {
-            Some(true) => self.stats.count_stored(),
-            Some(false) => self.remove(fetch.key()),
-            None if is_taken.get() => {}
-            None => tier.discard_spilled(number),
-        }
-        is_stored == Some(true)
+    /// Returns the tiers below the store in memory, the fastest first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
+        self.tiers.iter().map(|below| &below.tier)
     }
 
     /// Returns the tombstones of all invalidations.
@@ -210,7 +98,7 @@ impl GuardedStore {
     pub(crate) fn peek(&self, key: &Key, now: SystemTime) -> Result<Variants, StoreError> {
         let in_memory =
             self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))?;
-        Ok(self.all(key, in_memory, now))
+        Ok(self.all(key, in_memory, now, |_| false))
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.
@@ -281,8 +169,7 @@ impl GuardedStore {
     pub(crate) fn insert(&self, fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
         let is_stored = self.insert_by(fetch, response, |response| {
             let is_in_memory = response.remote().is_none() && self.insert_in_memory(fetch, response);
-            let put = |below: &Below| below.tier.put(fetch.key(), response);
-            self.tier.as_ref().is_some_and(put) || is_in_memory
+            self.put(&self.tiers, fetch, response) || is_in_memory
         });
         if is_stored == Some(true) {
             self.stats.count_stored();
@@ -332,9 +219,14 @@ impl GuardedStore {
 
     /// Removes the responses under a key; returns whether the store succeeded.
     pub(super) fn try_remove(&self, key: &Key) -> bool {
-        let below = self.tier.as_ref().map(|below| below.tier.remove(key));
-        let below = self.answer("remove", below.transpose().map(|_| true));
-        self.answer("remove", self.store.remove(key).map(|_| true)) && below
+        self.remove_from(&self.tiers, key)
+    }
+
+    /// Removes the responses under a key from these tiers, the lowest first, and from memory.
+    fn remove_from(&self, tiers: &[Below], key: &Key) -> bool {
+        let remove = |below: &Below| self.answer("remove", below.tier.remove(key).map(|_| true));
+        let failures = tiers.iter().rev().filter(|below| !remove(below)).count();
+        self.answer("remove", self.store.remove(key).map(|_| true)) && failures == 0
     }
 
     /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
@@ -367,19 +259,22 @@ impl GuardedStore {
         purged.unwrap_or_else(Purged::uncounted)
     }
 
-    /// Purges all tiers and returns the count; `None` if a tier cannot count.
+    /// Purges all tiers, the lowest first, and returns the count; `None` if a tier cannot count.
     fn purge_all(&self, purge: &Purge) -> Option<Purged> {
-        let below = self.tier.as_ref().map(|below| below.tier.purge(purge)).transpose();
-        let below = self.answer("purge", below.map(|below| Some(below.unwrap_or_default())));
-        let in_memory = self.answer("purge", self.store.purge(purge));
-        let (in_memory, below) = in_memory.zip(below)?;
-        // A response in memory is usually in the lower tier too.
-        let responses = in_memory.responses.max(below.responses);
-        Some(Purged { responses, ..in_memory.and(below) })
+        let below =
+            self.tiers.iter().rev().map(|below| self.answer("purge", below.tier.purge(purge).map(Some)));
+        let below: Vec<Option<Purged>> = below.collect();
+        let in_memory = self.answer("purge", self.store.purge(purge))?;
+        below.into_iter().try_fold(in_memory, |all, below| {
+            // A response in one tier is usually in the lower tiers too.
+            let responses = all.responses.max(below?.responses);
+            Some(Purged { responses, ..all.and(below?) })
+        })
     }
 
     pub(crate) fn max_body(&self) -> u64 {
-        self.store.max_body().max(self.tier().map_or(0, |tier| tier.max_body())).min(self.max_body)
+        let of_tiers = self.tiers().map(|tier| tier.max_body()).max();
+        self.store.max_body().max(of_tiers.unwrap_or(0)).min(self.max_body)
     }
 
     /// The largest body that is stored in memory.
@@ -407,18 +302,5 @@ impl GuardedStore {
             warn!("the store failed to {what}: {error}{cause}");
             T::default()
         })
-    }
-}
-
-/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
-fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
-    const SKEW: Duration = Duration::from_secs(1);
-    let validity = *stored.validity();
-    match validity.response_time.wall().duration_since(now) {
-        Ok(ahead) if ahead > SKEW => {
-            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
-            Arc::new(stored.with_validity(validity))
-        }
-        _ => Arc::clone(stored),
     }
 }

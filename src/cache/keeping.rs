@@ -318,8 +318,9 @@ impl Inner {
                     }
                     Arrived::Spilled(source, length, number) | Arrived::Growing(source, length, number) => {
                         let stored = head.to_stored(Pieces::new(), digest, fetch.sequence());
-                        let stored =
-                            StoredResponse::clone(&stored).with_remote(RemoteBody { length, source });
+                        // Only the disk takes a body in transit.
+                        let remote = RemoteBody::on_disk(length, source);
+                        let stored = StoredResponse::clone(&stored).with_remote(remote);
                         store.insert_spilled(&fetch, &Arc::new(stored), number);
                     }
                 }

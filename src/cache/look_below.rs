@@ -1,20 +1,17 @@
 //! A lookup in the tier below memory. It runs on a thread of that tier while the request waits.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::engine::Inner;
 use super::incoming::Incoming;
-use super::lookup::{Found, selected};
+use super::lookup::{Found, Lookup, lookup, selected};
 use super::pending::NextStep;
 use super::tombstones::Fetch;
 use crate::message::body::Wake;
 use crate::message::nonblocking::{Content, Slot, Step, Waiting, Wakes};
 use crate::policy::Variant;
 use crate::store::Variants;
-
-/// How long a request waits for the tier. After that it continues as if the tier were empty.
-const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The largest body that is loaded into memory, in bytes. A larger body is read while it is sent.
 const MAX_RAISED: u64 = 1 << 20;
@@ -52,10 +49,10 @@ impl LookBelow {
                 promise.keep(found.into());
             })
         };
-        if inner.store.tier().is_none_or(|tier| tier.spawn(work).is_err()) {
+        let Some(max_wait) = inner.store.spawn_below(&incoming.key, work) else {
             return inner.decide(incoming, &in_memory, variant, waits_left, &|| Arc::clone(&wake));
-        }
-        let until = Instant::now() + MAX_WAIT;
+        };
+        let until = Instant::now() + max_wait;
         Self { inner: Arc::clone(inner), incoming, in_memory, variant, waits_left, wake, slot, until }.check()
     }
 
@@ -77,14 +74,17 @@ impl LookBelow {
 }
 
 impl Inner {
-    /// Looks up a request in all tiers. Loads the body of the selected response into memory if it is small enough. May
+    /// Looks up a request in one tier after the other, until a response can be served. Loads the body of the selected response into memory if it is small enough. May
     /// block.
     fn find_below(&self, incoming: &Incoming) -> Found {
         // From here on the tombstones of all later invalidations are kept until the lookup ends.
         let fetch = self.begin(&incoming.key);
         let latest = self.store.tombstones().latest();
         let variants = self.store.variants(&incoming.key);
-        let variants = self.store.all(&incoming.key, variants, self.clock.now());
+        let now = self.clock.moment();
+        let is_enough =
+            |variants: &Variants| matches!(lookup(variants, incoming, &self.digest, now), Lookup::Serve(..));
+        let variants = self.store.all(&incoming.key, variants, now.wall(), is_enough);
         Found { variants: self.with_body(&fetch, incoming, variants), latest }
     }
 

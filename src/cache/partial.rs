@@ -21,7 +21,7 @@ use crate::message::pieces::Pieces;
 use crate::message::stats::CacheStatus;
 use crate::message::stored_bytes::StoredReader;
 use crate::policy::{Part, combined, freshened, have_same_strong_tag, strong_tag};
-use crate::store::{RemoteBody, StoredResponse};
+use crate::store::{RemoteBody, StoredResponse, Variants};
 
 /// Joins the response to a request for the rest with the stored beginning; `None` if it is not the rest.
 pub(super) fn whole(
@@ -84,7 +84,7 @@ impl Inner {
             }
             Arrived::Spilled(source, length, number) | Arrived::Growing(source, length, number) => {
                 let part = head.to_stored(Pieces::new(), digest, fetch.sequence());
-                let part = StoredResponse::clone(&part).with_remote(RemoteBody { length, source });
+                let part = StoredResponse::clone(&part).with_remote(RemoteBody::on_disk(length, source));
                 store.insert_spilled(&fetch, &Arc::new(part), number);
             }
         };
@@ -130,8 +130,10 @@ fn joined(
     new: &Arc<StoredResponse>,
     now: SystemTime,
 ) -> Option<Arc<StoredResponse>> {
-    let variants = store.all(fetch.key(), store.variants(fetch.key()), now);
-    let Some(stored) = variants.iter().find(|stored| stored.variant() == new.variant()) else {
+    let is_same = |stored: &&Arc<StoredResponse>| stored.variant() == new.variant();
+    let is_enough = |variants: &Variants| variants.iter().any(|stored| is_same(&stored));
+    let variants = store.all(fetch.key(), store.variants(fetch.key()), now, is_enough);
+    let Some(stored) = variants.iter().find(is_same) else {
         return Some(Arc::clone(new));
     };
     let (fields, new_fields) = (stored.headers(), new.headers());

@@ -90,7 +90,7 @@ impl Inner {
     fn refresh(self: &Arc<Self>, incoming: Incoming, token: &Cancellation) {
         let incoming = Arc::new(incoming);
         let variants = self.store.variants(&incoming.key);
-        let variants = self.store.all(&incoming.key, variants, self.clock.now());
+        let variants = self.store.all(&incoming.key, variants, self.clock.now(), |_| false);
         let variant =
             variants.first().map(|stored| stored.variant().for_request(&incoming.headers, &self.digest));
         let fetch = self.begin(&incoming.key);

@@ -37,11 +37,12 @@ impl Inner {
         status: CacheStatus<'_>,
     ) -> Response<Body> {
         self.note(status.outcome(), &incoming.target, incoming.is_refresh);
-        let status = if stored.is_from_disk() || stored.remote().is_some() {
-            self.stats.count_disk_hit();
-            if status.outcome() == Outcome::Hit { status.detail("disk") } else { status }
-        } else {
-            status
+        let status = match stored.tier() {
+            Some(tier) => {
+                self.stats.count_hit_of(tier);
+                if status.outcome() == Outcome::Hit { status.detail(tier) } else { status }
+            }
+            None => status,
         };
         answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment(), &self.ledger)
     }

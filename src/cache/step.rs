@@ -296,7 +296,7 @@ impl Inner {
     fn find(&self, key: &Key) -> Found {
         let latest = self.store.tombstones().latest();
         let variants = self.store.variants(key);
-        Found { variants: self.store.all(key, variants, self.clock.now()), latest }
+        Found { variants: self.store.all(key, variants, self.clock.now(), |_| false), latest }
     }
 
     /// Like [`find`](Self::find), but returns `None` if the store would block.
@@ -310,7 +310,7 @@ impl Inner {
         let now = self.clock.moment();
         let mut variants = self.store.variants(&incoming.key);
         if selected(&variants, incoming, &self.digest).is_none() {
-            variants = self.store.all(&incoming.key, variants, now.wall());
+            variants = self.store.all_of_process(&incoming.key, variants, now.wall());
         }
         lookup(&variants, incoming, &self.digest, now)
     }

@@ -22,7 +22,7 @@ use super::tombstone_list::{Scope, Tombstone, TombstoneList};
 use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
-use crate::store::{Key, StoredResponse, url_of};
+use crate::store::{Key, Position, StoredResponse, url_of};
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
@@ -77,6 +77,7 @@ pub(crate) struct Fetch {
     tombstones: Arc<Tombstones>,
     key: Key,
     sequence: Sequence,
+    position: Option<Position>,
 }
 
 impl Fetch {
@@ -87,6 +88,17 @@ impl Fetch {
 
     pub(crate) fn sequence(&self) -> Sequence {
         self.sequence
+    }
+
+    /// Sets the position in the shared tier. It was read before this fetch began or while nothing was requested yet.
+    pub(super) fn after(mut self, position: Option<Position>) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Returns the last invalidation in the shared tier that was known when the fetch began.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.position
     }
 }
 
@@ -150,7 +162,7 @@ impl Tombstones {
         let sequence = state.next(now);
         state.fetches.insert(sequence);
         drop(state);
-        Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence }
+        Fetch { tombstones: Arc::clone(self), key: key.clone(), sequence, position: None }
     }
 
     /// Voids the responses under a key; returns the number of the tombstone.

@@ -9,6 +9,7 @@
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | `serve`: serves a peer until a signal |
 //! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `redis` | the store in Redis, if the command was built with it |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
 //! | `listen` | the addresses of flags, and the sockets that listen there or were handed over |
@@ -55,6 +56,7 @@ mod peer_options;
 mod pool;
 mod progress;
 mod purge;
+mod redis;
 mod reload;
 mod ring;
 mod serve;

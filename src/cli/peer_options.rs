@@ -13,12 +13,20 @@ use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::optional::with;
-use super::{gateway, pool, server};
+use super::redis::RedisStore;
+use super::{gateway, pool, redis, server};
+
+/// The stores below memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stores<'a> {
+    pub(super) disk: Option<&'a DiskStore>,
+    pub(super) redis: Option<&'a RedisStore>,
+}
 
 /// Builds the peer. The default of `--self-url` is the address, with the scheme that the peer serves; one of both is there.
 pub(super) fn build(
     arguments: &Serve,
-    disk: Option<&DiskStore>,
+    stores: Stores<'_>,
     tokens: Option<Tokens>,
     operator_tokens: Option<Tokens>,
     address: Option<SocketAddr>,
@@ -47,7 +55,8 @@ pub(super) fn build(
     let members = pool::members(&arguments.peer_list.peers)?;
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
-    let builder = with(builder, disk, PeerBuilder::disk_store);
+    let builder = with(builder, stores.disk, PeerBuilder::disk_store);
+    let builder = with(builder, stores.redis, redis::add);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.cacert.as_ref(), PeerBuilder::root_certificates_file);

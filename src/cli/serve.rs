@@ -18,16 +18,17 @@ use super::arguments::{Mode, PeerList, RingName, Serve, ServerKind};
 use super::config::Sources;
 use super::failure::{Failure, print};
 use super::listen::{self, Inherited, Place};
+use super::peer_options::Stores;
 use super::reload::Reload;
 use super::signals::{self, Running};
 #[cfg(unix)]
 use super::successor::{self, Sockets};
-use super::{notify, open_files, peer_options, server, tokens};
+use super::{notify, open_files, peer_options, redis, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
 
-/// How long the shutdown waits for pending writes to the disk and to the access log.
+/// How long the shutdown waits for pending writes to the disk, to Redis and to the access log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failure> {
@@ -63,8 +64,9 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let drain = Duration::from_secs(arguments.drain_time.into());
     let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
-    let peer =
-        peer_options::build(arguments, disk.as_ref(), tokens.clone(), operator_tokens.clone(), address)?;
+    let redis = redis::open(&arguments.redis)?;
+    let stores = Stores { disk: disk.as_ref(), redis: redis.as_ref() };
+    let peer = peer_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
     let signals = signals::install()?;
@@ -127,6 +129,9 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
         log::warn!("some responses that were stored in the last second are not on disk");
     }
+    if redis.is_some_and(|redis| !redis::flush(&redis, FLUSH_TIMEOUT)) {
+        log::warn!("some of the responses that were stored last are not in Redis");
+    }
     if access_log.is_some_and(|log| !log.flush(FLUSH_TIMEOUT)) {
         log::warn!("some lines of the access log are not written");
     }
@@ -170,7 +175,9 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
     check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
     let scheme = peer_options::scheme(arguments);
-    let peer = peer_options::build(arguments, None, tokens, operator_tokens, address)?;
+    let redis = redis::open(&arguments.redis)?;
+    let stores = Stores { disk: None, redis: redis.as_ref() };
+    let peer = peer_options::build(arguments, stores, tokens, operator_tokens, address)?;
     membership(&peer, &arguments.peer_list, arguments.peers_interval, scheme)?;
     Ok(check_own_pool(&peer, &arguments.peer_list)?)
 }

@@ -58,6 +58,8 @@ counters! {
     store_errors = "store-errors" by count_store_error,
     /// Responses that were read from the disk.
     disk_hits = "disk-hits" by count_disk_hit,
+    /// Responses that were read from Redis.
+    redis_hits = "redis-hits" by count_redis_hit,
     /// Bodies that did not match the digest that their origin announced. Their transfer was aborted.
     digest_mismatches = "digest-mismatches" by count_digest_mismatch,
     /// Requests from clients whose view of the pool differs from that of the peer.
@@ -79,6 +81,11 @@ impl Stats {
         self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a response that was read from the tier with this name.
+    pub(crate) fn count_hit_of(&self, tier: &str) {
+        if tier == "redis" { self.count_redis_hit() } else { self.count_disk_hit() }
+    }
+
     pub(crate) fn count_purge(&self, purged: Purged) {
         self.purges.fetch_add(1, Ordering::Relaxed);
         self.purged.fetch_add(purged.responses, Ordering::Relaxed);
@@ -90,6 +97,11 @@ impl Counts {
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome.index()]
+    }
+
+    /// Returns the number of responses that were read from the tier with this name.
+    pub(crate) fn hits_of(&self, tier: &str) -> u64 {
+        if tier == "redis" { self.redis_hits } else { self.disk_hits }
     }
 }
 

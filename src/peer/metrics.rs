@@ -9,7 +9,7 @@ use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
 use crate::metrics::{Counts, Named, ServerStats};
 use crate::scheduler::SchedulerLoad;
-use crate::store::Usage;
+use crate::store::{TierUsage, Usage};
 
 /// The prefix of all names.
 const PREFIX: &str = "forwardcache_";
@@ -106,14 +106,15 @@ impl Peer {
         families
     }
 
-    /// Returns metrics of the store's tiers: memory, the near cache and the disk.
+    /// Returns metrics of the store's tiers: memory, the near cache, the disk and Redis. The size of a shared tier is its own.
     fn tier_metrics(&self) -> Vec<Family> {
-        let disk = self.cache().tier().map(|tier| tier.usage());
+        let below: Vec<_> =
+            self.cache().tiers().map(|tier| (tier.name(), tier.usage(), tier.is_shared())).collect();
         let mut tiers = vec![("memory", self.cache().store().usage())];
         tiers.extend(self.client().near_usage().map(|usage| ("near", usage)));
-        tiers.extend(disk.as_ref().map(|disk| {
-            let (keys, bytes, capacity, evictions) = (disk.keys, disk.bytes, disk.capacity, disk.evictions);
-            ("disk", Usage { keys, bytes, capacity, evictions })
+        tiers.extend(below.iter().filter(|(.., is_shared)| !is_shared).map(|(name, tier, _)| {
+            let (keys, bytes, capacity, evictions) = (tier.keys, tier.bytes, tier.capacity, tier.evictions);
+            (*name, Usage { keys, bytes, capacity, evictions })
         }));
         let by_tier = |of: fn(&Usage) -> u64| {
             tiers.iter().map(|(tier, usage)| labelled("tier", tier, of(usage))).collect()
@@ -124,13 +125,35 @@ impl Peer {
             ("cache_capacity_bytes", "Size limit of stored responses.", by_tier(|usage| usage.capacity)),
             ("cache_evictions_total", "Keys evicted to free space.", by_tier(|usage| usage.evictions)),
         ];
-        if let Some(disk) = disk {
-            let hits = self.stats().counts().disk_hits;
-            let of_disk = |value| one_labelled("tier", "disk", value);
+        if below.is_empty() {
+            return families;
+        }
+        let counts = self.stats().counts();
+        let each = |of: &dyn Fn(&str, &TierUsage) -> u64| {
+            below.iter().map(|(name, usage, _)| labelled("tier", name, of(name, usage))).collect()
+        };
+        families.extend([
+            (
+                "tier_hits_total",
+                "Responses served from a tier below memory.",
+                each(&|name, _| counts.hits_of(name)),
+            ),
+            (
+                "tier_writes_skipped_total",
+                "Responses not written to a tier.",
+                each(&|_, usage| usage.skipped),
+            ),
+            (
+                "tier_corrupt_entries_total",
+                "Entries of a tier that were corrupt.",
+                each(&|_, usage| usage.corrupt),
+            ),
+        ]);
+        if let Some((_, usage, _)) = below.iter().find(|(.., is_shared)| *is_shared) {
             families.extend([
-                ("tier_hits_total", "Responses served from a tier below memory.", of_disk(hits)),
-                ("tier_writes_skipped_total", "Responses not written to a tier.", of_disk(disk.skipped)),
-                ("tier_corrupt_entries_total", "Entries of a tier that were corrupt.", of_disk(disk.corrupt)),
+                one("redis_up", "1 if Redis is asked, 0 after a failure.", u64::from(usage.is_up)),
+                one("redis_failures_total", "Failures after which Redis was not asked.", usage.failures),
+                one("redis_pending_bytes", "Bytes that wait to be written to Redis.", usage.bytes),
             ]);
         }
         families

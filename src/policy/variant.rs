@@ -88,7 +88,7 @@ impl Variant {
     }
 
     /// Returns whether a credential of the request selected the response.
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(crate) fn has_credentials(&self) -> bool {
         self.fields.iter().any(|(name, value)| value.is_some() && is_credential(name))
     }

@@ -8,7 +8,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -18,7 +18,7 @@ use super::{Key, RemoteBody, Store, StoredResponse};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::{Spill, StoredBytes, StoredReader};
-use crate::policy::{Basis, LifetimeSource, Mode, Rules, Stored, Variant, judge_again};
+use crate::policy::{Basis, LifetimeSource, Mode, Rules, Stored, Validity, Variant, judge_again};
 
 /// A store under test.
 pub(crate) trait Subject {
@@ -47,6 +47,12 @@ pub(crate) trait Subject {
 
     /// Does what a restart of the process does. Returns whether the responses survive it.
     fn restart(&mut self) -> bool {
+        true
+    }
+
+    /// Whether the store counts the responses that this purge removes. A store on a network counts only those of one key.
+    fn counts(&self, purge: &Purge) -> bool {
+        let _ = purge;
         true
     }
 
@@ -189,7 +195,8 @@ pub(crate) fn purge_survives_a_restart(make: &dyn Fn() -> Box<dyn Subject>) {
         subject.insert(&keys[2], &grouped("a", 3, "news"));
         subject.insert(&keys[3], &response("a", 4));
         let purged = subject.purge(&purge);
-        let expected = if subject.keeps() { 4 - left.len() as u64 } else { 0 };
+        let is_counted = subject.keeps() && subject.counts(&purge);
+        let expected = if is_counted { 4 - left.len() as u64 } else { 0 };
         assert_eq!((purged.responses, purged.is_counted), (expected, true), "{purge:?}");
         for _ in 0..2 {
             let found: Vec<u64> = keys.iter().flat_map(|key| numbers(&*subject, key)).collect();
@@ -203,8 +210,11 @@ pub(crate) fn purge_survives_a_restart(make: &dyn Fn() -> Box<dyn Subject>) {
 }
 
 pub(crate) fn soft_purge_leaves_a_stale_response(mut subject: Box<dyn Subject>) {
-    subject.insert(&key(1), &response("a", 1));
-    let at = UNIX_EPOCH + Duration::from_secs(1_700_000_010);
+    // A store on a network uses the time of its server for the time of the purge.
+    let now = SystemTime::now();
+    let validity = Validity { response_time: now.into(), ..validity() };
+    subject.insert(&key(1), &response("a", 1).with_validity(validity));
+    let at = now + Duration::from_secs(10);
     subject.purge(&Purge::url(key(1).url()).unwrap().soft().at(at));
     for _ in 0..2 {
         for found in subject.find(&key(1)) {
@@ -280,7 +290,7 @@ pub(crate) fn body_is_read_while_it_is_written(mut subject: Box<dyn Subject>) {
     drop(dropped);
     let number = spill.finish().unwrap();
     let source: Arc<dyn StoredBytes> = spill;
-    let head = of(&[], bytes.clone()).with_remote(RemoteBody { length: 1_000_000, source });
+    let head = of(&[], bytes.clone()).with_remote(RemoteBody::on_disk(1_000_000, source));
     assert!(subject.insert_spilled(&key(1), &head, number));
     drop(head);
     for _ in 0..2 {

@@ -30,7 +30,10 @@
 // | `stripes` | locks by key, for operations that need several backend calls |
 // | `key_file` | `StoreKey`: keeps the entries of credentials apart across processes |
 // | `tier` | `Tier`: the storage below the store in memory |
+// | `lane` | the threads that wait for a lower tier |
+// | `trouble` | logs the failures of a lower tier |
 // | `disk` | `DiskStore`: the tier that outlives the process |
+// | `redis` | `RedisStore`: the tier that peers share |
 
 mod allocated;
 mod backed;
@@ -45,6 +48,8 @@ mod contract_tests;
 mod disk;
 #[cfg(feature = "disk")]
 mod key_file;
+#[cfg(any(feature = "disk", feature = "redis"))]
+mod lane;
 #[cfg(test)]
 mod ledger_tests;
 mod lru;
@@ -54,14 +59,20 @@ mod memory_byte_store;
 mod no_store;
 mod purging;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod shard;
 mod stored_response;
 mod stripes;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tier;
+#[cfg(any(feature = "disk", feature = "redis"))]
+mod trouble;
 mod variants;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use crate::base::byte_size::{ByteSize, InvalidByteSize};
 pub use crate::base::ledger::Ledger;
 pub use crate::message::pieces::Pieces;
@@ -80,4 +91,4 @@ pub use no_store::NoStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;
 pub use stored_response::StoredResponse;
-pub(crate) use tier::Tier;
+pub(crate) use tier::{Position, Tier, TierUsage, Work};

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::tier::DISK;
 use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
@@ -38,8 +39,8 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a header field changes its meaning at another host, and whether one has links.
     is_bound: [bool; 2],
-    /// Whether it was read from a disk for the request at hand.
-    is_from_disk: bool,
+    /// The tier from which it was read for the request at hand, if that is not memory.
+    read_from: Option<&'static str>,
     basis: Basis,
 }
 
@@ -58,6 +59,15 @@ enum Content {
 pub(crate) struct RemoteBody {
     pub(crate) length: u64,
     pub(crate) source: Arc<dyn StoredBytes>,
+    /// The name of the tier that holds it.
+    pub(crate) tier: &'static str,
+}
+
+impl RemoteBody {
+    /// Creates a body in a file that was written while the body arrived.
+    pub(crate) fn on_disk(length: u64, source: Arc<dyn StoredBytes>) -> Self {
+        Self { length, source, tier: DISK }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -140,7 +150,7 @@ impl StoredResponse {
             sequence: 0,
             is_body_counted: false,
             is_bound: [false; 2],
-            is_from_disk: false,
+            read_from: None,
             basis: Basis::default(),
         };
         let has = |is: fn(&[u8]) -> bool| response.fields().any(|(name, _)| is(name));
@@ -214,7 +224,7 @@ impl StoredResponse {
     }
 
     /// The same response with this body in memory, which the ledger counts by itself unless it is short.
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(crate) fn with_body(&self, body: Pieces) -> Self {
         let content = Content::new(self.field_lines().to_vec(), body);
         Self { content, is_body_counted: true, ..self.clone() }
@@ -228,13 +238,14 @@ impl StoredResponse {
         }
     }
 
-    /// The same response, which was read from a disk for the request at hand.
-    pub(crate) fn as_from_disk(&self) -> Self {
-        Self { is_from_disk: true, ..self.clone() }
+    /// The same response, which was read from this tier for the request at hand.
+    pub(crate) fn read_from(&self, tier: &'static str) -> Self {
+        Self { read_from: Some(tier), ..self.clone() }
     }
 
-    pub(crate) fn is_from_disk(&self) -> bool {
-        self.is_from_disk
+    /// Returns the name of the tier that has the body or from which the response was read; `None` for memory.
+    pub(crate) fn tier(&self) -> Option<&'static str> {
+        self.read_from.or_else(|| Some(self.remote()?.tier))
     }
 
     /// The same response with other times.

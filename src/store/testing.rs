@@ -11,6 +11,8 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
+#[cfg(feature = "redis")]
+pub(crate) use super::redis::testing::RedisServer;
 use super::{ByteStore, ByteStoreKeys, Key, StoreError, StoredResponse, Usage};
 use crate::policy::{LifetimeSource, Validity, Variant};
 

@@ -2,11 +2,20 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
+#[cfg(any(feature = "disk", feature = "redis"))]
+use http::{StatusCode, header::SET_COOKIE};
+
+#[cfg(any(feature = "disk", feature = "redis"))]
+use super::url_of;
 use super::{Key, StoreError, StoredResponse};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
+
+/// The name of the tier that takes bodies while they arrive.
+pub(crate) const DISK: &str = "disk";
 
 /// How full a tier is, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +28,19 @@ pub(crate) struct TierUsage {
     pub(crate) skipped: u64,
     /// Entries that were damaged, and were removed.
     pub(crate) corrupt: u64,
+    /// Operations that failed or took too long. Only of a shared tier.
+    pub(crate) failures: u64,
+    /// Whether it is asked at the moment. Only of a shared tier.
+    pub(crate) is_up: bool,
+}
+
+/// The last invalidation in a shared tier that was known when a fetch began.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only Redis is a shared tier"))]
+pub(crate) struct Position {
+    pub(crate) sequence: u64,
+    /// When the fetch began.
+    pub(crate) at: Instant,
 }
 
 /// Work for a thread of a tier.
@@ -34,6 +56,26 @@ pub(crate) type TierListener = Weak<dyn Fn(&Purge) + Send + Sync>;
 ///
 /// A lookup reads heads only. Each reader of a body reads it in blocks, which are compared with their checksums.
 pub(crate) trait Tier: fmt::Debug + Send + Sync {
+    /// The name in `Cache-Status` and in the names of metrics.
+    fn name(&self) -> &'static str;
+
+    /// Whether several processes write to it through a network. A response that was just missed is not looked up there again.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// How long a request waits for a lookup before it continues as if the tier were empty.
+    fn max_wait(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// The last invalidation that is known of the part of a shared tier that holds the key. A fetch that begins now passes it
+    /// to [`put`](Self::put). `None` if the tier is not shared, or nothing is known. Never waits.
+    fn position(&self, key: &str) -> Option<Position> {
+        let _ = key;
+        None
+    }
+
     /// Whether something may be stored under the [text](Key::as_str) of a key. Never waits.
     fn may_hold(&self, key: &str) -> bool;
 
@@ -47,14 +89,21 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError>;
 
     /// Stores a response in place of the one with the same variant, unless that is newer. Returns whether the response is
-    /// accepted. A body that has not changed is not written again; a remote body must not have changed. Never waits.
-    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool;
+    /// accepted. A body that has not changed is not written again; a remote body must not have changed. Never waits. A
+    /// shared tier refuses the response if an invalidation after the position covers it.
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>, position: Option<Position>) -> bool;
 
-    /// Begins to write a body while it arrives; `None` if there is not enough room.
-    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>>;
+    /// Begins to write a body while it arrives; `None` if there is not enough room. Default: `None`.
+    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        let _ = length;
+        None
+    }
 
-    /// Like [`put`](Self::put), for a body that was written while it arrived and has this number.
-    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool;
+    /// Like [`put`](Self::put), for a body that was written while it arrived and has this number. Default: stores nothing.
+    fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
+        let _ = (key, response, number);
+        false
+    }
 
     /// Like [`put_spilled`](Self::put_spilled), for the beginning of a body that is still being written. It survives a crash, and
     /// a later response replaces it. Never waits. Default: not accepted.
@@ -70,8 +119,10 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Removes a body that was written while it arrived. Never waits.
-    fn discard_spilled(&self, number: u64);
+    /// Removes a body that was written while it arrived. Never waits. Default: does nothing.
+    fn discard_spilled(&self, number: u64) {
+        let _ = number;
+    }
 
     /// Removes the responses of a key. Returns whether there were any. May block.
     fn remove(&self, key: &Key) -> Result<bool, StoreError>;
@@ -84,8 +135,10 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     fn credential_digest(&self, credential: &[u8]) -> Option<u128>;
 
     /// Calls the function with each invalidation by another process that shares the tier. Never from the thread that
-    /// waits for a method of this trait.
-    fn on_invalidation(&self, listener: TierListener);
+    /// waits for a method of this trait. Default: never; the peers of a pool tell each other.
+    fn on_invalidation(&self, listener: TierListener) {
+        let _ = listener;
+    }
 
     /// Returns the greatest sequence of a response or an invalidation.
     fn sequence(&self) -> u64;
@@ -95,6 +148,26 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
 
     fn usage(&self) -> TierUsage;
 
+    /// Sets for how long past its freshness the cache serves a response at most. The first cache that has the tier counts. Default:
+    /// does nothing.
+    fn set_max_staleness(&self, duration: Duration) {
+        let _ = duration;
+    }
+
     /// Sets the ledger that counts bodies in memory.
     fn set_ledger(&self, ledger: Arc<Ledger>);
 }
+
+/// Whether a response may be written: it sets no credential, and depends on one only if the store has a key.
+#[cfg(any(feature = "disk", feature = "redis"))]
+pub(super) fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
+    let depends_on_credential =
+        url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
+    (has_key || !depends_on_credential)
+        && (response.digest().is_some() || response.status() == StatusCode::PARTIAL_CONTENT)
+        && response.field(&SET_COOKIE).is_none()
+        && response.field(&SET_COOKIE_2).is_none()
+}
+
+#[cfg(any(feature = "disk", feature = "redis"))]
+static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");

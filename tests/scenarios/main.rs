@@ -35,6 +35,8 @@ mod pool_faults;
 mod privacy;
 mod processes;
 mod purge;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring_mismatch;
 mod runs;
 mod safety;

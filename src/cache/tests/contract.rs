@@ -10,7 +10,7 @@ use crate::cache::guarded_store::GuardedStore;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 use crate::store::contract_suite::{Subject, contract_suite};
-use crate::store::tier::{TierListener, TierUsage, Work};
+use crate::store::tier::{Position, TierListener, TierUsage, Work};
 use crate::store::{DiskStore, Key, StoreError, StoredResponse, Tier};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -50,7 +50,7 @@ impl Subject for Tiered {
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
-        self.store().all(key, self.store().variants(key), SystemTime::now()).to_vec()
+        self.store().all(key, self.store().variants(key), SystemTime::now(), |_| false).to_vec()
     }
 
     fn remove(&self, key: &Key) {
@@ -100,6 +100,10 @@ impl Faulty {
 }
 
 impl Tier for Faulty {
+    fn name(&self) -> &'static str {
+        self.disk.name()
+    }
+
     fn may_hold(&self, key: &str) -> bool {
         self.disk.may_hold(key)
     }
@@ -116,8 +120,8 @@ impl Tier for Faulty {
         self.or("load", || self.disk.load(key, response))
     }
 
-    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool {
-        !self.fails("put") && self.disk.put(key, response)
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>, position: Option<Position>) -> bool {
+        !self.fails("put") && self.disk.put(key, response, position)
     }
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {

@@ -11,6 +11,8 @@ mod operator;
 mod partial;
 mod partitions;
 mod purging;
+#[cfg(all(feature = "disk", feature = "redis"))]
+mod redis;
 mod stale;
 mod steps;
 mod storing;

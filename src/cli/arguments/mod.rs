@@ -5,6 +5,7 @@
 //! | `mod` | [`Arguments`] and the list of subcommands |
 //! | `serve` | flags of `serve` |
 //! | `config` | flags of `config` |
+//! | `redis` | flags of `serve` for a store in Redis |
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `forward` | flags for programs that do not know the pool: forward proxy, mirrors, `gateway` |
 //! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
@@ -16,6 +17,7 @@
 mod config;
 mod forward;
 mod pool;
+mod redis;
 mod requests;
 mod serve;
 mod server;
@@ -28,6 +30,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use forward::{ForwardArguments, Gateway};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
+pub(crate) use redis::RedisArguments;
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};

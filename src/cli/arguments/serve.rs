@@ -10,6 +10,7 @@ use forwardcache::store::ByteSize;
 
 use super::forward::ForwardArguments;
 use super::pool::{PeerList, PoolOptions};
+use super::redis::RedisArguments;
 use super::server::ServerArguments;
 use super::values::{field_name, seconds};
 
@@ -53,6 +54,9 @@ pub(crate) struct Serve {
     /// Size limit of the store on disk [default: what was set last for the directory, or 1GiB]
     #[arg(long, value_name = "SIZE", requires = "store")]
     pub(crate) disk: Option<ByteSize>,
+
+    #[command(flatten)]
+    pub(crate) redis: RedisArguments,
 
     /// Caching rules: private for users that trust each other (or a single one), shared for users that do not
     #[arg(long, value_enum, default_value_t = Mode::Private)]

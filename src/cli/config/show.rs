@@ -1,5 +1,6 @@
 //! `config check` and `config show`: what the sources specify, without serving.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +37,9 @@ pub(crate) fn show(file: Option<&Path>) -> Result<ExitCode, Failure> {
                 let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
                 format!("[{}]", values.join(", "))
             }
-            Value::Values(values) => values.iter().map(|value| quoted(value)).collect(),
+            Value::Values(values) => {
+                values.iter().map(|value| quoted(&without_credentials(&setting.option, value))).collect()
+            }
         };
         text.push_str(&format!("{} = {value}  # {}\n", setting.option, setting.source));
     }
@@ -57,6 +60,15 @@ fn serve_command(file: Option<&Path>) -> Vec<OsString> {
 
 fn is_list(option: &str) -> bool {
     Options::of("serve").and_then(|options| options.form(option)) == Some(Form::List)
+}
+
+/// Hides the credentials in the URL of a server.
+fn without_credentials<'a>(option: &str, value: &'a str) -> Cow<'a, str> {
+    let place = value.find("://").map(|at| at + 3).zip(value.rfind('@')).filter(|(start, end)| start < end);
+    match place {
+        Some((start, end)) if option == "redis" => format!("{}***{}", &value[..start], &value[end..]).into(),
+        _ => value.into(),
+    }
 }
 
 /// Returns the text as a basic string of TOML.

@@ -236,6 +236,23 @@ impl PeerBuilder {
         self
     }
 
+    /// Adds a store in Redis below the stores in memory and on disk. The peers of a pool share it, so that a new or replaced peer
+    /// finds what the others fetched. Default: none.
+    ///
+    /// ```no_run
+    /// use forwardcache::store::RedisStore;
+    /// use forwardcache::Peer;
+    ///
+    /// let redis = RedisStore::builder("redis://127.0.0.1:6379").build()?;
+    /// let peer = Peer::builder("http://127.0.0.1:3000").redis(&redis).build().unwrap();
+    /// # Ok::<(), forwardcache::store::StoreError>(())
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, store: &crate::store::RedisStore) -> Self {
+        self.cache = self.cache.redis(store);
+        self
+    }
+
     /// Sets whether the rules of a private or a shared cache apply. Default: [`Mode::Private`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.rules.mode = mode;

@@ -80,7 +80,8 @@ impl Report {
             bytes: usage.bytes,
             capacity: usage.capacity,
         });
-        let disk = cache.tier().map(|tier| tier.usage()).map(|usage| StoreStatus {
+        let disk = cache.tiers().find(|tier| !tier.is_shared()).map(|tier| tier.usage());
+        let disk = disk.map(|usage| StoreStatus {
             keys: usage.keys,
             bytes: usage.bytes,
             capacity: usage.capacity,

@@ -13,13 +13,13 @@ use super::growing::Growing;
 use super::head::{Head, Place, decode};
 use super::index::{Index, Meta};
 use super::known::Known;
-use super::lane::Lane;
 use super::pending::{Op, Pending};
 use super::process::Process;
 use super::room::Room;
-use super::trouble::Trouble;
 use crate::base::ledger::Ledger;
+use crate::store::lane::Lane;
 use crate::store::tier::TierListener;
+use crate::store::trouble::Trouble;
 use crate::store::{StoreError, StoreKey};
 
 /// The largest body that is stored in the index, in bytes.
@@ -72,7 +72,7 @@ impl Core {
             pending: Pending::default(),
             room: Room::default(),
             growing: Growing::default(),
-            trouble: Trouble::default(),
+            trouble: Trouble::of("the store on disk"),
             ledger: OnceLock::new(),
             set_capacity: AtomicU64::new(0),
             max_body: AtomicU64::new(u64::MAX),

@@ -1,17 +1,17 @@
 //! Invalidations in the index, from which processes learn what others have purged.
 //!
 //! ```text
-//! process | kind | soft | custom keys | has time | time in microseconds | text | name of the group
+//! process | has time | time in microseconds | purge
 //! ```
 //!
-//! Numbers are big-endian; texts are preceded by their length. The kind is 0 for a URL, 1 for a prefix, 2 for a group
-//! and 3 for everything.
+//! Numbers are big-endian. The purge is that of `record/purge`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use crate::message::purge::Purge;
+use crate::store::record::purge::{read_purge, write_purge};
 use crate::store::record::read::Reader;
 use crate::store::record::write::Sink;
 
@@ -20,21 +20,13 @@ pub(super) const LISTED: u64 = 4096;
 
 /// Encodes the purge of a process.
 pub(super) fn encode(process: u64, purge: &Purge) -> Vec<u8> {
-    let (kind, text) = match (purge.single_url(), purge.common_prefix(), purge.group_origin()) {
-        (Some(url), ..) => (0, url),
-        (_, Some(prefix), _) => (1, prefix),
-        (_, _, Some(origin)) => (2, origin),
-        _ => (3, ""),
-    };
     let since = purge.time().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let micros = since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX));
     let mut record = Vec::new();
     record.number(process);
-    let is_by_url = !purge.matches_by_key();
-    record.write(&[kind, purge.is_soft().into(), is_by_url.into(), since.is_some().into()]);
+    record.write(&[since.is_some().into()]);
     record.number(micros);
-    record.block(text.as_bytes());
-    record.block(purge.group_name().unwrap_or_default().as_bytes());
+    write_purge(&mut record, purge);
     record
 }
 
@@ -48,20 +40,9 @@ pub(super) fn decode(own: u64, record: &[u8]) -> Option<Purge> {
 }
 
 fn purge(reader: &mut Reader) -> Option<Purge> {
-    let [kind] = reader.array().ok()?;
-    let (is_soft, is_by_url, has_time) = (reader.flag().ok()?, reader.flag().ok()?, reader.flag().ok()?);
+    let has_time = reader.flag().ok()?;
     let time = UNIX_EPOCH + Duration::from_micros(reader.number().ok()?);
-    let text = String::from_utf8(reader.block().ok()?.into()).ok()?;
-    let name = String::from_utf8(reader.block().ok()?.into()).ok()?;
-    let purge = match kind {
-        0 => Purge::of_key(&text),
-        1 => Purge::prefix(&text).ok()?,
-        2 => Purge::group(&text, &name).ok()?,
-        3 => Purge::all(),
-        _ => return None,
-    };
-    let purge = if is_by_url { purge.with_custom_keys() } else { purge };
-    let purge = if is_soft { purge.soft() } else { purge };
+    let purge = read_purge(&reader.rest)?;
     Some(if has_time { purge.at(time) } else { purge })
 }
 

@@ -49,7 +49,7 @@ impl Core {
         let core = Arc::clone(self);
         let source: Arc<dyn StoredBytes> =
             Arc::new(StoredBody { core, hash, number, place, length, file: OnceLock::new() });
-        response.with_remote(RemoteBody { length, source })
+        response.with_remote(RemoteBody { length, source, tier: super::NAME })
     }
 
     /// Reads the body of a response into memory, and compares it with its digest the first time.

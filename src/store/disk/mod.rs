@@ -17,7 +17,6 @@
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
 //! | `directory` | creates the directory, and checks its owner |
-//! | `lane` | the threads that read |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
@@ -35,7 +34,6 @@
 //! | `process` | which processes live, and cleaning up after those that were killed |
 //! | `known` | the keys on disk, in memory; pure |
 //! | `inspect` | lists, verifies and removes single responses, for operators |
-//! | `trouble` | logs failures of the disk |
 
 mod body_file;
 mod commit;
@@ -47,7 +45,6 @@ mod index;
 mod inspect;
 mod invalidations;
 mod known;
-mod lane;
 mod lookup;
 mod part;
 mod pending;
@@ -61,7 +58,6 @@ mod stored_body;
 mod sync;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod writer;
 
 use std::fmt;
@@ -73,8 +69,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::SET_COOKIE;
 use parking_lot::Mutex;
 
 use self::core::Core;
@@ -84,14 +78,17 @@ pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
-use super::tier::{Tier, TierListener, TierUsage, Work};
-use super::{Key, StoreError, StoreKey, StoredResponse, Usage, url_of};
+use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage};
 use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 
 /// The capacity of a directory for which none was set, in bytes.
 const CAPACITY: u64 = 1 << 30;
+
+/// The name of this tier in `Cache-Status`.
+const NAME: &str = super::tier::DISK;
 
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -261,19 +258,11 @@ impl DiskStore {
     }
 }
 
-/// Whether a response may be written: it sets no credential, and depends on one only if the store has a key.
-fn may_write(key: &Key, response: &StoredResponse, has_key: bool) -> bool {
-    let depends_on_credential =
-        url_of(key.as_str()).len() < key.as_str().len() || response.variant().has_credentials();
-    (has_key || !depends_on_credential)
-        && (response.digest().is_some() || response.status() == StatusCode::PARTIAL_CONTENT)
-        && response.field(&SET_COOKIE).is_none()
-        && response.field(&SET_COOKIE_2).is_none()
-}
-
-static SET_COOKIE_2: http::HeaderName = http::HeaderName::from_static("set-cookie2");
-
 impl Tier for DiskStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
     fn may_hold(&self, key: &str) -> bool {
         let core = self.core();
         let hash = core.hash(key);
@@ -292,7 +281,7 @@ impl Tier for DiskStore {
         self.core().load(key, response)
     }
 
-    fn put(&self, key: &Key, response: &Arc<StoredResponse>) -> bool {
+    fn put(&self, key: &Key, response: &Arc<StoredResponse>, _: Option<Position>) -> bool {
         let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
         self.put_as(key, response, body)
     }
@@ -381,6 +370,7 @@ impl Tier for DiskStore {
             evictions: core.evictions.load(Ordering::Relaxed),
             skipped: core.skipped.load(Ordering::Relaxed),
             corrupt: core.corrupt(),
+            ..TierUsage::default()
         }
     }
 

@@ -46,7 +46,8 @@ fn numbers(store: &DiskStore, number: u64) -> Vec<u64> {
 fn put(store: &DiskStore, number: u64, size: u64) {
     let response = response_of("a", number, size);
     let sequence = store.core().sequence.load(Ordering::Relaxed) + 1;
-    while !store.put(&key(number), &Arc::new(StoredResponse::clone(&response).with_sequence(sequence))) {
+    while !store.put(&key(number), &Arc::new(StoredResponse::clone(&response).with_sequence(sequence)), None)
+    {
         assert!(store.flush(LONG));
     }
 }

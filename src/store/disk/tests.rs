@@ -34,7 +34,7 @@ impl Scene {
     }
 
     fn put(&self, number: u64, response: &Arc<StoredResponse>) {
-        assert!(self.store().put(&key(number), response));
+        assert!(self.store().put(&key(number), response, None));
     }
 
     /// Writes what waits, closes the store, and opens it again.
@@ -76,7 +76,7 @@ impl Scene {
 impl Subject for Scene {
     fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
         let response = response.clone().with_sequence(self.store().sequence() + 1);
-        self.store().put(key, &Arc::new(response))
+        self.store().put(key, &Arc::new(response), None)
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
@@ -221,7 +221,7 @@ fn capacity_holds_during_churn() {
         let mut random = Random::new(seed);
         for number in 0..300 {
             let size = if random.below(3) == 0 { random.below(1 << 20) } else { random.below(20_000) };
-            scene.store().put(&key(random.below(200)), &response_of("a", number, size));
+            scene.store().put(&key(random.below(200)), &response_of("a", number, size), None);
             if number % 20 == 0 {
                 assert!(scene.store().flush(LONG));
                 assert!(scene.taken() <= CAPACITY, "{} of {CAPACITY}", scene.taken());
@@ -257,14 +257,14 @@ fn body_is_read_while_it_is_written_and_kept_only_if_it_is_complete() {
     drop(dropped);
     let number = spill.finish().unwrap();
     let head = StoredResponse::clone(&StoredResponse::new(
-        StatusCode::OK,
+        http::StatusCode::OK,
         &http::HeaderMap::new(),
         bytes::Bytes::from(bytes.clone()),
         validity(),
         crate::policy::Variant::default(),
     ));
     let source: Arc<dyn crate::message::stored_bytes::StoredBytes> = spill;
-    let head = Arc::new(head.with_remote(crate::store::RemoteBody { length: 3_000_000, source }));
+    let head = Arc::new(head.with_remote(crate::store::RemoteBody::on_disk(3_000_000, source)));
     assert!(scene.store().put_spilled(&key(1), &head, number));
     drop(head);
     for _ in 0..2 {
@@ -295,7 +295,7 @@ fn body_over_the_limit_or_without_room_is_refused() {
     assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
     drop(spill);
     wait_until(|| scene.files().is_empty());
-    assert!(!scene.store().put(&key(1), &response_of("a", 1, 3 << 20)));
+    assert!(!scene.store().put(&key(1), &response_of("a", 1, 3 << 20), None));
 }
 
 #[test]
@@ -358,15 +358,15 @@ fn responses_that_depend_on_or_set_credentials_are_not_written_without_a_key() {
         Arc::new(StoredResponse::new(plain.status(), &plain.headers(), body, validity, variant))
     };
     let store = scene.store();
-    assert!(!store.put(&Key::partitioned("http://a/", 7), &plain));
+    assert!(!store.put(&Key::partitioned("http://a/", 7), &plain, None));
     for response in
         [with("set-cookie"), with("set-cookie2"), by("cookie"), by("authorization"), by("x-api-key")]
     {
-        assert!(!store.put(&key(1), &response));
+        assert!(!store.put(&key(1), &response, None));
     }
     // And what was there is older than what could not be written.
     scene.put(1, &plain);
-    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), &with("set-cookie")));
+    assert!(scene.store().flush(LONG) && !scene.store().put(&key(1), &with("set-cookie"), None));
     scene.reopen();
     assert!(scene.found(1).is_empty());
 }
@@ -415,7 +415,7 @@ fn million_keys_open_within_a_second_and_take_less_than_100_bytes_each() {
     let begun = Instant::now();
     for number in 0..count {
         let response = response("a", number);
-        while !scene.store().put(&key(number), &response) {
+        while !scene.store().put(&key(number), &response, None) {
             assert!(scene.store().flush(LONG));
         }
     }
@@ -445,7 +445,7 @@ fn two_processes_find_each_others_responses() {
     thread::sleep(Duration::from_millis(1200));
     assert!(!other.may_hold(key(1).as_str()), "an empty directory is known");
     scene.put(1, &response_of("a", 1, 100_000));
-    assert!(other.put(&key(2), &response_of("a", 2, 10)));
+    assert!(other.put(&key(2), &response_of("a", 2, 10), None));
     assert!(scene.store().flush(LONG) && other.flush(LONG));
     wait_until(|| other.may_hold(key(1).as_str()) && scene.store().may_hold(key(2).as_str()));
     assert_eq!((scene.found(1), scene.found(2)), (vec![Some(1)], vec![Some(2)]));
@@ -468,16 +468,16 @@ fn an_invalidation_reaches_the_memory_and_the_pending_writes_of_the_other_proces
     assert!(scene.store().flush(LONG));
     // Written by a process that does not know of the purge yet.
     assert!(scene.store().remove(&key(1)).unwrap());
-    other.put(&key(1), &response("a", 2));
+    other.put(&key(1), &response("a", 2), None);
     let purge = Purge::prefix("http://a/00").unwrap();
-    other.put(&key(2), &response("a", 3));
+    other.put(&key(2), &response("a", 3), None);
     scene.store().purge(&purge).unwrap();
     assert!(other.flush(LONG));
     wait_until(|| seen.lock().len() == 2);
     assert_eq!(*seen.lock(), [Purge::of_key(key(1).url()), purge]);
     assert!(scene.found(2).is_empty());
     // From here on its writes are newer than the purges.
-    other.put(&key(3), &response("a", 4));
+    other.put(&key(3), &response("a", 4), None);
     assert!(other.flush(LONG));
     assert_eq!(scene.found(3), [Some(4)]);
 }
@@ -493,7 +493,7 @@ fn capacity_holds_for_two_processes_and_the_last_one_set_counts() {
         for (store, from) in [(scene.store().clone(), 0), (other.clone(), 1000)] {
             scope.spawn(move || {
                 for number in from..from + 150 {
-                    store.put(&key(number), &response_of("a", number, number % 7 * 100_000));
+                    store.put(&key(number), &response_of("a", number, number % 7 * 100_000), None);
                     if number % 3 == 0
                         && let Some(spill) = store.begin(Some(2_000_000))
                     {

@@ -11,6 +11,8 @@
 //! and the digest also damage to the body before it was written. Neither detects forgery: an attacker who can
 //! write to the backend can replace every response.
 
+#[cfg(any(feature = "disk", feature = "redis"))]
+pub(super) mod purge;
 pub(super) mod read;
 pub(super) mod write;
 
@@ -38,10 +40,16 @@ static THIS_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_on
 pub(super) fn encode(key: &str, responses: &[Arc<StoredResponse>]) -> Bytes {
     let length = usize::try_from(length(key, responses)).expect("the parts are in memory");
     let mut record = Vec::with_capacity(length);
-    write_record(&mut record, key, responses);
-    let checksum = crc32fast::hash(&record);
-    record.extend_from_slice(&checksum.to_be_bytes());
+    append(&mut record, key, responses);
     record.into()
+}
+
+/// Appends the record of a key to what a buffer holds.
+pub(super) fn append(buffer: &mut Vec<u8>, key: &str, responses: &[Arc<StoredResponse>]) {
+    let start = buffer.len();
+    write_record(buffer, key, responses);
+    let checksum = crc32fast::hash(&buffer[start..]);
+    buffer.extend_from_slice(&checksum.to_be_bytes());
 }
 
 /// Returns the length of the record in bytes.

@@ -20,7 +20,7 @@ fn part(spill: &Arc<dyn Spill>, length: u64, tag: &'static str) -> Arc<StoredRes
     let (validity, variant) = (*like.validity(), like.variant().clone());
     let status = StatusCode::PARTIAL_CONTENT;
     let part = StoredResponse::with_digest(status, &headers, Pieces::new(), None, validity, variant);
-    Arc::new(part.with_remote(RemoteBody { length, source: Arc::clone(spill) as _ }))
+    Arc::new(part.with_remote(RemoteBody::on_disk(length, Arc::clone(spill) as _)))
 }
 
 fn write(spill: &Arc<dyn Spill>, blocks: u8) {

@@ -1,4 +1,4 @@
-//! The threads that read the disk, so that no other thread blocks.
+//! The threads that wait for a tier below memory, so that no other thread blocks.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use log::error;
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::tier::Work;
+use super::tier::Work;
 
 /// How many threads there are at most.
 const THREADS: usize = 8;
@@ -78,7 +78,7 @@ impl Lane {
             if let Some(work) = state.queue.pop_front() {
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    error!("reading from the disk panicked");
+                    error!("an operation of a store panicked");
                 }
                 state = self.state.lock();
                 continue;

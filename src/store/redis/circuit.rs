@@ -1,0 +1,177 @@
+//! Which operations may run, and the invalidations that Redis has not received yet.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::breaker::CircuitBreaker;
+use crate::message::purge::Purge;
+
+/// How many invalidations wait for Redis. Beyond that, everything is invalidated when it is back.
+const MAX_OWED: usize = 1024;
+
+/// The circuit breaker, the operations in progress, and the invalidations that are owed.
+///
+/// While an invalidation is owed the circuit is open, so nothing is read that it covers.
+#[derive(Default)]
+pub(super) struct Circuit {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    breaker: CircuitBreaker,
+    /// The operations of this epoch, with the times at which they began.
+    running: BTreeMap<u64, Instant>,
+    last: u64,
+    owed: Vec<Purge>,
+    failures: u64,
+}
+
+impl State {
+    fn open(&mut self, now: Instant) {
+        self.breaker.open(now, jitter());
+        self.running.clear();
+        self.failures += 1;
+    }
+}
+
+/// An operation in progress until this value is dropped.
+pub(super) struct Running<'a> {
+    circuit: &'a Circuit,
+    number: u64,
+    epoch: u64,
+    has_succeeded: bool,
+}
+
+impl Circuit {
+    /// Whether operations may begin. An operation that has run for longer than `longest` opens the circuit.
+    pub(super) fn is_closed(&self, now: Instant, longest: Duration) -> bool {
+        let mut state = self.state.lock();
+        let oldest = state.running.first_key_value().map(|(_, since)| *since);
+        if state.breaker.is_closed()
+            && oldest.is_some_and(|since| now.saturating_duration_since(since) > longest)
+        {
+            state.open(now);
+        }
+        state.breaker.is_closed()
+    }
+
+    /// Begins an operation; `None` if none may begin.
+    pub(super) fn begin(&self, now: Instant) -> Option<Running<'_>> {
+        let mut state = self.state.lock();
+        let epoch = state.breaker.admit()?;
+        state.last += 1;
+        let number = state.last;
+        state.running.insert(number, now);
+        Some(Running { circuit: self, number, epoch, has_succeeded: false })
+    }
+
+    /// Begins a probe if one is due; returns whether it began.
+    pub(super) fn begin_probe(&self, now: Instant) -> bool {
+        self.state.lock().breaker.begin_probe(now)
+    }
+
+    /// Records that the probe failed.
+    pub(super) fn fail_probe(&self, now: Instant) {
+        self.state.lock().open(now);
+    }
+
+    /// Records that the probe succeeded. Returns the owed invalidations, and closes the circuit if the list is empty.
+    pub(super) fn close_or_take_owed(&self) -> Vec<Purge> {
+        let mut state = self.state.lock();
+        if state.owed.is_empty() {
+            state.breaker.close();
+        }
+        std::mem::take(&mut state.owed)
+    }
+
+    /// Notes an invalidation that has to reach Redis before anything is read. Opens the circuit.
+    pub(super) fn owe(&self, purges: impl IntoIterator<Item = Purge>, now: Instant) {
+        let mut state = self.state.lock();
+        state.owed.extend(purges);
+        if state.owed.len() > MAX_OWED {
+            state.owed = vec![Purge::all()];
+        }
+        if state.breaker.is_closed() {
+            state.open(now);
+        }
+    }
+
+    /// How often the circuit was opened.
+    pub(super) fn failures(&self) -> u64 {
+        self.state.lock().failures
+    }
+}
+
+impl Running<'_> {
+    pub(super) fn succeed(mut self) {
+        self.has_succeeded = true;
+    }
+
+    /// Records that the operation failed or took too long.
+    pub(super) fn fail(self, now: Instant) {
+        let mut state = self.circuit.state.lock();
+        if state.breaker.fail(self.epoch, now, jitter()) {
+            state.running.clear();
+            state.failures += 1;
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.circuit.state.lock();
+        state.running.remove(&self.number);
+        if self.has_succeeded {
+            state.breaker.succeed(self.epoch);
+        }
+    }
+}
+
+/// A random number between 0 and 1.
+#[expect(clippy::cast_precision_loss, reason = "32 bits fit")]
+fn jitter() -> f64 {
+    (RandomState::new().hash_one(()) >> 32) as f64 / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn overdue_operation_opens_the_circuit() {
+        let (circuit, now) = (Circuit::default(), Instant::now());
+        let running = circuit.begin(now).unwrap();
+        assert!(circuit.is_closed(now + LONGEST, LONGEST));
+        assert!(!circuit.is_closed(now + LONGEST * 2, LONGEST));
+        running.succeed();
+        assert!(circuit.begin(now).is_none());
+        assert_eq!(circuit.failures(), 1);
+    }
+
+    #[test]
+    fn circuit_stays_open_while_an_invalidation_is_owed() {
+        let (circuit, now) = (Circuit::default(), Instant::now());
+        circuit.owe([Purge::all()], now);
+        assert!(circuit.begin_probe(now + Duration::from_secs(1)));
+        // Another one comes while the first is sent.
+        assert_eq!(circuit.close_or_take_owed(), [Purge::all()]);
+        circuit.owe([Purge::of_key("http://a/")], now);
+        assert!(circuit.begin(now).is_none());
+        assert_eq!(circuit.close_or_take_owed(), [Purge::of_key("http://a/")]);
+        assert!(circuit.close_or_take_owed().is_empty());
+        assert!(circuit.begin(now).is_some());
+    }
+
+    #[test]
+    fn too_many_owed_invalidations_become_one_of_everything() {
+        let (circuit, now) = (Circuit::default(), Instant::now());
+        circuit.owe((0..=MAX_OWED).map(|number| Purge::of_key(&number.to_string())), now);
+        assert_eq!(circuit.close_or_take_owed(), [Purge::all()]);
+    }
+}

@@ -1,0 +1,313 @@
+//! The state that the threads of a store in Redis share, and the operations in Redis.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use bytes::Bytes;
+use redis::{ConnectionLike, RedisError, RedisResult};
+
+use super::circuit::Circuit;
+use super::connections::{Connections, SHARDS};
+use super::scripts::{self, PURGE, READ, REMOVE, WRITE};
+use super::value::{self, Value};
+use super::waiting::Waiting;
+use crate::base::ledger::{Ledger, MemoryUse};
+use crate::message::digest::Digest;
+use crate::message::purge::{Purge, Purged};
+use crate::store::lane::Lane;
+use crate::store::record::purge::{read_purge, write_purge};
+use crate::store::trouble::Trouble;
+use crate::store::{Key, StoreError};
+
+/// How many purges are listed for each shard.
+const MAX_PURGES: usize = 1024;
+
+/// How long a value is kept at most.
+pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a fetch may take whose response is written.
+pub(super) const MAX_FETCH: Duration = Duration::from_secs(60 * 60);
+
+/// How long an invalidation may take before it counts as failed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What does not limit the purges that are read.
+const NO_LIMIT: u64 = 1 << 53;
+
+pub(super) struct Core {
+    pub(super) connections: Connections,
+    pub(super) prefix: String,
+    pub(super) timeout: Duration,
+    pub(super) max_value: u64,
+    pub(super) circuit: Circuit,
+    /// Threads for lookups, invalidations and probes.
+    pub(super) lane: Arc<Lane>,
+    /// Threads for writes.
+    pub(super) writes: Arc<Lane>,
+    pub(super) waiting: Waiting,
+    /// The last invalidation that is known of each shard.
+    positions: [AtomicU64; SHARDS],
+    /// The shard of the last failure, which the next probe asks.
+    failed_shard: AtomicU64,
+    trouble: Trouble,
+    pub(super) max_staleness: OnceLock<Duration>,
+    pub(super) ledger: OnceLock<Arc<Ledger>>,
+    pub(super) skipped: AtomicU64,
+    pub(super) corrupt: AtomicU64,
+}
+
+/// The names of a key in Redis.
+pub(super) struct Names {
+    pub(super) shard: usize,
+    state: String,
+    value: String,
+}
+
+/// The content of a key in Redis at one moment.
+pub(super) struct Read {
+    /// The last invalidation in the shard.
+    pub(super) sequence: u64,
+    /// The value before it was decoded. Its head identifies it.
+    pub(super) raw: Bytes,
+    pub(super) value: Value,
+    /// The purges that may cover the value or the fetch.
+    pub(super) purges: Vec<(u64, Purge)>,
+    /// Everything with a smaller number is void.
+    pub(super) floor: u64,
+}
+
+impl Core {
+    pub(super) fn new(connections: Connections, prefix: String, timeout: Duration, max_value: u64) -> Self {
+        Self {
+            connections,
+            prefix,
+            timeout,
+            max_value,
+            circuit: Circuit::default(),
+            lane: Arc::default(),
+            writes: Arc::default(),
+            waiting: Waiting::default(),
+            positions: [const { AtomicU64::new(0) }; SHARDS],
+            failed_shard: AtomicU64::new(0),
+            trouble: Trouble::of("the store in Redis"),
+            max_staleness: OnceLock::new(),
+            ledger: OnceLock::new(),
+            skipped: AtomicU64::new(0),
+            corrupt: AtomicU64::new(0),
+        }
+    }
+
+    /// How long an operation may take, connecting included.
+    pub(super) fn longest(&self) -> Duration {
+        self.timeout * 2
+    }
+
+    /// Whether Redis is asked at the moment. Starts a probe if one is due. Never waits.
+    pub(super) fn is_up(self: &Arc<Self>) -> bool {
+        let now = Instant::now();
+        if self.circuit.is_closed(now, self.longest()) {
+            return true;
+        }
+        if self.circuit.begin_probe(now) {
+            let core = Arc::clone(self);
+            if self.lane.try_submit(Box::new(move || core.probe())).is_err() {
+                self.circuit.fail_probe(now);
+            }
+        }
+        false
+    }
+
+    /// Asks Redis for something, and sends the invalidations that it has not received.
+    fn probe(&self) {
+        self.connections.begin_anew();
+        let names =
+            self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "");
+        let mut result =
+            self.connections.run(names.shard, |connection| read(connection, &names, NO_LIMIT)).map(drop);
+        while result.is_ok() {
+            let owed = self.circuit.close_or_take_owed();
+            if owed.is_empty() {
+                return;
+            }
+            for (at, purge) in owed.iter().enumerate() {
+                if let Err(error) = self.send(purge) {
+                    self.circuit.owe(owed[at..].iter().cloned(), Instant::now());
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if let Err(error) = result {
+            self.report(&error);
+        }
+        self.circuit.fail_probe(Instant::now());
+    }
+
+    /// Runs an operation. If Redis does not answer in time, nothing is asked for a while.
+    fn ask<T>(
+        &self,
+        names: &Names,
+        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let failed = || StoreError::new("Redis does not answer");
+        let running = self.circuit.begin(Instant::now()).ok_or_else(failed)?;
+        match self.connections.run(names.shard, operation) {
+            Ok(answer) => {
+                running.succeed();
+                Ok(answer)
+            }
+            // Redis works, but has no memory for this.
+            Err(error) if is_out_of_memory(&error) => {
+                running.succeed();
+                Err(StoreError::new("Redis has no memory left").with_source(error))
+            }
+            Err(error) => {
+                self.failed_shard.store(names.shard as u64, Ordering::Relaxed);
+                running.fail(Instant::now());
+                self.report(&error);
+                Err(failed().with_source(error))
+            }
+        }
+    }
+
+    fn report(&self, error: &RedisError) {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        self.trouble.report("be used", &format!("{error}{cause}"));
+    }
+
+    pub(super) fn names(&self, key: &str) -> Names {
+        let digest = Digest::of(key.as_bytes());
+        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.names_in(usize::from(digest.as_bytes()[0]) % SHARDS, &hex)
+    }
+
+    fn names_in(&self, shard: usize, digest: &str) -> Names {
+        let tag = format!("{{{}:{shard}}}", self.prefix);
+        Names { shard, state: format!("{tag}:purges"), value: format!("{tag}:{digest}") }
+    }
+
+    pub(super) fn position(&self, key: &str) -> Option<u64> {
+        let shard = usize::from(Digest::of(key.as_bytes()).as_bytes()[0]) % SHARDS;
+        Some(self.positions[shard].load(Ordering::Relaxed)).filter(|position| *position > 0)
+    }
+
+    /// Reads the value of a key and the purges since this number, or since the value was written.
+    pub(super) fn read(&self, key: &str, names: &Names, since: Option<u64>) -> Result<Read, StoreError> {
+        let (sequence, floor, raw, purges) =
+            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT)))?;
+        self.positions[names.shard].store(sequence, Ordering::Relaxed);
+        let raw = match self.ledger.get() {
+            Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
+            None => raw.into(),
+        };
+        let value = value::decode(key, &raw).unwrap_or_else(|error| {
+            self.trouble.report("read a value", &error);
+            self.corrupt.fetch_add(1, Ordering::Relaxed);
+            Value::Missing
+        });
+        let purges = purges.into_iter().filter_map(|(member, number)| {
+            let purge = member.strip_prefix(b"t")?;
+            let at = UNIX_EPOCH + Duration::from_micros(number);
+            // An unreadable purge is one of a later version.
+            Some((number, read_purge(purge).unwrap_or_else(Purge::all).at(at)))
+        });
+        Ok(Read { sequence, raw, value, purges: purges.collect(), floor })
+    }
+
+    /// Writes a value unless something was invalidated, or another value was written, since it was read.
+    pub(super) fn write(
+        &self,
+        names: &Names,
+        read: &Read,
+        value: &[u8],
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        let head = &read.raw[..read.raw.len().min(value::HEAD)];
+        let arguments = (read.sequence, head, value, milliseconds(lifetime));
+        self.ask(names, |connection| {
+            scripts::run(connection, &WRITE, &[&names.state, &names.value], &arguments)
+        })
+    }
+
+    /// Sends an invalidation; waits until Redis has it. If that fails, it is owed: nothing is read before Redis has it.
+    pub(super) fn invalidate(self: &Arc<Self>, purge: &Purge) -> Purged {
+        let owe = |error: &str| {
+            self.trouble.report("invalidate", &error);
+            self.circuit.owe([purge.clone()], Instant::now());
+            Purged::default()
+        };
+        if !self.is_up() {
+            return owe("it does not answer");
+        }
+        let (done, wait) = std::sync::mpsc::channel();
+        let (core, sent) = (Arc::clone(self), purge.clone());
+        let work = move || {
+            // A caller that has left counts the invalidation as failed.
+            let _ = done.send(core.send(&sent).inspect_err(|error| core.report(error)));
+        };
+        if self.lane.try_submit(Box::new(work)).is_err() {
+            return owe("too many operations wait");
+        }
+        match wait.recv_timeout(PATIENCE.max(self.longest())) {
+            Ok(Ok(count)) => Purged::new(count, 0),
+            Ok(Err(_)) => owe("it failed"),
+            Err(_) => owe("it takes too long"),
+        }
+    }
+
+    /// Sends an invalidation, whatever the state of the circuit. Returns the number of keys that were removed, if known.
+    fn send(&self, purge: &Purge) -> RedisResult<u64> {
+        let purges = |names: &Names, member: &[u8]| -> RedisResult<()> {
+            let arguments = (member, MAX_PURGES, micros(MAX_LIFETIME + 2 * MAX_FETCH));
+            self.connections
+                .run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
+        };
+        let mut member = Vec::new();
+        if !purge.is_of_all() || purge.is_soft() {
+            member.push(b't');
+            write_purge(&mut member, purge);
+        }
+        match purge.single_url() {
+            Some(url) if !purge.is_soft() => {
+                let names = self.names(url);
+                let lifetime = milliseconds(2 * MAX_FETCH);
+                self.connections.run(names.shard, |connection| {
+                    scripts::run(connection, &REMOVE, &[&names.state, &names.value], &lifetime)
+                })
+            }
+            Some(url) => purges(&self.names(url), &member).map(|()| 0),
+            None => (0..SHARDS).try_for_each(|shard| purges(&self.names_in(shard, ""), &member)).map(|()| 0),
+        }
+    }
+
+    /// Removes what is stored under a key in the background, because it is outdated.
+    pub(super) fn discard(self: &Arc<Self>, key: &Key) {
+        let (core, purge) = (Arc::clone(self), Purge::of_key(key.as_str()));
+        if self.is_up() {
+            let work = move || drop(core.send(&purge));
+            // The outdated value expires anyway.
+            drop(self.writes.try_submit(Box::new(work)));
+        }
+    }
+}
+
+/// The last number, the void number, the value, and purges with their numbers.
+type Answer = (u64, u64, Vec<u8>, Vec<(Vec<u8>, u64)>);
+
+fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64) -> RedisResult<Answer> {
+    scripts::run(connection, &READ, &[&names.state, &names.value], &since)
+}
+
+fn is_out_of_memory(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM command"))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,138 @@
+//! The Lua scripts: each is atomic, and all its keys are in one slot of a cluster.
+//!
+//! The first key is a sorted set that holds the invalidations of a shard. The score of a member is the sequence number of an
+//! invalidation:
+//!
+//! | member | score |
+//! |---|---|
+//! | `s` | the last number that was given |
+//! | `f` | values with a smaller number are void |
+//! | `t` and a purge | the number of this purge |
+//!
+//! Numbers are microseconds of the server's clock, or one more than the last. If the set is missing (a new server, `FLUSHALL`,
+//! eviction), everything is void: a lookup creates it with the current time as both `s` and `f`.
+
+use std::sync::LazyLock;
+
+use redis::{ConnectionLike, ErrorKind, FromRedisValue, RedisResult, Script, ToRedisArgs, cmd};
+
+/// The functions that the scripts share. `false` stands for a missing value.
+const COMMON: &str = r#"
+local function text(number) return string.format('%.0f', number) end
+local function now() local t = redis.call('TIME'); return t[1] * 1000000 + t[2] end
+local function sequence()
+  local s = redis.pcall('ZSCORE', KEYS[1], 's')
+  if type(s) == 'table' then redis.call('DEL', KEYS[1]); s = false end
+  if not s then
+    s = text(now())
+    redis.call('ZADD', KEYS[1], s, 's', s, 'f')
+  end
+  return tonumber(s)
+end
+local function next_sequence() return math.max(sequence() + 1, now()) end
+local function value(from, to)
+  local v = redis.pcall('GETRANGE', KEYS[2], from, to)
+  if type(v) == 'table' then return '' end
+  return v
+end
+"#;
+
+/// `state value`, `since`: the last number, the void number, the value, and all purges since the number or that of the value.
+pub(super) static READ: LazyLock<Lua> = LazyLock::new(|| {
+    script(
+        r#"
+local s, v, since = sequence(), value(0, -1), tonumber(ARGV[1])
+local own = string.sub(v, 1, 5) == 'fwdr1' and tonumber(string.sub(v, 7, 22))
+if own and own < since then since = own end
+local list = {}
+if since < s then list = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. text(since), '+inf', 'WITHSCORES') end
+return {text(s), redis.call('ZSCORE', KEYS[1], 'f'), v, list}
+"#,
+    )
+});
+
+/// `state value`, `sequence head value milliseconds`: writes a value unless something was invalidated since the number, or the
+/// value there no longer begins with this head.
+pub(super) static WRITE: LazyLock<Lua> = LazyLock::new(|| {
+    script(
+        r#"
+local s = redis.pcall('ZSCORE', KEYS[1], 's')
+if s ~= ARGV[1] or value(0, 37) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+return 1
+"#,
+    )
+});
+
+/// `state value`, `milliseconds`: replaces a value by the mark of its removal. Returns whether it held responses. Without memory
+/// for that, the whole shard is voided, which frees memory.
+pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
+    script(
+        r#"
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]); return 0 end
+local n, held = next_sequence(), string.sub(value(0, 5), 6, 6) == 'V'
+redis.call('DEL', KEYS[2])
+local done = redis.pcall('ZADD', KEYS[1], text(n), 's')
+if type(done) ~= 'table' then
+  done = redis.pcall('SET', KEYS[2], 'fwdr1T' .. string.format('%016.0f', n), 'PX', ARGV[1])
+end
+if type(done) == 'table' and done.err then redis.call('DEL', KEYS[1]) end
+if held then return 1 end
+return 0
+"#,
+    )
+});
+
+/// `state`, `purge most microseconds`: lists a purge; an empty one voids everything. Purges older than the time, and those beyond
+/// the bound, are dropped; everything older than the latter is void then.
+pub(super) static PURGE: LazyLock<Lua> = LazyLock::new(|| {
+    script(
+        r#"
+if redis.call('EXISTS', KEYS[1]) == 0 then return 1 end
+local n, done = next_sequence(), nil
+if ARGV[1] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.pcall('ZADD', KEYS[1], text(n), 's', text(n), 'f')
+  return 1
+end
+done = redis.pcall('ZADD', KEYS[1], text(n), 's', text(n), ARGV[1])
+if type(done) == 'table' then redis.call('DEL', KEYS[1]); return 1 end
+local floor = redis.call('ZSCORE', KEYS[1], 'f')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. floor, '(' .. text(now() - tonumber(ARGV[3])))
+local excess = redis.call('ZCARD', KEYS[1]) - 2 - tonumber(ARGV[2])
+if excess > 0 then
+  local dropped = redis.call('ZRANGE', KEYS[1], excess, excess, 'WITHSCORES')
+  redis.call('ZREMRANGEBYRANK', KEYS[1], 1, excess)
+  redis.call('ZADD', KEYS[1], dropped[2], 'f')
+end
+return 1
+"#,
+    )
+});
+
+/// A script and its text.
+pub(super) struct Lua {
+    script: Script,
+    text: String,
+}
+
+fn script(body: &str) -> Lua {
+    let text = format!("{COMMON}{body}");
+    Lua { script: Script::new(&text), text }
+}
+
+/// Runs a script; sends its text only if the server does not know it yet.
+pub(super) fn run<T: FromRedisValue>(
+    connection: &mut dyn ConnectionLike,
+    lua: &Lua,
+    keys: &[&str],
+    arguments: &impl ToRedisArgs,
+) -> RedisResult<T> {
+    let mut known = cmd("EVALSHA");
+    match known.arg(lua.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments).query(connection) {
+        Err(error) if error.kind() == ErrorKind::NoScriptError => {
+            cmd("EVAL").arg(&lua.text).arg(keys.len()).arg(keys).arg(arguments).query(connection)
+        }
+        result => result,
+    }
+}

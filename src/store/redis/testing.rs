@@ -1,0 +1,184 @@
+//! A real Redis server for tests. The scenarios include this file too.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `redis-server` on a free loopback port. Dropping it kills it.
+pub(crate) struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// # Panics
+    ///
+    /// If Redis is not installed or does not start: no test is skipped.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("redis-").tempdir().expect("a folder can be made");
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut server = Self { child: None, port: 0, arguments, folder };
+        // Another process may take a port between its release and the start of the server.
+        for _ in 0..10 {
+            server.port = free_port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("redis-server did not start");
+    }
+
+    /// Starts the server again on the same port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let begun = Instant::now();
+        while !self.try_start() {
+            assert!(begun.elapsed() < PATIENCE, "redis-server did not start again");
+        }
+    }
+
+    fn try_start(&mut self) -> bool {
+        let port = self.port.to_string();
+        let is_tls = self.arguments.iter().any(|argument| argument == "--tls-cert-file");
+        let ports =
+            if is_tls { ["--port", "0", "--tls-port", &port] } else { ["--port", &port, "--tls-port", "0"] };
+        let child = Command::new("redis-server")
+            .args(ports)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+            .arg(self.folder.path())
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let child = self.child.insert(child);
+        let begun = Instant::now();
+        loop {
+            if child.try_wait().expect("the process can be waited for").is_some()
+                || begun.elapsed() > PATIENCE
+            {
+                self.kill();
+                return false;
+            }
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends a command and returns the response as text: lines without their types.
+    pub(crate) fn run(&self, words: &[&str]) -> String {
+        let stream =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the server accepts connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        let mut reader = BufReader::new(stream);
+        reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
+        let mut text = String::new();
+        response(&mut reader, &mut text);
+        text
+    }
+
+    /// The names of all keys that contain this text.
+    pub(crate) fn keys(&self, part: &str) -> Vec<String> {
+        self.run(&["KEYS", &format!("*{part}*")]).lines().map(str::to_owned).collect()
+    }
+}
+
+fn response(reader: &mut BufReader<TcpStream>, text: &mut String) {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("the server responds");
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "*" => (0..rest.parse().unwrap_or(0)).for_each(|_| response(reader, text)),
+        "$" if rest == "-1" => {}
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().expect("a length is a number") + 2];
+            reader.read_exact(&mut bytes).expect("the server sends the text");
+            bytes.truncate(bytes.len() - 2);
+            *text += &String::from_utf8_lossy(&bytes);
+            text.push('\n');
+        }
+        _ => {
+            *text += rest;
+            text.push('\n');
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    // A server of a cluster also takes the port 10,000 above.
+    loop {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        let port = port.expect("a loopback port is free").port();
+        if port < 50_000 {
+            return port;
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Three servers that are a cluster.
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<RedisServer>,
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let servers: Vec<_> = (0..3).map(|_| RedisServer::start(&enabled)).collect();
+        for (number, server) in servers.iter().enumerate() {
+            let (first, last) = (number * 16384 / 3, (number + 1) * 16384 / 3 - 1);
+            server.run(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            server.run(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            servers[0].run(&["CLUSTER", "MEET", "127.0.0.1", &server.port().to_string()]);
+        }
+        let begun = Instant::now();
+        let is_up = |server: &RedisServer| {
+            let info = server.run(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        while !servers.iter().all(is_up) {
+            assert!(begun.elapsed() < PATIENCE, "the cluster did not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Self { servers }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis+cluster://127.0.0.1:{}", self.servers[0].port())
+    }
+}

@@ -1,0 +1,362 @@
+//! The tier with real servers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::testing::{Cluster, RedisServer};
+use super::*;
+use crate::message::pieces::Pieces;
+use crate::store::contract_suite::{Subject, contract_suite};
+use crate::store::testing::{grouped, key, response, response_of};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn store_at(url: &str) -> RedisStore {
+    // A loaded machine may take longer than the default.
+    RedisStore::builder(url).timeout(Duration::from_secs(5)).build().unwrap()
+}
+
+/// The position of a fetch that begins after a lookup.
+fn looked_up(store: &RedisStore, key: &Key) -> Option<Position> {
+    store.find(key).unwrap();
+    store.position(key.as_str())
+}
+
+/// Stores a response as a cache does: a lookup, a fetch, a write.
+fn put(store: &RedisStore, key: &Key, response: &Arc<StoredResponse>) -> bool {
+    let position = looked_up(store, key);
+    store.put(key, response, position) && store.flush(LONG)
+}
+
+fn body(store: &RedisStore, key: &Key, response: &StoredResponse) -> Pieces {
+    store.load(key, response).unwrap().body().clone()
+}
+
+/// The numbers at the start of the bodies.
+fn numbers(store: &RedisStore, key: &Key) -> Vec<u64> {
+    let found = store.find(key).unwrap();
+    let number = |response: &Arc<StoredResponse>| {
+        u64::from_be_bytes(body(store, key, response).to_bytes()[..8].try_into().unwrap())
+    };
+    found.iter().map(number).collect()
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < LONG, "not within a minute: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server, and a store that a restart replaces.
+struct Remote {
+    server: RedisServer,
+    store: RedisStore,
+    sequence: AtomicU64,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let server = RedisServer::start(&[]);
+        let store = Self::connect(&server);
+        Self { server, store, sequence: AtomicU64::new(1) }
+    }
+
+    fn connect(server: &RedisServer) -> RedisStore {
+        RedisStore::builder(server.url()).timeout(LONG).max_value(4 << 20).build().unwrap()
+    }
+}
+
+impl Subject for Remote {
+    fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        put(&self.store, key, &Arc::new(response.clone().with_sequence(sequence)))
+    }
+
+    fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
+        self.store.find(key).unwrap()
+    }
+
+    fn remove(&self, key: &Key) {
+        Tier::remove(&self.store, key).unwrap();
+    }
+
+    fn purge(&self, purge: &Purge) -> Purged {
+        Tier::purge(&self.store, purge).unwrap()
+    }
+
+    fn restart(&mut self) -> bool {
+        self.store = Self::connect(&self.server);
+        true
+    }
+
+    fn counts(&self, purge: &Purge) -> bool {
+        purge.single_url().is_some()
+    }
+}
+
+contract_suite!(contract, Box::new(Remote::new()));
+
+#[test]
+fn another_process_finds_what_one_has_stored() {
+    let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
+    for url in [server.url(), cluster.url()] {
+        let (one, other) = (store_at(&url), store_at(&url));
+        for number in 0..100 {
+            assert!(put(&one, &key(number), &response_of("a", number, 1000)), "{url}");
+        }
+        for number in 0..100 {
+            let found = other.find(&key(number)).unwrap();
+            let stored = response_of("a", number, 1000);
+            assert_eq!(found.len(), 1, "{url} {number}");
+            assert_eq!(
+                (found[0].field_lines(), found[0].variant()),
+                (stored.field_lines(), stored.variant())
+            );
+            assert_eq!((found[0].validity(), found[0].digest()), (stored.validity(), stored.digest()));
+            assert_eq!((found[0].sequence(), found[0].body_length()), (lookup::OLDEST, stored.body_length()));
+            assert_eq!(body(&other, &key(number), &found[0]), stored.body());
+        }
+        assert!(other.find(&key(100)).unwrap().is_empty());
+        let usage = Tier::usage(&one);
+        assert_eq!((usage.failures, usage.corrupt, usage.is_up), (0, 0, true));
+    }
+    let sizes = cluster.servers.iter().map(|server| server.keys("forwardcache").len());
+    assert!(sizes.clone().all(|size| size > 10), "{:?}", sizes.collect::<Vec<_>>());
+}
+
+#[test]
+fn variants_are_merged_and_bounded() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::builder(server.url()).timeout(LONG).max_value(5000).build().unwrap();
+    let sequenced = |variant: &str, number: u64, size| {
+        Arc::new(StoredResponse::clone(&response_of(variant, number, size)).with_sequence(number))
+    };
+    for (variant, number) in [("a", 1), ("b", 2), ("a", 3)] {
+        assert!(put(&store, &key(1), &sequenced(variant, number, 100)));
+    }
+    assert_eq!(numbers(&store, &key(1)), [3, 2]);
+    // An older fetch of the same variant that ends later.
+    put(&store, &key(1), &sequenced("a", 1, 100));
+    assert_eq!(numbers(&store, &key(1)), [3, 2]);
+    // The oldest has no room beside these.
+    put(&store, &key(1), &sequenced("c", 4, 2000));
+    put(&store, &key(1), &sequenced("d", 5, 2400));
+    assert_eq!(numbers(&store, &key(1)), [5, 4]);
+    assert!(!put(&store, &key(1), &sequenced("d", 6, 5000)));
+    wait_until("the outdated value is removed", || numbers(&store, &key(1)).is_empty());
+}
+
+#[test]
+fn a_freshened_head_keeps_the_body() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    put(&store, &key(1), &response_of("a", 1, 2000));
+    let found = store.find(&key(1)).unwrap();
+    let validity = crate::policy::Validity { lifetime: Duration::from_secs(600), ..*found[0].validity() };
+    let freshened = Arc::new(found[0].with_validity(validity).with_sequence(9));
+    assert!(put(&store, &key(1), &freshened));
+    let found = store.find(&key(1)).unwrap();
+    assert_eq!((found.len(), found[0].validity().lifetime), (1, Duration::from_secs(600)));
+    assert_eq!(body(&store, &key(1), &found[0]), response_of("a", 1, 2000).body());
+}
+
+#[test]
+fn responses_expire() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    let brief = crate::policy::Validity {
+        lifetime: Duration::from_secs(3),
+        initial_age: Duration::ZERO,
+        ..*response("a", 1).validity()
+    };
+    put(&store, &key(1), &Arc::new(response("a", 1).with_validity(brief)));
+    let [name] = &server.keys(":[0-9a-f][0-9a-f]")[..] else { panic!("one value") };
+    let left: u64 = server.run(&["TTL", name]).trim().parse().unwrap();
+    // It has an ETag, so it is kept for validation.
+    assert!((590..=603).contains(&left), "{left}");
+}
+
+#[test]
+fn nothing_that_depends_on_a_credential_is_written() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    let of_user = Key::partitioned(key(1).url(), 5);
+    assert!(!store.may_hold(of_user.as_str()));
+    assert!(!store.put(&of_user, &response("a", 1), looked_up(&store, &key(1))));
+    let mut headers = response("a", 1).headers();
+    headers.insert("set-cookie", "a=b".parse().unwrap());
+    let plain = response("a", 1);
+    let cookie =
+        StoredResponse::new(plain.status(), &headers, Pieces::new(), *plain.validity(), Default::default());
+    assert!(!put(&store, &key(1), &Arc::new(cookie)));
+    assert!(store.flush(LONG));
+    assert!(store.find(&key(1)).unwrap().is_empty());
+}
+
+/// All kinds of invalidations of `key(1)`, each by another process.
+#[test]
+fn nothing_invalidated_is_found_or_comes_back_by_a_late_write() {
+    let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
+    let all: [(&str, Purge); 4] = [
+        ("key", Purge::of_key(key(1).url())),
+        ("prefix", Purge::prefix("http://a/0").unwrap()),
+        ("group", Purge::group("http://a", "news").unwrap()),
+        ("all", Purge::all()),
+    ];
+    for url in [server.url(), cluster.url()] {
+        let (one, other) = (store_at(&url), store_at(&url));
+        for (name, purge) in &all {
+            let stored = grouped("a", 1, "news");
+            assert!(put(&one, &key(1), &stored) && put(&one, &Key::new("http://b/"), &response("a", 2)));
+            assert_eq!(numbers(&other, &key(1)), [1]);
+            let before = looked_up(&one, &key(1));
+            Tier::purge(&other, purge).unwrap();
+            assert!(numbers(&one, &key(1)).is_empty(), "{url} {name}: it is found");
+            // The fetch began before the invalidation, and ends now.
+            one.put(&key(1), &stored, before);
+            assert!(one.flush(LONG));
+            assert!(numbers(&other, &key(1)).is_empty(), "{url} {name}: it came back");
+            assert_eq!(numbers(&other, &Key::new("http://b/")).is_empty(), *name == "all");
+            // A fetch that began after it is stored.
+            assert!(put(&one, &key(1), &stored));
+            assert_eq!(numbers(&other, &key(1)), [1], "{url} {name}: it is not stored again");
+        }
+    }
+}
+
+#[test]
+fn a_late_write_of_something_else_is_not_refused() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    let before = looked_up(&store, &key(1));
+    Tier::purge(&store, &Purge::prefix("http://b/").unwrap()).unwrap();
+    Tier::purge(&store, &Purge::of_key("http://b/")).unwrap();
+    assert!(store.put(&key(1), &response("a", 1), before) && store.flush(LONG));
+    assert_eq!(numbers(&store, &key(1)), [1]);
+}
+
+#[test]
+fn soft_purge_leaves_stale_responses() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    let now = SystemTime::now();
+    let fresh = crate::policy::Validity { response_time: now.into(), ..*response("a", 1).validity() };
+    put(&store, &key(1), &Arc::new(response("a", 1).with_validity(fresh)));
+    Tier::purge(&store, &Purge::prefix("http://a/").unwrap().soft().at(now)).unwrap();
+    let found = store.find(&key(1)).unwrap();
+    assert!(found.len() == 1 && !found[0].validity().is_fresh(SystemTime::now()));
+}
+
+#[test]
+fn the_list_of_purges_is_bounded_and_keeps_each_purge_once() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    assert!(put(&store, &key(1), &response("a", 1)));
+    for _ in 0..3 {
+        Tier::purge(&store, &Purge::group("http://b", "news").unwrap()).unwrap();
+    }
+    // Only of the shard that holds something.
+    let [name] = &server.keys(":purges")[..] else { panic!("one shard") };
+    // Two numbers and the purge.
+    assert_eq!(server.run(&["ZCARD", name]).trim(), "3");
+    assert_eq!(numbers(&store, &key(1)), [1]);
+    let shard = |text: &str| store.core().names(text).shard;
+    let others = (0..).map(|number: u32| number.to_string());
+    for other in others.filter(|other| shard(other) == shard(key(1).as_str())).take(1100) {
+        Tier::purge(&store, &Purge::of_key(&other).soft()).unwrap();
+    }
+    assert_eq!(server.run(&["ZCARD", name]).trim(), "1026");
+    // Everything older than what is no longer listed is void.
+    assert!(numbers(&store, &key(1)).is_empty());
+    assert!(put(&store, &key(1), &response("a", 2)));
+    assert_eq!((numbers(&store, &key(1)), Tier::usage(&store).failures), (vec![2], 0));
+}
+
+#[test]
+fn everything_is_void_once_the_list_of_purges_is_lost() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    assert!(put(&store, &key(1), &response("a", 1)));
+    let before = looked_up(&store, &key(1));
+    Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
+    for name in server.keys(":purges") {
+        // As by eviction; or something else is there.
+        server.run(&["DEL", &name]);
+        server.run(&["SET", &name, "something"]);
+    }
+    assert!(numbers(&store, &key(1)).is_empty());
+    store.put(&key(1), &response("a", 1), before);
+    assert!(store.flush(LONG) && numbers(&store, &key(1)).is_empty());
+    assert!(put(&store, &key(1), &response("a", 2)));
+    assert_eq!(numbers(&store, &key(1)), [2]);
+}
+
+#[test]
+fn another_type_or_version_under_a_key_is_a_miss_and_is_overwritten() {
+    let server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    assert!(put(&store, &key(1), &response("a", 1)));
+    let [name] = &server.keys(":[0-9a-f][0-9a-f]")[..] else { panic!("one value") };
+    for value in [&["LPUSH", name, "x"][..], &["SET", name, "fwdr2V"], &["SET", name, "x"]] {
+        server.run(&["DEL", name]);
+        server.run(value);
+        assert!(numbers(&store, &key(1)).is_empty());
+        assert!(put(&store, &key(1), &response("a", 2)));
+        assert_eq!(numbers(&store, &key(1)), [2], "{value:?}");
+    }
+    assert_eq!(Tier::usage(&store).failures, 0);
+    assert!(Tier::usage(&store).corrupt >= 2);
+}
+
+#[test]
+fn a_full_server_takes_no_more_and_still_invalidates() {
+    let server = RedisServer::start(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    let store = store_at(&server.url());
+    let mut stored = 0;
+    while put(&store, &key(stored), &response_of("a", stored, 100_000)) && stored < 60 {
+        stored += 1;
+    }
+    wait_until("some are not written", || Tier::usage(&store).skipped > 0);
+    let held = |number: u64| !store.find(&key(number)).unwrap_or_default().is_empty();
+    let first = (0..stored).find(|number| held(*number)).expect("some are written");
+    assert_eq!(Tier::usage(&store).failures, 0, "a full server does not count as failed");
+    Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
+    assert!((0..stored).all(|number| !held(number)), "{first}");
+    assert_eq!(Tier::usage(&store).failures, 0);
+}
+
+#[test]
+fn an_evicting_server_stays_within_its_memory_and_serves_the_rest() {
+    let server = RedisServer::start(&["--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru"]);
+    let store = store_at(&server.url());
+    for number in 0..60 {
+        assert!(put(&store, &key(number), &response_of("a", number, 100_000)));
+    }
+    let found = (0..60).filter(|number| numbers(&store, &key(*number)) == [*number]).count();
+    assert!((5..55).contains(&found), "{found}");
+    assert_eq!(Tier::usage(&store).failures, 0);
+}
+
+#[test]
+fn an_invalidation_reaches_a_server_that_was_away_before_anything_is_read() {
+    let mut server = RedisServer::start(&[]);
+    let store = store_at(&server.url());
+    assert!(
+        put(&store, &key(1), &response("a", 1)) && put(&store, &Key::new("http://b/"), &response("a", 2))
+    );
+    store.core().circuit.owe([Purge::prefix("http://a/").unwrap()], Instant::now());
+    assert!(store.find(&key(1)).unwrap().is_empty() && !store.may_hold(key(1).as_str()));
+    wait_until("it is asked again", || store.may_hold(key(1).as_str()));
+    assert!(numbers(&store, &key(1)).is_empty());
+    assert_eq!(numbers(&store, &Key::new("http://b/")), [2]);
+    server.kill();
+    // Taken, and sent later.
+    assert_eq!(Tier::purge(&store, &Purge::all()).unwrap(), Purged::default());
+    server.restart();
+    wait_until("it is asked again", || store.may_hold(key(1).as_str()));
+    assert!(put(&store, &key(1), &response("a", 3)));
+    assert_eq!(numbers(&store, &key(1)), [3]);
+}
