@@ -23,7 +23,7 @@ pub trait AccessLog: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The client, as in [`RemoteAddress`](crate::RemoteAddress).
+    /// The client, as in [`RemoteAddress`](super::RemoteAddress).
     pub remote: SocketAddr,
     /// The method; `None` if the head could not be parsed.
     pub method: Option<&'a Method>,

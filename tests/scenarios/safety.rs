@@ -137,7 +137,7 @@ fn every_response_is_sandboxed() {
         (admin.local_addr(), format!("GET /status HTTP/1.1\r\n{host}"), 200),
         (admin.local_addr(), format!("GET /healthz HTTP/1.1\r\n{host}"), 200),
         (admin.local_addr(), format!("PURGE /purge?all HTTP/1.1\r\n{host}"), 200),
-        (admin.local_addr(), format!("POST /purge?all HTTP/1.1\r\n{host}Content-Length: 0\r\n"), 405),
+        (admin.local_addr(), format!("PUT /purge?all HTTP/1.1\r\n{host}Content-Length: 0\r\n"), 405),
         (admin.local_addr(), format!("GET / HTTP/1.1\r\n{host}"), 404),
         (admin.local_addr(), "GET /status HTTP/1.1\r\nHost: 0.0.0.0\r\n".to_owned(), 421),
     ] {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::state::PIECE;
+use super::keeping::PIECE;
 use crate::message::digest::{Digest, RunningDigest};
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;

@@ -8,6 +8,9 @@ use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
+/// How much is read from the source at a time, in bytes.
+pub(super) const PIECE: usize = 64 * 1024;
+
 /// Stores a whole body with its SHA-256 digest and releases the followers. Dropped without a call if the body does
 /// not become whole.
 pub(crate) type Commit = Box<dyn FnOnce(Arrived, Digest) + Send>;

@@ -6,6 +6,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `beginning` | keeps the beginning of a body whose transfer is interrupted |
+//! | `interruption` | when a beginning is reported and taken |
 //! | `hashing` | the digest of a body in transit |
 //! | `kept` | the pieces of a body that are in memory (pure) |
 //! | `failure` | an error that is reported to each reader |
@@ -21,6 +22,7 @@ mod beginning;
 mod driver;
 mod failure;
 mod hashing;
+mod interruption;
 mod keeping;
 mod kept;
 mod prepare;

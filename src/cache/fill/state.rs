@@ -7,16 +7,13 @@ use std::sync::Arc;
 use super::beginning::Beginning;
 use super::failure::Failure;
 use super::hashing::Hashing;
-use super::keeping::{BeginSpill, Commit};
+use super::keeping::{BeginSpill, Commit, PIECE};
 use super::kept::Kept;
 use crate::base::error::ErrorKind;
 use crate::base::ledger::Hold;
 use crate::message::body::{Body, Wake};
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};
-
-/// How much is read from the source at a time, in bytes.
-pub(super) const PIECE: usize = 64 * 1024;
 
 /// How far a body that is not stored may run ahead of its slowest reader while no reader waits for more, in bytes.
 pub(super) const WINDOW: u64 = 256 * 1024;

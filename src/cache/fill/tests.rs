@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Response};
 
-use super::state::PIECE;
+use super::keeping::PIECE;
 use super::state::{BACKLOG, WINDOW};
 use super::transfer::FINISHING_READS;
 use super::*;

@@ -8,10 +8,11 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::directory::hash;
+use super::growing::Growing;
 use super::head::{Head, Place, decode};
-use super::index::{Index, Meta, hash};
+use super::index::{Index, Meta};
 use super::known::Known;
-use super::part::Growing;
 use super::pending::{Op, Pending};
 use super::process::Process;
 use super::room::Room;

@@ -1,8 +1,9 @@
-//! The directory of a store: creates it, and checks its owner.
+//! The directory of a store: creates it, checks its owner, and names and measures what is in it.
 
 use std::fs;
 use std::path::Path;
 
+use crate::message::digest::Digest;
 use crate::store::StoreError;
 
 pub(super) fn make(directory: &Path) -> std::io::Result<()> {
@@ -29,4 +30,23 @@ pub(super) fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreE
         }
     }
     Ok(())
+}
+
+/// Returns the size of a file on the disk, in bytes.
+pub(super) fn blocks(file: &fs::Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::blocks(file) * 512
+    }
+    #[cfg(not(unix))]
+    {
+        file.len()
+    }
+}
+
+/// Returns the hash of a key. The salt is a secret of the directory, so that no client can choose URLs with equal hashes.
+pub(super) fn hash(salt: [u64; 2], key: &str) -> u64 {
+    let salt = [salt[0].to_be_bytes(), salt[1].to_be_bytes()].concat();
+    let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
+    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
 }

@@ -26,7 +26,7 @@ use redb::{
     StorageError, Table, TableDefinition, TransactionError, WriteTransaction,
 };
 
-use crate::message::digest::Digest;
+use super::directory;
 use crate::store::StoreError;
 
 /// The version of the directory. A directory of another version is left as it is.
@@ -193,7 +193,7 @@ impl Index {
 
     /// Returns the size of its file on the disk, in bytes.
     pub(super) fn length(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |file| blocks(&file))
+        fs::metadata(&self.path).map_or(0, |file| directory::blocks(&file))
     }
 }
 
@@ -377,25 +377,6 @@ impl Tables<'_> {
     #[cfg(test)]
     pub(super) fn set_format(&mut self, format: u64) -> Result<(), StoreError> {
         self.meta.insert("format", format).map(drop).map_err(failed)
-    }
-}
-
-/// Returns the hash of a key. The salt is a secret of the directory, so that no client can choose URLs with equal hashes.
-pub(super) fn hash(salt: [u64; 2], key: &str) -> u64 {
-    let salt = [salt[0].to_be_bytes(), salt[1].to_be_bytes()].concat();
-    let digest = Digest::of(&[&salt[..], key.as_bytes()].concat());
-    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("a digest is longer"))
-}
-
-/// Returns the size of a file on the disk, in bytes.
-pub(super) fn blocks(file: &fs::Metadata) -> u64 {
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::MetadataExt::blocks(file) * 512
-    }
-    #[cfg(not(unix))]
-    {
-        file.len()
     }
 }
 

@@ -26,7 +26,8 @@
 //! | `commit` | one transaction |
 //! | `rows` | writes and removes the row and the bodies of a key |
 //! | `purging` | finds and changes the keys that a purge affects |
-//! | `part` | parts of bodies, and files that are still written |
+//! | `growing` | the files of bodies that are still written |
+//! | `part` | parts of bodies, and how their files are continued |
 //! | `room` | the room for bodies that are being written |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
@@ -38,6 +39,7 @@ mod body_file;
 mod commit;
 mod core;
 mod directory;
+mod growing;
 mod head;
 mod index;
 mod inspect;

@@ -102,7 +102,11 @@ fn task_of_a_child_process() {
 fn taken(folder: &Path) -> u64 {
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
     let size = |path: std::path::PathBuf| {
-        if path.is_dir() { taken(&path) } else { fs::metadata(path).map_or(0, |file| index::blocks(&file)) }
+        if path.is_dir() {
+            taken(&path)
+        } else {
+            fs::metadata(path).map_or(0, |file| directory::blocks(&file))
+        }
     };
     files.map(size).sum()
 }

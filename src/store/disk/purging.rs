@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use redb::ReadableTable;
 
 use super::core::Core;
+use super::directory;
 use super::head::{Head, decode};
-use super::index::{self, Index, Tables, failed};
+use super::index::{Index, Tables, failed};
 use super::rows::{Effects, Write, files, remove_body, remove_row, row, write_row};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, StoredResponse, url_of};
@@ -59,7 +60,7 @@ pub(super) fn write_purge(
         hashes.insert(entry.map_err(failed)?.1.value());
     }
     if let Some(url) = purge.single_url() {
-        let url = index::hash(effects.meta.salt, url);
+        let url = directory::hash(effects.meta.salt, url);
         for entry in tables.partitions.range((url, 0)..=(url, u64::MAX)).map_err(failed)? {
             hashes.insert(entry.map_err(failed)?.0.value().1);
         }

@@ -4,8 +4,9 @@ use redb::ReadableTable;
 
 use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
+use super::directory;
 use super::head::{Head, Place, decode, encode};
-use super::index::{self, Meta, Tables, failed};
+use super::index::{Meta, Tables, failed};
 use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;
@@ -71,7 +72,7 @@ pub(super) fn remove_row(
 /// Returns the key in the table of partitions, of an entry that is for one credential.
 fn partition_of(key: &str, hash: u64, effects: &Effects) -> Option<(u64, u64)> {
     let url = url_of(key);
-    (url.len() < key.len()).then(|| (index::hash(effects.meta.salt, url), hash))
+    (url.len() < key.len()).then(|| (directory::hash(effects.meta.salt, url), hash))
 }
 
 pub(super) fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {

@@ -68,7 +68,7 @@ impl Scene {
         self.files()
             .iter()
             .chain([&index])
-            .map(|file| fs::metadata(file).map_or(0, |file| index::blocks(&file)))
+            .map(|file| fs::metadata(file).map_or(0, |file| directory::blocks(&file)))
             .sum()
     }
 }
