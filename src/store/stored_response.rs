@@ -1,20 +1,21 @@
 //! One stored response.
 
+mod remote;
 mod size;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::tier::DISK;
 use crate::message::digest::Digest;
 use crate::message::header::host_bound::is_host_bound;
 use crate::message::pieces::Pieces;
-use crate::message::stored_bytes::StoredBytes;
 use crate::policy::{Basis, LifetimeSource, Validity, Variant};
+
+pub(crate) use self::remote::RemoteBody;
 
 /// A stored response: immutable, shared through an `Arc`, and ready to be sent.
 ///
@@ -52,22 +53,6 @@ enum Content {
     Together(Bytes, u32),
     Apart(Box<(Bytes, Pieces)>),
     Remote(Box<(Bytes, RemoteBody)>),
-}
-
-/// A body that is not in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct RemoteBody {
-    pub(crate) length: u64,
-    pub(crate) source: Arc<dyn StoredBytes>,
-    /// The name of the tier that holds it.
-    pub(crate) tier: &'static str,
-}
-
-impl RemoteBody {
-    /// Creates a body in a file that was written while the body arrived.
-    pub(crate) fn on_disk(length: u64, source: Arc<dyn StoredBytes>) -> Self {
-        Self { length, source, tier: DISK }
-    }
 }
 
 #[derive(Clone, Debug, Default)]

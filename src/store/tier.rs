@@ -14,9 +14,6 @@ use crate::base::ledger::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 
-/// The name of the tier that takes bodies while they arrive.
-pub(crate) const DISK: &str = "disk";
-
 /// How full a tier is, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TierUsage {

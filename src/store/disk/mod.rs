@@ -88,7 +88,7 @@ use crate::message::stored_bytes::Spill;
 const CAPACITY: u64 = 1 << 30;
 
 /// The name of this tier in `Cache-Status`.
-const NAME: &str = super::tier::DISK;
+const NAME: &str = super::RemoteBody::DISK;
 
 /// How long an invalidation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
