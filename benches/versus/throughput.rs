@@ -405,7 +405,7 @@ fn inserts(
     let measurement = misses(server, origin, numbers, (connections, None), seconds)?;
     std::thread::sleep(WRITING);
     // The last ones may not have been answered.
-    #[expect(clippy::cast_possible_truncation, reason = "a count of requests fits")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
     let count = (measurement.requests_per_second * f64::from(seconds) * 0.9) as u64;
     let mut connection = Connection::open(server.address)?;
     let mut stored = 0;

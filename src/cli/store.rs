@@ -66,7 +66,6 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the argument of `map_err`")]
-#[allow(clippy::needless_pass_by_value, reason = "this is a parameter of map_err")]
 fn failed(error: StoreError) -> Failure {
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     Failure::failed(format_args!("{error}{cause}"))

@@ -1,5 +1,6 @@
 //! One stored response.
 
+mod lower_tiers;
 mod remote;
 mod size;
 
@@ -200,37 +201,6 @@ impl StoredResponse {
             Content::Apart(apart) if self.is_body_counted => apart.1.len() as u64,
             _ => 0,
         }
-    }
-
-    /// The same response, whose body is not in memory.
-    pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
-        let content = Content::Remote(Box::new((self.field_lines(), remote)));
-        Self { content, is_body_counted: false, ..self }
-    }
-
-    /// The same response with this body in memory, which the ledger counts by itself unless it is short.
-    #[cfg(any(feature = "disk", feature = "redis"))]
-    pub(crate) fn with_body(&self, body: Pieces) -> Self {
-        let content = Content::new(self.field_lines().to_vec(), body);
-        Self { content, is_body_counted: true, ..self.clone() }
-    }
-
-    /// The body, where it is not in memory.
-    pub(crate) fn remote(&self) -> Option<&RemoteBody> {
-        match &self.content {
-            Content::Remote(remote) => Some(&remote.1),
-            Content::Together(..) | Content::Apart(_) => None,
-        }
-    }
-
-    /// The same response, which was read from this tier for the request at hand.
-    pub(crate) fn read_from(&self, tier: &'static str) -> Self {
-        Self { read_from: Some(tier), ..self.clone() }
-    }
-
-    /// Returns the name of the tier that has the body or from which the response was read; `None` for memory.
-    pub(crate) fn tier(&self) -> Option<&'static str> {
-        self.read_from.or_else(|| Some(self.remote()?.tier))
     }
 
     /// The same response with other times.
