@@ -290,7 +290,8 @@ fn client_that_trusts_no_peer_fails_without_bypassing_the_pool() {
     let client = Client::builder().pool(urls()).build().unwrap();
     let error = client.get(&origin.url("/a")).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    assert!(error.message().contains("UnknownIssuer"), "{error}");
+    let text = format!("{error:#}");
+    assert!(text.contains("UnknownIssuer"), "{text}");
     assert_eq!((client.counts().direct_fetches, origin.count()), (0, 0));
     assert!(client.health().iter().all(|peer| peer.state == PeerState::Up && peer.failures == 0));
 }
