@@ -7,7 +7,7 @@
 //! | `clock` | [`Clock`](clock::Clock): the system's time, or a time that a test sets |
 //! | `byte_size` | [`ByteSize`](byte_size::ByteSize): byte counts such as `64MiB` |
 //! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
-//! | `ledger` | `Ledger`: the memory account with one limit |
+//! | `memory_limit` | `Ledger`: the memory account with one limit |
 //! | `named` | a macro for enums with a name for each variant |
 //! | `resolver` | a bounded, caching DNS resolver |
 //! | `tls` | certificates and keys from PEM files |
@@ -20,7 +20,7 @@ pub(crate) mod cancellation;
 pub mod clock;
 pub(crate) mod error;
 #[cfg(feature = "peer")]
-pub(crate) mod ledger;
+pub(crate) mod memory_limit;
 pub(crate) mod named;
 pub(crate) mod resolver;
 pub(crate) mod tls;

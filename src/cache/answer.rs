@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::incoming::Incoming;
 use super::ranges::{self, Slice};
 use crate::base::clock::Moment;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::fill::is_bodiless;
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};

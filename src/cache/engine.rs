@@ -23,7 +23,7 @@ use super::unstored::Unstored;
 use crate::base::cancellation::Cancellation;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, ErrorKind, Result, redacted};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::fill::Fill;
 use crate::cache::singleflight::Flights;
 use crate::message::body::Body;

@@ -13,7 +13,7 @@ use super::guarded_store::GuardedStore;
 use super::incoming::Incoming;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::cache::fill::{Arrived, Fill, Keeping};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, checked, expected_representation_digests};

@@ -26,7 +26,7 @@ use super::pending::{NextStep, Pending};
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::fill::prepared;
 use crate::cache::singleflight::{Role, Waiter};
 use crate::message::body::{Body, Wake};

@@ -8,7 +8,7 @@
 //! | `config` | options of `serve` from a file and from the environment; `config check` and `config show` |
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | `serve`: serves a peer until a signal |
-//! | `peer_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `serve_flags_to_options` | the peer that `serve` serves: each flag becomes an option of the library |
 //! | `redis` | the store in Redis, if the command was built with it |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
@@ -52,7 +52,6 @@ mod notify;
 mod open_files;
 mod optional;
 mod owner;
-mod peer_options;
 mod pool;
 mod progress;
 mod purge;
@@ -60,6 +59,7 @@ mod redis;
 mod reload;
 mod ring;
 mod serve;
+mod serve_flags_to_options;
 mod server;
 mod signals;
 mod status;

@@ -18,12 +18,12 @@ use super::arguments::{Mode, PeerList, RingName, Serve, ServerKind};
 use super::config::Sources;
 use super::failure::{Failure, print};
 use super::listen::{self, Inherited, Place};
-use super::peer_options::Stores;
 use super::reload::Reload;
+use super::serve_flags_to_options::Stores;
 use super::signals::{self, Running};
 #[cfg(unix)]
 use super::successor::{self, Sockets};
-use super::{notify, open_files, peer_options, redis, server, tokens};
+use super::{notify, open_files, redis, serve_flags_to_options, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -59,14 +59,15 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
             format!("--admin {address} is not a loopback address: require a token with --token-file FILE");
         return Err(Failure::Usage(text));
     }
-    let (scheme, ring) = (peer_options::scheme(arguments), arguments.pool.ring.ring);
+    let (scheme, ring) = (serve_flags_to_options::scheme(arguments), arguments.pool.ring.ring);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain_time.into());
     let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
     let redis = redis::open(&arguments.redis)?;
     let stores = Stores { disk: disk.as_ref(), redis: redis.as_ref() };
-    let peer = peer_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
+    let peer =
+        serve_flags_to_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
     let signals = signals::install()?;
@@ -174,10 +175,10 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     let operator_tokens = arguments.operator_token_file.as_ref().map(Tokens::from_file).transpose()?;
     server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
     check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
-    let scheme = peer_options::scheme(arguments);
+    let scheme = serve_flags_to_options::scheme(arguments);
     let redis = redis::open(&arguments.redis)?;
     let stores = Stores { disk: None, redis: redis.as_ref() };
-    let peer = peer_options::build(arguments, stores, tokens, operator_tokens, address)?;
+    let peer = serve_flags_to_options::build(arguments, stores, tokens, operator_tokens, address)?;
     membership(&peer, &arguments.peer_list, arguments.peers_interval, scheme)?;
     Ok(check_own_pool(&peer, &arguments.peer_list)?)
 }

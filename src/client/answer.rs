@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Response;
 
 use super::exchange::Exchange;
-use super::liveness::RegisteredExchange;
+use super::late_peer_probes::RegisteredExchange;
 use super::peers::PeerEntry;
 use crate::message::body::Body;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::circuit_breaker::{Admission, Epoch};
 use super::inner::{Fallback, Inner};
+use super::peer_circuit_breaker::{Admission, Epoch};
 use super::peers::PeerEntry;
 use super::pool::Owners;
 use super::replayable_request::ReplayableRequest;

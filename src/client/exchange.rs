@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::circuit_breaker::Epoch;
+use super::peer_circuit_breaker::Epoch;
 use super::peers::PeerEntry;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Cause, Error, ErrorKind};

@@ -13,7 +13,7 @@
 // dispatch    candidates: which owner is next? ── none left ──▶ fallback (inner): the origin,
 //    │                           ▲                              the peer's own cache, or an error
 //    ▼                           │
-// liveness    registers the exchange, and probes a late peer
+// late_peer_probes registers the exchange, and probes a late peer
 //    ▼                           │
 // transport   sends the request, and reads the response head
 //    ▼                           │ failure: observation classifies it,
@@ -35,9 +35,9 @@
 // | `dispatch` `answer` | tries owner after owner until one responds |
 // | `observation` | classifies failures, and decides what follows; pure |
 // | `budget` | limits retries after busy peers |
-// | `circuit_breaker` | the health of one peer as a state machine over a given time; pure |
+// | `peer_circuit_breaker` | the health of one peer as a state machine over a given time; pure |
 // | `peers` | the circuit breakers of all peers, with their locks |
-// | `exchange` `liveness` | requests in progress; probes peers that are late or return |
+// | `exchange` `late_peer_probes` | requests in progress; probes peers that are late or return |
 // | `helpers` | a bounded pool of threads for probes and short bodies |
 // | `buffering` | reads a short body before its response is returned |
 // | `announced_digest` | verifies bodies against announced digests |
@@ -59,7 +59,6 @@ mod budget;
 mod buffering;
 mod builder;
 mod candidates;
-mod circuit_breaker;
 mod client;
 mod counts;
 mod dispatch;
@@ -67,8 +66,8 @@ mod exchange;
 mod fan_out;
 mod helpers;
 mod inner;
+mod late_peer_probes;
 mod leaving;
-mod liveness;
 mod members;
 pub(crate) mod membership;
 #[cfg(feature = "peer")]
@@ -76,6 +75,7 @@ pub(crate) mod near_cache;
 mod observation;
 mod on_no_peers;
 mod options;
+mod peer_circuit_breaker;
 #[cfg(feature = "peer")]
 mod peer_support;
 mod peers;

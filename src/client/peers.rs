@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, ProbeResult};
+use super::peer_circuit_breaker::{Admission, CircuitBreaker, Epoch, Evidence, ProbeResult};
 use crate::base::clock::Clock;
 use crate::base::error::Error;
 use crate::metrics::{PeerStateChanged, Watcher};

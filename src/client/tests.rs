@@ -10,7 +10,7 @@ use http::header::{IF_RANGE, RANGE};
 use http::{Method, Request, Response};
 use parking_lot::{Condvar, Mutex};
 
-use super::circuit_breaker::{Epoch, Evidence};
+use super::peer_circuit_breaker::{Epoch, Evidence};
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::base::error::{Error, ErrorKind, Result};

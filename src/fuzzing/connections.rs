@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::mutate::Random;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};
 use crate::server::{Handler, Responder, Scratch, Sender, Server, ServerConfig, ServerHandle, handled};

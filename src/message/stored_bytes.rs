@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 
 /// The most that is read at a time for a reader that never waits, in bytes.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use super::member::Peer;
 use super::status::{self, Report};
 use crate::base::error::{ErrorKind, Result};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::client::PeerHealth;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Lane, PlainRequest, Step, Wakes};

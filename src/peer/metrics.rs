@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::member::Peer;
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;

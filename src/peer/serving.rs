@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response};
 
 use super::member::Peer;
 use crate::base::error::Result;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
 use crate::message::url::CanonicalUrl;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::nonblocking::{Job, Spawn};
 use crate::scheduler::{PoolOptions, Scheduler, Servers};
 

@@ -10,7 +10,7 @@ use super::fair_share::Purpose;
 use super::limits::max_threads;
 use super::pool::{Load, Pool, PoolOptions};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::nonblocking::{Job, Lane, Spawn};
 use crate::message::url::CanonicalUrl;
 

@@ -51,7 +51,7 @@ impl Servers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ledger::Ledger;
+    use crate::base::memory_limit::Ledger;
     use crate::scheduler::PoolOptions;
 
     #[test]

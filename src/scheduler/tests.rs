@@ -5,7 +5,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{ClientAddress, PoolOptions, Scheduler};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::nonblocking::{Job, Lane, Refused, RunMode};
 use crate::message::url::CanonicalUrl;
 

@@ -9,7 +9,7 @@ use crate::base::cancellation::Cancellation;
 use crate::message::nonblocking::{Lane, PlainRequest, RunMode, Step, Wakes};
 
 use super::error_response::{bad_gateway, unavailable};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
 use crate::message::url::CanonicalUrl;

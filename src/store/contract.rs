@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::StoredResponse;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Observer;
 

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::testing::{grouped, key, response, response_of, validity};
 use super::{Key, RemoteBody, Store, StoredResponse};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::{Spill, StoredBytes, StoredReader};
 use crate::policy::{Basis, LifetimeSource, Mode, Rules, Stored, Validity, Variant, judge_again};

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::shard::{LOOKS, entry_size};
 use super::testing::{Random, body_numbers, key, response, response_of, validity, with_seed};
 use super::{Key, MemoryStore, Store, StoredResponse};
-use crate::base::ledger::{Hold, Ledger, MemoryUse};
+use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::pieces::Pieces;
 use crate::message::purge::{Purge, Purged};
 use crate::policy::Variant;

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::shard::{Entry, Place, Shard, ShardBytes, entry_size};
 use super::variants::{is_outdated, merged, without};
 use super::{Key, Store, StoreError, StoredResponse, Usage, Variants, default_capacity, url_of};
-use crate::base::ledger::{Evict, Ledger};
+use crate::base::memory_limit::{Evict, Ledger};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::{Eviction, Observer, Watcher};
 

@@ -74,7 +74,7 @@ mod variants;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use crate::base::byte_size::{ByteSize, InvalidByteSize};
-pub use crate::base::ledger::Ledger;
+pub use crate::base::memory_limit::Ledger;
 pub use crate::message::pieces::Pieces;
 pub use backed::BackedStore;
 pub use byte_store::{ByteStore, ByteStoreKeys};

@@ -25,7 +25,7 @@ use ::lru::LruCache;
 
 use super::allocated::allocated;
 use super::{StoredResponse, Variants, url_of};
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::purge::Purge;
 
 /// The queue of an entry.

@@ -10,7 +10,7 @@ use http::{StatusCode, header::SET_COOKIE};
 #[cfg(any(feature = "disk", feature = "redis"))]
 use super::url_of;
 use super::{Key, StoreError, StoredResponse};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};

@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 use super::transfer::Fill;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Error;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::body::{Body, Growing, Grown, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Collecting, JobResult};

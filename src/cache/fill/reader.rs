@@ -10,7 +10,7 @@ use super::driver::drive;
 use super::keeping::Keeping;
 use super::transfer::Fill;
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::body::{Body, Driver, Growing, Grown, Wake};
 use crate::message::stored_bytes::ReadAhead;
 

@@ -10,7 +10,7 @@ use super::hashing::Hashing;
 use super::keeping::{BeginSpill, Commit, PIECE};
 use super::kept::Kept;
 use crate::base::error::ErrorKind;
-use crate::base::ledger::Hold;
+use crate::base::memory_limit::Hold;
 use crate::message::body::{Body, Wake};
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::{Spill, StoredBytes};

@@ -15,7 +15,7 @@ use super::transfer::FINISHING_READS;
 use super::*;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::{Body, Growing, Grown, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Content, Slot};

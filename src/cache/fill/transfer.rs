@@ -34,7 +34,7 @@ use super::keeping::PIECE;
 use super::state::{Progress, Room, Source, State, WINDOW};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::{Body, FINISH_TIMEOUT, Grown, Wake};
 use crate::message::pieces::merged;
 use crate::message::stored_bytes::{ReadAhead, StoredBytes};

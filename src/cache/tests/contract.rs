@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::guarded_store::GuardedStore;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;

@@ -1,4 +1,4 @@
-use super::super::circuit_breaker::CircuitBreaker;
+use super::super::peer_circuit_breaker::CircuitBreaker;
 use super::*;
 
 fn exchange() -> Exchange {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::PeerBuilder;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::base::resolver::SystemLookup;
 use crate::client::OnNoPeers;
 use crate::client::near_cache::NearCache;

@@ -18,7 +18,7 @@ use super::response::ResponseContext;
 
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;

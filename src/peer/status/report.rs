@@ -1,6 +1,6 @@
 //! [`Report`]: the state of a peer at one moment.
 
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::client::PeerState;
 use crate::message::stats::Outcome;
 use crate::metrics::Counts;

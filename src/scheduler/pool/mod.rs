@@ -27,7 +27,7 @@ use super::fair_share::{Claim, FairShare, Purpose};
 use super::queue::{Entry, Queue};
 use super::ramp::Ramp;
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::nonblocking::{Job, Refused};
 use crate::message::url::CanonicalUrl;
 

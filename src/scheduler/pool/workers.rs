@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::options::PoolOptions;
 use super::state::{Phase, State, Watch};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::{Hold, Ledger, MemoryUse};
+use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::nonblocking::{Job, Refused, RunMode};
 use crate::scheduler::ramp::QUICK;
 

@@ -34,7 +34,7 @@ use super::transfer_rate::TransferRate;
 use super::transport::Transport;
 use super::tunnel::Opened;
 use super::tunnel_limits::TunnelPermit;
-use crate::base::ledger::{Hold, MemoryUse};
+use crate::base::memory_limit::{Hold, MemoryUse};
 use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;
 use crate::server::tunnel_to::Destination;

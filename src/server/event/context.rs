@@ -13,7 +13,7 @@ use super::inbox::Inbox;
 use super::tunnel_limits::TunnelLimits;
 use super::upload::UploadLimits;
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::body::{Driver, FINISH_TIMEOUT, Growing};
 use crate::message::nonblocking::{self, Job, Lane};
 use crate::message::url::CanonicalUrl;

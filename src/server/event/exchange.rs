@@ -11,7 +11,7 @@ use super::outbound::Outbound;
 use super::tunnel_limits::TunnelPermit;
 use super::upload::{CollectPermit, UploadWriter};
 use crate::base::cancellation::Cancellation;
-use crate::base::ledger::Hold;
+use crate::base::memory_limit::Hold;
 use crate::message::body::{Body, Growing, Wake};
 use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;

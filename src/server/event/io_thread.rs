@@ -58,7 +58,7 @@ pub(super) struct IoThread {
     next_check: Instant,
     /// Whether the memory limit was exceeded at the last check.
     was_over_limit: bool,
-    /// See [`Ledger::refused_fetches`](crate::base::ledger::Ledger).
+    /// See [`Ledger::refused_fetches`](crate::base::memory_limit::Ledger).
     refused_fetches: u64,
 }
 

@@ -18,7 +18,7 @@ use super::listening::Listening;
 use super::tunnel_limits::TunnelLimits;
 use super::upload::UploadLimits;
 use crate::base::error::Result;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::url::CanonicalUrl;
 use crate::metrics::ServerStats;
 use crate::scheduler::{Scheduler, max_open_files};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::error::{Error, ErrorKind};
-use crate::base::ledger::{Hold, Ledger, MemoryUse};
+use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::body::{Body, Wake};
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::ClientAddress;

@@ -16,7 +16,7 @@ use super::known::Known;
 use super::pending::{Op, Pending};
 use super::process::Process;
 use super::room::Room;
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::store::lane::Lane;
 use crate::store::tier::TierListener;
 use crate::store::trouble::Trouble;

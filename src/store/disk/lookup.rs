@@ -10,7 +10,7 @@ use super::head::Head;
 use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;

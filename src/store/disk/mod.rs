@@ -80,7 +80,7 @@ use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
 use super::{Key, StoreError, StoreKey, StoredResponse, Usage};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
 

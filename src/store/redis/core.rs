@@ -13,7 +13,7 @@ use super::connections::{Connections, SHARDS};
 use super::scripts::{self, PURGE, READ, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::digest::Digest;
 use crate::message::purge::{Purge, Purged};
 use crate::store::lane::Lane;

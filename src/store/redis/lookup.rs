@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::value::{Value, judged};
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};

@@ -44,7 +44,7 @@ use self::connections::Connections;
 use self::core::Core;
 use super::tier::{Position, Tier, TierUsage, Work};
 use super::{Key, StoreError, StoredResponse};
-use crate::base::ledger::Ledger;
+use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 
 /// The name of this tier in `Cache-Status`.

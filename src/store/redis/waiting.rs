@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::ledger::{Hold, Ledger, MemoryUse};
+use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 
 /// How many bytes may wait.
 const MAX_WAITING: u64 = 32 << 20;

@@ -16,7 +16,7 @@ use memchr::memmem;
 
 use super::Mirrors;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::ledger::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, Digest, REPR_DIGEST};
 use crate::message::header::list;

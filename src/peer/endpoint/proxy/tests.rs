@@ -217,7 +217,7 @@ fn peer_is_not_ready_without_memory_or_while_its_servers_stop() {
     let ready = || ask(&proxy, Request::get("/readyz"));
     assert_eq!(ready(), (200, "ok\n".to_owned()));
     let ledger = proxy.cache.store().ledger().unwrap();
-    let held = ledger.hold(crate::base::ledger::MemoryUse::Content, ledger.limit() + 1);
+    let held = ledger.hold(crate::base::memory_limit::MemoryUse::Content, ledger.limit() + 1);
     let (status, text) = ready();
     assert!(status == 503 && text.contains("memory") && text.lines().count() == 1, "{text}");
     drop(held);

@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
 use super::rejections::{NO_MEMORY, TOO_MANY_TUNNELS, TOO_MANY_UPLOADS, too_large};
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::message::body::Body;
 use crate::metrics::TunnelRefusal;
 use crate::scheduler::ClientAddress;

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::*;
-use crate::base::ledger::MemoryUse;
+use crate::base::memory_limit::MemoryUse;
 use crate::base::tls::testing::Authority;
 use crate::metrics::ServerStats;
 use crate::server::ServerTls;

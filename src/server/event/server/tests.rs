@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use http::{Request, Response};
 
 use super::*;
-use crate::base::ledger::{Evict, MemoryUse};
+use crate::base::memory_limit::{Evict, MemoryUse};
 use crate::message::body::Body;
 use crate::message::nonblocking::{PlainRequest, Step, Wakes};
 use crate::server::handler::{Scratch, Sender};

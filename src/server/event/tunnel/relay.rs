@@ -7,7 +7,7 @@ use std::time::Instant;
 use mio::{Interest, Registry, Token};
 
 use super::flow::{End, Flow, MAX_READ, Moved};
-use crate::base::ledger::{Hold, MemoryUse};
+use crate::base::memory_limit::{Hold, MemoryUse};
 use crate::metrics::TunnelRefusal;
 use crate::scheduler::ClientAddress;
 use crate::server::access_log::Pending;

@@ -13,9 +13,9 @@ use http::{Request, Response};
 use log::debug;
 
 use super::candidates::Candidate;
-use super::circuit_breaker::{Evidence, ProbeResult};
 use super::exchange::{Exchange, Exchanges, LATE_AFTER, SILENT, TIMED_OUT};
 use super::inner::Inner;
+use super::peer_circuit_breaker::{Evidence, ProbeResult};
 use super::peers::{PeerEntry, ProbeClaim};
 use crate::base::cancellation::{CancelHook, Cancellation};
 use crate::base::error::{Error, ErrorKind};
