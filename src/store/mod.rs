@@ -15,7 +15,7 @@
 // | `contract` | `Store`, the entry: responses by key |
 // | `stored_response` | one response, immutable and ready to be sent |
 // | `variants` | merges a new response into the stored variants of its key |
-// | `memory` | `MemoryStore`: parsed responses in memory, within a limit in bytes |
+// | `memory_store` | `MemoryStore`: parsed responses in memory, within a limit in bytes |
 // | `shard` | the entries of a `MemoryStore` behind one lock, and their eviction order |
 // | `allocated` | the memory that an allocation takes |
 // | `capacity` | the default capacity of a `MemoryStore` |
@@ -54,8 +54,8 @@ mod lane;
 mod ledger_tests;
 mod lru;
 mod lru_index;
-mod memory;
 mod memory_byte_store;
+mod memory_store;
 mod no_store;
 mod purging;
 mod record;
@@ -85,8 +85,8 @@ pub use disk::{DiskEntries, DiskEntry, DiskStore};
 #[cfg(feature = "disk")]
 pub(crate) use key_file::StoreKey;
 pub use lru::Lru;
-pub use memory::MemoryStore;
 pub use memory_byte_store::MemoryByteStore;
+pub use memory_store::MemoryStore;
 pub use no_store::NoStore;
 pub(crate) use purging::url_of;
 pub(crate) use stored_response::RemoteBody;

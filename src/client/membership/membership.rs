@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use log::{info, warn};
 use parking_lot::Mutex;
 
-use super::failures::Failures;
+use super::discovery_failures::Failures;
 use super::settling::{Decision, Settling};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::client::{Client, distinct};

@@ -4,11 +4,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `settling` | decides when a changed list replaces the pool |
-//! | `failures` | which failures have been logged |
+//! | `discovery_failures` | which failures have been logged |
 //! | `membership` | [`Membership`]: reads the list and replaces the pool |
 //! | `watch` | [`MembershipWatcher`]: the thread that polls the list |
 
-mod failures;
+mod discovery_failures;
 mod membership;
 mod settling;
 #[cfg(test)]
