@@ -41,8 +41,9 @@ pub struct StoredResponse {
     is_body_counted: bool,
     /// Whether a header field changes its meaning at another host, and whether one has links.
     is_bound: [bool; 2],
-    /// The tier from which it was read for the request at hand, if that is not memory.
-    read_from: Option<&'static str>,
+    /// The tier from which it was read for the request at hand: its position in [`lower_tiers::NAMES`], counted from 1; 0
+    /// for memory. A name would take 16 bytes of each stored response.
+    read_from: u8,
     basis: Basis,
 }
 
@@ -136,7 +137,7 @@ impl StoredResponse {
             sequence: 0,
             is_body_counted: false,
             is_bound: [false; 2],
-            read_from: None,
+            read_from: 0,
             basis: Basis::default(),
         };
         let has = |is: fn(&[u8]) -> bool| response.fields().any(|(name, _)| is(name));

@@ -4,6 +4,9 @@ use super::{Content, RemoteBody, StoredResponse};
 #[cfg(any(feature = "disk", feature = "redis"))]
 use crate::message::pieces::Pieces;
 
+/// The names of all tiers below memory.
+pub(super) const NAMES: [&str; 2] = [RemoteBody::DISK, "redis"];
+
 impl StoredResponse {
     /// Returns the same response with a body that a lower tier holds.
     pub(crate) fn with_remote(self, remote: RemoteBody) -> Self {
@@ -28,11 +31,13 @@ impl StoredResponse {
 
     /// Returns the same response, marked as read from this tier for the current request.
     pub(crate) fn read_from(&self, tier: &'static str) -> Self {
-        Self { read_from: Some(tier), ..self.clone() }
+        let position = NAMES.iter().zip(1..).find(|(name, _)| **name == tier);
+        Self { read_from: position.map_or(0, |(_, number)| number), ..self.clone() }
     }
 
     /// Returns the name of the tier that has the body or from which the response was read; `None` for memory.
     pub(crate) fn tier(&self) -> Option<&'static str> {
-        self.read_from.or_else(|| Some(self.remote()?.tier))
+        let read_from = usize::from(self.read_from).checked_sub(1).map(|position| NAMES[position]);
+        read_from.or_else(|| Some(self.remote()?.tier))
     }
 }
