@@ -27,12 +27,13 @@ fn lines(path: &Path, count: usize) -> Vec<String> {
 
 #[test]
 fn each_request_is_one_line_without_credentials() {
-    let (gate, folder) = (Gate::new(), tempfile::tempdir().unwrap());
+    let (gate, rest, folder) = (Gate::new(), Gate::new(), tempfile::tempdir().unwrap());
     let origin = {
-        let gate = gate.clone();
+        let (gate, rest) = (gate.clone(), rest.clone());
         Origin::start(move |received| match received.target.as_str() {
             "/slow" => Reply::ok("late").gate_head(&gate),
-            "/large" => Reply::ok(vec![b'x'; 8 << 20]).field("Cache-Control", "max-age=60"),
+            // The rest arrives only after the client has left: the system could take all of a body at once.
+            "/large" => Reply::ok(vec![b'x'; 8 << 20]).gate_body(1 << 20, &rest),
             _ => Reply::ok("content").field("Cache-Control", "max-age=60"),
         })
     };
@@ -65,6 +66,7 @@ fn each_request_is_one_line_without_credentials() {
     let line = lines(&path, 4).pop().unwrap();
     let bytes: u64 = line.split("HTTP\" 200 ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(bytes < 8 << 20 && line.ends_with(" aborted"), "{line}");
+    rest.open();
 
     // A request that is not HTTP.
     let mut broken = Connection::open(peer.address);
