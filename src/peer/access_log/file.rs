@@ -58,8 +58,8 @@ struct Waiting {
     lines: String,
     timestamp: Timestamp,
     dropped: u64,
-    /// The file to write to from now on.
-    reopened: Option<File>,
+    /// The file to write to from now on, and earlier lines, which belong to the previous file.
+    reopened: Option<(File, String)>,
     /// Whether the thread is writing lines that it has taken.
     is_writing: bool,
     is_closed: bool,
@@ -122,7 +122,12 @@ impl AccessLogFile {
     pub fn reopen(&self) -> Result<()> {
         if let Some(path) = &self.shared.path {
             let file = append_to(path)?;
-            self.shared.waiting.lock().reopened = Some(file);
+            let waiting = &mut *self.shared.waiting.lock();
+            let earlier = match waiting.reopened.take() {
+                Some((_, earlier)) => earlier + &std::mem::take(&mut waiting.lines),
+                None => std::mem::take(&mut waiting.lines),
+            };
+            waiting.reopened = Some((file, earlier));
             self.shared.is_due.notify_one();
         }
         Ok(())
@@ -134,7 +139,7 @@ impl AccessLogFile {
     pub fn flush(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         let mut waiting = self.shared.waiting.lock();
-        while !waiting.lines.is_empty() || waiting.is_writing {
+        while !waiting.lines.is_empty() || waiting.reopened.is_some() || waiting.is_writing {
             waiting.is_flushing = true;
             self.shared.is_due.notify_one();
             if self.shared.is_written.wait_until(&mut waiting, until).timed_out() {
@@ -177,7 +182,12 @@ impl Shared {
             let is_closed = waiting.is_closed;
             (waiting.is_writing, waiting.is_flushing) = (true, false);
             drop(waiting);
-            let result = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+            let mut result = Ok(());
+            if let Some((file, earlier)) = reopened {
+                result = output.write_all(earlier.as_bytes()).and_then(|()| output.flush());
+                output = Box::new(file);
+            }
+            let result = result.and(output.write_all(lines.as_bytes()).and_then(|()| output.flush()));
             // One message is enough until a write succeeds again.
             if let Some(error) = result.as_ref().err().filter(|_| !has_failed) {
                 log::error!("cannot write the access log: {error}");
@@ -188,9 +198,6 @@ impl Shared {
             self.is_written.notify_all();
             if dropped > 0 {
                 log::warn!("{dropped} lines of the access log were dropped: its file is too slow");
-            }
-            if let Some(file) = reopened {
-                output = Box::new(file);
             }
             if is_closed {
                 return;
