@@ -49,14 +49,12 @@ impl Proxy {
         if self.is_foreign(target) {
             return Some(FOREIGN_TARGET);
         }
-        if !self.access.is_open() {
-            return None;
-        }
+        // Only a peer without tokens considers a request to be of a web page.
         if self.access.is_from_web_page(fields) {
             let text = "this peer requires no token, so it refuses requests of web pages";
             return Some((StatusCode::FORBIDDEN, text));
         }
-        self.rejected_authority(target, fields)
+        self.rejected_host_field(target, fields)
     }
 
     /// Returns the status and the reason if the request is meant for another server.
@@ -65,13 +63,14 @@ impl Proxy {
         target: &Uri,
         fields: &impl Fields,
     ) -> Option<(StatusCode, &'static str)> {
-        if self.is_foreign(target) {
-            return Some(FOREIGN_TARGET);
-        }
-        if !self.access.is_open() || target.authority().is_some() {
-            return None;
-        }
-        (!self.is_own_host(fields)).then_some(FOREIGN_HOST)
+        if self.is_foreign(target) { Some(FOREIGN_TARGET) } else { self.rejected_host_field(target, fields) }
+    }
+
+    /// Returns the status and the reason if this peer has no tokens and `Host` decides where the request is meant for, but names
+    /// another server.
+    fn rejected_host_field(&self, target: &Uri, fields: &impl Fields) -> Option<(StatusCode, &'static str)> {
+        let is_decided_by_host = self.access.is_open() && target.authority().is_none();
+        (is_decided_by_host && !self.is_own_host(fields)).then_some(FOREIGN_HOST)
     }
 
     /// Returns whether `Host` names this peer or is absent.
@@ -109,13 +108,8 @@ impl Proxy {
         } else if (is_purge || self.access.is_open()) && is_cross_origin(request.headers()) {
             // A browser adds the credentials that its user has entered, whatever page causes the request.
             Some((StatusCode::FORBIDDEN, "this peer refuses requests of web pages other than its own"))
-        } else if self.access.is_open()
-            && target.authority().is_none()
-            && !self.is_own_host(request.headers())
-        {
-            Some(FOREIGN_HOST)
         } else {
-            None
+            self.rejected_host_field(target, request.headers())
         };
         if let Some((status, reason)) = reason {
             return Some(refusal(status, ErrorKind::Forbidden, reason));
