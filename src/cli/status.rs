@@ -1,13 +1,13 @@
 //! `forwardcache status`: the state of peers as a table.
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use forwardcache::http::Method;
 use forwardcache::http::header::AUTHORIZATION;
-use forwardcache::{Error, Origin, RequestBuilder, ResponseExt};
+use forwardcache::{Error, Origin, Outcome, RequestBuilder, ResponseExt};
+use serde_json::Value;
 
 use super::arguments::Status;
 use super::failure::{Failure, print};
@@ -28,7 +28,6 @@ pub(crate) fn run(arguments: &Status) -> Result<ExitCode, Failure> {
         origin.root_certificates_file(file)
     });
     let origin = origin.build()?;
-    let path = if arguments.json { "/status.json" } else { "/status" };
     loop {
         let answers: Vec<(String, Result<String, Error>)> = arguments
             .urls
@@ -36,7 +35,7 @@ pub(crate) fn run(arguments: &Status) -> Result<ExitCode, Failure> {
             .map(|url| {
                 let url = url.trim_end_matches('/');
                 let request =
-                    RequestBuilder::new(&origin, Method::GET, &format!("{url}{path}")).timeout(TIMEOUT);
+                    RequestBuilder::new(&origin, Method::GET, &format!("{url}/status.json")).timeout(TIMEOUT);
                 let request =
                     with(request, credential.clone(), |request, value| request.header(AUTHORIZATION, value));
                 let answer =
@@ -64,17 +63,18 @@ fn table(answers: &[(String, Result<String, Error>)]) -> String {
     let (mut rows, mut others) = (vec![COLUMNS.map(str::to_owned)], Vec::new());
     let mut asked = Vec::new();
     for (url, answer) in answers {
-        match answer {
-            Ok(text) => {
-                let facts = Facts::of(text);
-                asked.push(facts.get("self").to_owned());
-                others.extend(
-                    facts.peers.iter().map(|(peer, state)| ((*peer).to_owned(), (*state).to_owned())),
-                );
-                rows.push(facts.row());
-            }
-            Err(_) => rows.push(row(url, "unreachable")),
-        }
+        let status = answer.as_ref().ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let Some(status) = status else {
+            rows.push(row(url, "unreachable"));
+            continue;
+        };
+        asked.push(status["self"].as_str().unwrap_or_default().to_owned());
+        let members = status["peers"].as_array().into_iter().flatten();
+        others.extend(members.filter_map(|member| {
+            let state = member["state"].as_str().filter(|state| *state != "self")?;
+            Some((member["url"].as_str()?.to_owned(), state.to_owned()))
+        }));
+        rows.push(row_of(&status));
     }
     others.sort();
     others.dedup_by(|one, other| one.0 == other.0);
@@ -101,58 +101,34 @@ fn row(peer: &str, state: &str) -> [String; COLUMNS.len()] {
     })
 }
 
-/// The lines of `/status`: a name, then its value.
-struct Facts<'a> {
-    values: HashMap<&'a str, &'a str>,
-    peers: Vec<(&'a str, &'a str)>,
+/// Returns the row of a peer from its `/status.json`.
+fn row_of(status: &Value) -> [String; COLUMNS.len()] {
+    let requests: u64 = Outcome::NAMES.iter().filter_map(|name| status["counts"][name].as_u64()).sum();
+    let percent = status["hit_ratio"].as_f64().map(|ratio| format!("{:.1} %", ratio * 100.0));
+    let sum = |name: &str| {
+        let servers = status["fetches"].as_array().into_iter().flatten();
+        servers.filter_map(|server| server[name].as_u64()).reduce(|one, other| one + other)
+    };
+    let text = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let workers = sum("running").zip(sum("threads")).map(|(running, limit)| format!("{running} of {limit}"));
+    [
+        status["self"].as_str().unwrap_or("-").to_owned(),
+        if status["leaving"] == true { "leaving" } else { "up" }.to_owned(),
+        percent.unwrap_or("-".to_owned()),
+        requests.to_string(),
+        amount(&status["store"]),
+        amount(&status["disk"]),
+        workers.unwrap_or("-".to_owned()),
+        text(sum("queued")),
+    ]
 }
 
-impl<'a> Facts<'a> {
-    fn of(text: &'a str) -> Self {
-        let peers = text.lines().filter_map(|line| line.strip_prefix("peer ")?.rsplit_once(' '));
-        let named = ["fetch threads ", "near ", "disk bytes "];
-        let values = text.lines().filter(|line| !line.contains(" for ")).filter_map(|line| {
-            let name = named.iter().find(|name| line.starts_with(**name));
-            name.map(|name| (name.trim_end(), &line[name.len()..])).or_else(|| line.split_once(' '))
-        });
-        Self { values: values.collect(), peers: peers.collect() }
-    }
-
-    fn get(&self, name: &str) -> &'a str {
-        self.values.get(name).copied().unwrap_or("-")
-    }
-
-    fn count(&self, names: &[&str]) -> u64 {
-        names.iter().filter_map(|name| self.get(name).parse::<u64>().ok()).sum()
-    }
-
-    fn row(&self) -> [String; COLUMNS.len()] {
-        let hits = self.count(&["hit", "stale-accepted", "stale-while-revalidate", "collapsed"]);
-        let others = self.count(&["miss", "revalidated", "stale-if-error", "stale-on-deadline", "failed"]);
-        let all = hits + others + self.count(&["passed", "only-if-cached"]);
-        #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
-        let ratio = (hits + others > 0).then(|| hits as f64 * 100.0 / (hits + others) as f64);
-        let (threads, _) = self.get("fetch threads").split_once(',').unwrap_or(("-", ""));
-        let state = if self.values.contains_key("state") { "leaving" } else { "up" };
-        [
-            self.get("self").to_owned(),
-            state.to_owned(),
-            ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.1} %")),
-            all.to_string(),
-            amount(self.get("bytes")),
-            amount(self.get("disk bytes")),
-            threads.to_owned(),
-            self.get("queued").to_owned(),
-        ]
-    }
-}
-
-/// Returns `USED of LIMIT`, a pair of numbers of bytes, in MiB.
-fn amount(text: &str) -> String {
-    let Some((used, limit)) = text.split_once(" of ") else { return text.to_owned() };
-    let mebibytes =
-        |bytes: &str| bytes.parse::<u64>().map_or("-".to_owned(), |bytes| (bytes >> 20).to_string());
-    format!("{} of {} MiB", mebibytes(used), mebibytes(limit))
+/// Returns how much of its capacity a store uses, in MiB.
+fn amount(store: &Value) -> String {
+    let (Some(used), Some(limit)) = (store["bytes"].as_u64(), store["capacity"].as_u64()) else {
+        return "-".to_owned();
+    };
+    format!("{} of {} MiB", used >> 20, limit >> 20)
 }
 
 #[cfg(test)]
@@ -161,9 +137,11 @@ mod tests {
 
     #[test]
     fn table_has_a_row_for_each_peer() {
-        let text = "forwardcache 0.1.0\nself http://a:1\npeer http://b:1 down\npeer http://c:1 up\nkeys 2\n\
-                    bytes 2097152 of 268435456\nevictions 0\nfetch threads 3 of 64, 1 of them streams\nqueued 7\n\
-                    queued 7 for http://slow/\nhit 3\nmiss 1\npassed 2\n";
+        let text = r#"{"self":"http://a:1","leaving":false,"hit_ratio":0.75,
+            "peers":[{"url":"http://a:1","state":"self"},{"url":"http://b:1","state":"down"},{"url":"http://c:1","state":"up"}],
+            "counts":{"hit":3,"miss":1,"passed":2,"stored":1},
+            "store":{"keys":2,"bytes":2097152,"capacity":268435456,"evictions":0},"disk":null,
+            "fetches":[{"running":3,"streams":1,"threads":64,"queued":7,"queues":[{"origin":"http://slow/","queued":7}]}]}"#;
         let answers = [
             ("http://a:2".to_owned(), Ok(text.to_owned())),
             ("http://c:2".to_owned(), Err(Error::new(forwardcache::ErrorKind::Timeout, "refused"))),
