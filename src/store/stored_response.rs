@@ -367,10 +367,9 @@ fn is_short(body: &Pieces) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::policy::LifetimeSource;
 
     #[test]
     fn fields_are_unchanged() {
@@ -431,16 +430,6 @@ mod tests {
     }
 
     fn validity() -> Validity {
-        Validity {
-            response_time: UNIX_EPOCH.into(),
-            initial_age: Duration::ZERO,
-            lifetime: Duration::ZERO,
-            lifetime_source: LifetimeSource::None,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: None,
-            no_cache: false,
-            must_revalidate: false,
-            immutable: false,
-        }
+        Validity::new(UNIX_EPOCH.into())
     }
 }

@@ -48,7 +48,7 @@ use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 
 /// The name of this tier in `Cache-Status`.
-const NAME: &str = "redis";
+const NAME: &str = super::RemoteBody::REDIS;
 
 /// Responses in Redis or Valkey, below those in memory and on disk. Several peers share it: a new, restarted or replaced peer
 /// finds what the others fetched.

@@ -5,7 +5,7 @@ use super::{Content, RemoteBody, StoredResponse};
 use crate::message::pieces::Pieces;
 
 /// The names of all tiers below memory.
-pub(super) const NAMES: [&str; 2] = [RemoteBody::DISK, "redis"];
+pub(super) const NAMES: [&str; 2] = [RemoteBody::DISK, RemoteBody::REDIS];
 
 impl StoredResponse {
     /// Returns the same response with a body that a lower tier holds.

@@ -207,6 +207,42 @@ fn gateways_that_ask_each_other_end_with_508() {
     assert_eq!(origin.count(), 0);
 }
 
+/// What is not the URL of an origin in any form.
+const BAD_URLS: [&str; 32] = [
+    "http:",
+    "http:/",
+    "http://",
+    "http:///",
+    "ftp://h/",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "ws://h/",
+    "http:h/",
+    "http://u@h/",
+    "http://u:p@h/",
+    "http://:80/",
+    "http://h:99999/",
+    "http://h:-1/",
+    "http://h:0x50/",
+    "http://127.1/",
+    "http://0x7f000001/",
+    "http://017700000001/",
+    "http://2130706433/",
+    "http://[::1/",
+    "http://::1/",
+    "http://[fe80::1%25eth0]/",
+    "http://h\\/",
+    "http://a..b/",
+    "http://%31/",
+    "http://h%2Fx/",
+    "http://h%00/",
+    "http://?x",
+    "hhttp://h/",
+    "http;//h/",
+    "http://h|x/",
+    "http://h<x/",
+];
+
 /// Targets in prefix form that no server may fetch.
 fn bad_prefixes(url: &str) -> Vec<String> {
     let authority = url.strip_prefix("http://").unwrap();
@@ -215,49 +251,19 @@ fn bad_prefixes(url: &str) -> Vec<String> {
         "/",
         "x",
         "http",
-        "http:",
-        "http:/",
-        "http://",
-        "http:///",
         "https://",
         "//h/",
-        "ftp://h/",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
         "data:,x",
-        "ws://h/",
-        "http:h/",
-        "http://u@h/",
-        "http://u:p@h/",
-        "http://:80/",
         "http://h:/%zz:0x50",
-        "http://h:99999/",
-        "http://h:-1/",
-        "http://h:0x50/",
-        "http://127.1/",
-        "http://0x7f000001/",
-        "http://017700000001/",
-        "http://2130706433/",
-        "http://[::1/",
-        "http://::1/",
-        "http://[fe80::1%25eth0]/",
-        "http://h\\/",
-        "http://a..b/",
-        "http://%31/",
-        "http://h%2Fx/",
-        "http://h%00/",
-        "http://?x",
         "?q=http://h/",
         "http%3A%2F%2Fh%2F",
-        "hhttp://h/",
         "HTTP//h/",
-        "http;//h/",
-        "http://h|x/",
-        "http://h<x/",
         "http://169.254.169.254/",
     ]
+    .iter()
+    .chain(&BAD_URLS)
     .map(|rest| format!("/fetch/{rest}"))
-    .into();
+    .collect();
     bad.extend([
         format!("/fetch/http://{authority}#fragment"),
         format!("/fetch/{url}/{}", "a".repeat(9000)),
@@ -280,44 +286,12 @@ fn bad_prefixes(url: &str) -> Vec<String> {
 fn bad_absolutes(url: &str) -> Vec<String> {
     let authority = url.strip_prefix("http://").unwrap();
     let mut bad: Vec<String> = [
-        "http:",
-        "http:/",
-        "http://",
-        "http:///",
-        "http://?x",
-        "ftp://h/",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "ws://h/",
         "gopher://h/",
         "mailto:a@b",
         "urn:x:y",
-        "http:h/",
-        "http://u@h/",
-        "http://u:p@h/",
         "http://@h/",
-        "http://:80/",
-        "http://h:99999/",
-        "http://h:-1/",
-        "http://h:0x50/",
         "http://h:8o/",
-        "http://127.1/",
-        "http://0x7f000001/",
-        "http://017700000001/",
-        "http://2130706433/",
-        "http://[::1/",
-        "http://::1/",
-        "http://[fe80::1%25eth0]/",
-        "http://h\\/",
-        "http://a..b/",
-        "http://%31/",
-        "http://h%2Fx/",
-        "http://h%00/",
-        "hhttp://h/",
         "http//h/",
-        "http;//h/",
-        "http://h|x/",
-        "http://h<x/",
         "http://h>x/",
         "http://h\"x/",
         "http://h^x/",
@@ -328,8 +302,10 @@ fn bad_absolutes(url: &str) -> Vec<String> {
         "http://h:80:80/",
         "http://169.254.169.254/latest/",
     ]
-    .map(str::to_owned)
-    .into();
+    .iter()
+    .chain(&BAD_URLS)
+    .map(|url| (*url).to_owned())
+    .collect();
     bad.extend([
         format!("http://{authority}/#fragment"),
         format!("{url}/{}", "a".repeat(9000)),
