@@ -34,6 +34,7 @@ mod pool;
 mod pool_faults;
 mod privacy;
 mod processes;
+mod prometheus;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;
