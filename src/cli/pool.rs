@@ -26,16 +26,8 @@ impl PeerList {
         Ok(Some(Box::new(DnsDiscovery::new(&name)?)))
     }
 
-    /// Returns the flag that selects the same external list, preceded by a space.
-    pub(crate) fn flag(&self, scheme: &str) -> Option<String> {
-        match (&self.peers_file, self.base_url(scheme)) {
-            (Some(path), _) => Some(format!(" --peers-file {}", path.display())),
-            (None, name) => name.map(|name| format!(" --peers-dns {name}")),
-        }
-    }
-
-    /// Returns the DNS name with a scheme. A name without a port stays unchanged, and [`DnsDiscovery`] rejects it.
-    fn base_url(&self, scheme: &str) -> Option<String> {
+    /// Returns the DNS name of the list with a scheme. A name without a port stays unchanged, and [`DnsDiscovery`] rejects it.
+    pub(crate) fn base_url(&self, scheme: &str) -> Option<String> {
         let name = self.peers_dns.as_ref()?;
         let has_port = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let stays_unchanged = name.contains("://") || !has_port;

@@ -12,10 +12,12 @@
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
+//! | `packaging` | flags of `completions` and `man` |
 //! | `values` | parsers of flag values |
 
 mod config;
 mod forward;
+mod packaging;
 mod pool;
 mod redis;
 mod requests;
@@ -29,6 +31,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use forward::{ForwardArguments, Gateway};
+pub(crate) use packaging::{Completions, Man};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use redis::RedisArguments;
 pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
@@ -104,6 +107,12 @@ pub(crate) enum Command {
     Store(Store),
     /// Demonstrate a pool of three peers on this machine
     Demo,
+    /// Print the completions of this command for a shell
+    ///
+    /// For example in ~/.bashrc: source <(forwardcache completions bash)
+    Completions(Completions),
+    /// Write the man pages of this command to a directory
+    Man(Man),
 }
 
 #[cfg(test)]
