@@ -20,12 +20,12 @@
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
-//! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `get` | `get`: fetches URLs through the pool, or directly without a pool |
 //! | `local` | the cache of `get` without a pool, which keeps responses between runs |
 //! | `lease` | of several processes that fetch one URL at the same time, one fetches |
 //! | `manifest` | the list of `store manifest` and `get --frozen` |
 //! | `store` | `store`: lists, verifies, removes and exports what is kept |
-//! | `progress` | the progress bar of a download |
+//! | `progress` | the progress bars of downloads |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
 //! | `owner` | `owner`: which peer owns each URL |

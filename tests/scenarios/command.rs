@@ -20,7 +20,7 @@ fn stdout(output: &Output) -> &str {
 }
 
 /// Checks that the command exits with this status and prints exactly one line to stderr, which contains `words`.
-fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
+pub(crate) fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");

@@ -8,7 +8,8 @@
 //! | `redis` | flags of `serve` for a store in Redis |
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `forward` | flags for programs that do not know the pool: forward proxy, mirrors, `gateway` |
-//! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
+//! | `get` | flags of `get` |
+//! | `requests` | flags of `owner`, `ring`, `why` and `purge` |
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
@@ -18,6 +19,7 @@
 mod config;
 mod forward;
 mod packaging;
+mod get;
 mod pool;
 mod redis;
 mod requests;
@@ -32,9 +34,10 @@ use clap::{Parser, Subcommand};
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use forward::{ForwardArguments, Gateway};
 pub(crate) use packaging::{Completions, Man};
+pub(crate) use get::{Get, Message};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use redis::RedisArguments;
-pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
+pub(crate) use requests::{Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
@@ -69,15 +72,16 @@ pub(crate) enum Command {
     Gateway(Box<Gateway>),
     /// Check or print the options of serve that come from a file and from the environment
     Config(Config),
-    /// Fetch a URL through the pool
+    /// Fetch URLs through the pool
     ///
-    /// Without a list of peers, the URL is fetched directly from its origin, and the response is kept in a directory
+    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept in a directory
     /// for later runs.
     ///
     /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
-    /// 1 if there is no response, or it is incomplete, missing (--offline) or not the listed one (--frozen); 2 for an invalid command line.
+    /// 1 if there is no response, it is incomplete, missing (--offline) or not the listed one (--frozen), or cannot be
+    /// written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that applies to one of them.
     #[command(verbatim_doc_comment)]
-    Get(Get),
+    Get(Box<Get>),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
     Owner(Owner),
     /// Explain what would happen to a GET request: a dry run on the owner of the URL
