@@ -28,6 +28,9 @@ use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
 use crate::server::Sender;
 
+/// The longest `Host` that names this peer in URLs: a name of 253 bytes and a port.
+const MAX_HOST: usize = 259;
+
 /// This peer's own cache, for URLs whose origins were checked.
 struct OwnShare<'a>(&'a HttpCache);
 
@@ -247,7 +250,7 @@ impl Proxy {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
         let host = request.headers().get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
         match std::str::from_utf8(host) {
-            Ok(host) if !host.is_empty() && host.bytes().all(is_plain) => {
+            Ok(host) if (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(is_plain) => {
                 format!("{}://{host}", if sender.is_tls { "https" } else { "http" })
             }
             _ => own.to_owned(),

@@ -147,6 +147,7 @@ impl ThreadContext {
             shows_certificate: self.shows_certificates,
             is_tls: self.options.tls.is_some(),
             is_http_proxy: self.options.http_proxy,
+            is_behind_proxies: self.options.has_trusted_proxies(),
         }
     }
 

@@ -72,7 +72,7 @@ impl PoolView for TestPool {
 
 fn local() -> Sender {
     let address = "127.0.0.1:50000".parse().unwrap();
-    Sender { address, shows_certificate: false, is_tls: false, is_http_proxy: true }
+    Sender { address, shows_certificate: false, is_tls: false, is_http_proxy: true, is_behind_proxies: false }
 }
 
 fn test_pool() -> TestPool {
