@@ -51,3 +51,4 @@ mod tokens;
 mod tunnels;
 mod user_isolation;
 mod waiting;
+mod warm;

@@ -12,6 +12,7 @@
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
+//! | `warm` | flags of `warm` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -24,6 +25,7 @@ mod server;
 mod status;
 mod store;
 mod values;
+mod warm;
 
 use clap::{Parser, Subcommand};
 
@@ -35,7 +37,8 @@ pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
-pub(crate) use store::{LocalStore, Store, StoreAction};
+pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
+pub(crate) use warm::Warm;
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -75,6 +78,15 @@ pub(crate) enum Command {
     /// 1 if there is no response, or it is incomplete, missing (--offline) or not the listed one (--frozen); 2 for an invalid command line.
     #[command(verbatim_doc_comment)]
     Get(Get),
+    /// Request each URL of a list, so that the pool stores the responses
+    ///
+    /// The list is a file, standard input or a URL: one URL on each line, or a sitemap or an index of sitemaps (XML). Either
+    /// may be compressed with gzip. Without a list of peers, the responses are kept in the directory of get.
+    ///
+    /// Exit codes: 0 if every URL was answered with a status below 400; 1 if a URL failed, a line is invalid or the
+    /// list cannot be read; 130 or 143 after SIGINT or SIGTERM; 2 for an invalid command line.
+    #[command(verbatim_doc_comment)]
+    Warm(Warm),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
     Owner(Owner),
     /// Explain what would happen to a GET request: a dry run on the owner of the URL
