@@ -21,11 +21,12 @@
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
 //! | `get` | `get`: fetches URLs through the pool, or directly without a pool |
-//! | `local` | the cache of `get` without a pool, which keeps responses between runs |
+//! | `warm` | `warm`: requests the URLs of a list, so that the pool stores them |
+//! | `local` | the cache of `get` and `warm` without a pool, which keeps responses between runs |
 //! | `lease` | of several processes that fetch one URL at the same time, one fetches |
 //! | `manifest` | the list of `store manifest` and `get --frozen` |
 //! | `store` | `store`: lists, verifies, removes and exports what is kept |
-//! | `progress` | the progress bars of downloads |
+//! | `progress` | progress bars |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
 //! | `owner` | `owner`: which peer owns each URL |
@@ -71,6 +72,7 @@ mod store;
 #[cfg(unix)]
 mod successor;
 mod tokens;
+mod warm;
 mod why;
 
 use std::env;
@@ -85,9 +87,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(parsed) => parsed,
         Err(usage) => return usage.report(),
     };
-    // `get` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
+    // `get`, `warm` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
     let hides_client_warnings =
-        matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
+        matches!(arguments.command, Command::Get(_) | Command::Warm(_) | Command::Why(_) | Command::Demo);
     logging::start(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, sources),
@@ -97,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
             ConfigAction::Show => config::show::show(arguments.file.as_deref()),
         },
         Command::Get(arguments) => get::run(&arguments),
+        Command::Warm(arguments) => warm::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),

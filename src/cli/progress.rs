@@ -1,4 +1,4 @@
-//! The progress bars of downloads.
+//! Progress bars: of a download, and of a list of URLs.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -39,6 +39,18 @@ impl Bars {
     pub(crate) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.bars.suspend(print)
     }
+}
+
+/// Returns a bar that shows how many URLs are done. It is hidden unless standard error is a terminal.
+pub(crate) fn urls(is_silent: bool) -> ProgressBar {
+    let bar = ProgressBar::new(0)
+        .with_style(style("{pos:>7} of {len} URLs [{bar:30}] {per_sec:>12} {eta:>4} left  {msg}"));
+    if is_silent || !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    } else {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+    bar
 }
 
 fn style(template: &str) -> ProgressStyle {

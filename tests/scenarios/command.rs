@@ -92,6 +92,11 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["get", "--peer", "https://h", "--key", "a", "http://host/"], "--cert"),
         (&["get", "--cert", "a", "--key", "a", "http://host/"], "--peer"),
         (&["get", "--peer", "https://h", "--cert", "/no/c", "--key", "/no/k", "http://h/"], "/no/c"),
+        (&["warm"], "<LIST>"),
+        (&["warm", "--rate", "5/d", "list"], "5/s"),
+        (&["warm", "--concurrency", "0", "list"], "1..=256"),
+        (&["warm", "http://user:secret@host/"], "user name"),
+        (&["warm", "--peer", "http://h", "--store", "s", "list"], "--store"),
         (&["why", "--peer", "https://h", "--cert", "a", "http://host/"], "--key"),
         (&["why", "http://host/"], "--peer"),
         (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
@@ -116,6 +121,8 @@ fn runtime_error_prints_one_line_and_exits_with_1() {
     assert_refuses(&["get", "--peers-only", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
+    assert_refuses(&["warm", "--peer", &peer, "/no/such/list"], 1, "/no/such/list");
+    assert_refuses(&["warm", "--peer", &peer, "--resume", "/dev/null/j", "list"], 1, "/dev/null/j");
 }
 
 #[test]

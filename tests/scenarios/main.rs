@@ -53,3 +53,4 @@ mod tokens;
 mod tunnels;
 mod user_isolation;
 mod waiting;
+mod warm;

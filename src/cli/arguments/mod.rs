@@ -14,6 +14,7 @@
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
 //! | `packaging` | flags of `completions` and `man` |
+//! | `warm` | flags of `warm` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -28,6 +29,7 @@ mod server;
 mod status;
 mod store;
 mod values;
+mod warm;
 
 use clap::{Parser, Subcommand};
 
@@ -41,7 +43,8 @@ pub(crate) use requests::{Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
-pub(crate) use store::{LocalStore, Store, StoreAction};
+pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
+pub(crate) use warm::Warm;
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -82,6 +85,15 @@ pub(crate) enum Command {
     /// written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that applies to one of them.
     #[command(verbatim_doc_comment)]
     Get(Box<Get>),
+    /// Request each URL of a list, so that the pool stores the responses
+    ///
+    /// The list is a file, standard input or a URL: one URL on each line, or a sitemap or an index of sitemaps (XML). Either
+    /// may be compressed with gzip. Without a list of peers, the responses are kept in the directory of get.
+    ///
+    /// Exit codes: 0 if every URL was answered with a status below 400; 1 if a URL failed, a line is invalid or the
+    /// list cannot be read; 130 or 143 after SIGINT or SIGTERM; 2 for an invalid command line.
+    #[command(verbatim_doc_comment)]
+    Warm(Warm),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
     Owner(Owner),
     /// Explain what would happen to a GET request: a dry run on the owner of the URL
