@@ -401,6 +401,18 @@ fn responses_are_kept_in_the_store_without_a_pool() {
 }
 
 #[test]
+fn stale_response_in_the_store_is_refreshed_before_the_command_ends() {
+    let origin = Origin::start(|received| {
+        Reply::target(received).field("Cache-Control", "max-age=0, stale-while-revalidate=3600")
+    });
+    let folder = Folder::new();
+    let (list, store) = (folder.write("list", origin.url("/a")), folder.text("store"));
+    warm(&["--store", &store, &list], 0);
+    let (lines, ..) = warm(&["--store", &store, &list], 0);
+    assert_eq!((&lines[0]["outcome"], origin.count()), (&"stale-while-revalidate".into(), 2));
+}
+
+#[test]
 fn bodies_that_are_already_stored_are_not_transferred_again() {
     const SIZE: u64 = 16 << 20;
     let origin = Origin::start(|_| Reply::ok("x".repeat(16 << 20)).field("Cache-Control", "max-age=3600"));

@@ -126,6 +126,7 @@ impl Warming {
         for (url, depth) in found {
             if depth <= options.depth && state.learn(&url, options.max_urls) == Some(true) {
                 state.push(Task { url, depth, retries: 0 });
+                bar.inc_length(1);
             }
         }
         Ok(Self { requests, options, bar, state: Mutex::new(state), changed: Condvar::new() })
