@@ -225,7 +225,7 @@ fn lists_are_limited_in_size_and_nesting() {
         stderr(&output).contains("bomb: ") && stderr(&output).contains("larger than 50 MiB"),
         "{output:?}"
     );
-    // What it names before is requested.
+    // The URL before the limit is requested.
     assert_eq!(origin.count_of("/9"), 1);
 
     let long = format!("{}\n{}\n", origin.url(&format!("/{}", "8".repeat(20_000))), origin.url("/8"));
@@ -325,7 +325,7 @@ fn signal_ends_the_run_at_once_and_the_journal_continues_it() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!((lines.len(), &summary["skipped"]), (3, &2.into()), "{summary}");
     assert_eq!((origin.count_of("/0"), origin.count_of("/1"), origin.count_of("/4")), (1, 1, 1));
-    // A run that has completed leaves no journal, so the next one begins anew.
+    // A run that has completed leaves no journal, so the next run starts from the beginning.
     assert!(!folder.path("journal").exists());
     let (_, summary, _) =
         warm(&arguments[3..].iter().copied().filter(|word| *word != "--json").collect::<Vec<_>>(), 0);
@@ -366,7 +366,7 @@ fn killed_run_repeats_nothing_that_is_done_and_failures_are_tried_again() {
     assert!(requested.len() >= 120 && summary["skipped"].as_u64().unwrap() >= 120, "{summary}");
     let total = lines.len() as u64 + summary["skipped"].as_u64().unwrap();
     assert_eq!(total, 302, "{summary}");
-    // What was reported as stored is not requested again.
+    // A URL that was reported as stored is not requested again.
     for line in &lines {
         let url = line["url"].as_str().unwrap();
         let again = requested.iter().find(|line| line.contains(&format!("\"url\":\"{url}\"")));

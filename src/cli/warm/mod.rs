@@ -9,9 +9,9 @@
 //! | `sitemap` | sitemaps and their indexes |
 //! | `warming` | the state that the threads share |
 //! | `queue` | which URL is requested next: limits and rates, a pure function of a given time |
-//! | `request` | one request, and what it has achieved |
+//! | `request` | one request and its effect |
 //! | `links` | the links of an HTML page |
-//! | `journal` | what is done, for `--resume` |
+//! | `journal` | the URLs that are done, for `--resume` |
 //! | `summary` | counts as text and as JSON |
 
 mod input;
