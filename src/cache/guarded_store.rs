@@ -289,9 +289,7 @@ impl GuardedStore {
             }
             *last = Some(now);
             drop(last);
-            let cause =
-                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            warn!("the store failed to {what}: {error}{cause}");
+            warn!("the store failed to {what}: {error:#}");
             T::default()
         })
     }

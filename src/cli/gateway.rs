@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
             let tokens = [&pool_tokens, &client_tokens].into_iter().flatten();
             let reloaded = tokens.map(Tokens::reload).chain([peer.reload_certificates()]);
             for error in reloaded.filter_map(Result::err) {
-                log::error!("cannot reload: {error}; the previous ones stay in use");
+                log::error!("cannot reload: {error:#}; the previous ones stay in use");
             }
         }
     });

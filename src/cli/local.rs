@@ -77,7 +77,7 @@ impl Local {
             Some(directory) => match DiskStore::open(&directory) {
                 Ok(disk) => Some(Kept { directory, disk }),
                 Err(error) => {
-                    eprintln!("forwardcache: {error}; nothing is kept between runs");
+                    eprintln!("forwardcache: {error:#}; nothing is kept between runs");
                     None
                 }
             },
@@ -88,7 +88,7 @@ impl Local {
     /// Opens the store of a command that would be useless without it.
     pub(super) fn open_required(arguments: &StoreDirectory, origin: Origin) -> Result<Self, Failure> {
         let directory = arguments.path().ok_or_else(|| no_directory("without a pool, this command"))?;
-        let disk = DiskStore::open(&directory).map_err(Failure::failed)?;
+        let disk = DiskStore::open(&directory).map_err(|error| Failure::failed(format_args!("{error:#}")))?;
         Self::above(Some(Kept { directory, disk }), arguments, origin, false)
     }
 
@@ -105,7 +105,7 @@ impl Local {
         if let (Some(kept), Some(file)) = (&kept, &arguments.store_key_file)
             && let Err(error) = kept.disk.clone().key_file(file)
         {
-            eprintln!("forwardcache: {error}; responses that depend on credentials are not kept");
+            eprintln!("forwardcache: {error:#}; responses that depend on credentials are not kept");
         }
         let origin = Arc::new(origin);
         let cache = cache(&origin, kept.as_ref())?;
@@ -136,7 +136,7 @@ impl Local {
         };
         // Another process may have stored the response since this one looked. The memory of this cache may hold an older one.
         if let Err(error) = kept.disk.refresh() {
-            log::debug!("{error}");
+            log::debug!("{error:#}");
         }
         let cache = cache(&self.origin, Some(kept))?;
         if let Some(stored) = stored(&cache, request)? {

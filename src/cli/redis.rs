@@ -40,7 +40,7 @@ mod available {
         let builder = with(builder, arguments.redis_timeout, |builder, timeout| {
             builder.timeout(Duration::from_millis(timeout.into()))
         });
-        builder.build().map(Some).map_err(|error| Failure::Usage(format!("--redis: {error}")))
+        builder.build().map(Some).map_err(|error| Failure::Usage(format!("--redis: {error:#}")))
     }
 
     pub(in super::super) fn add(builder: PeerBuilder, store: &RedisStore) -> PeerBuilder {

@@ -194,11 +194,11 @@ fn check_mode(arguments: &Serve) -> Result<(), Failure> {
 /// Opens the store on disk. If it cannot be opened, the peer serves without it, so this only logs an error.
 fn disk(arguments: &Serve) -> Option<DiskStore> {
     let opened = DiskStore::open(arguments.store.as_ref()?);
-    let disk = opened.inspect_err(|error| log::error!("{error}; serving without it")).ok()?;
+    let disk = opened.inspect_err(|error| log::error!("{error:#}; serving without it")).ok()?;
     if let Some(file) = &arguments.store_key_file
         && let Err(error) = disk.clone().key_file(file)
     {
-        log::error!("{error}; responses that depend on credentials stay in memory");
+        log::error!("{error:#}; responses that depend on credentials stay in memory");
     }
     Some(match arguments.disk {
         Some(size) => disk.capacity(size.bytes()),

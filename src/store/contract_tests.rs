@@ -262,3 +262,13 @@ fn concurrent_purges_count_each_response_once() {
         assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
     }
 }
+
+#[test]
+fn alternate_form_of_an_error_shows_each_cause_once() {
+    let cause = || std::io::Error::other("the disk is full");
+    let error = StoreError::new("a body cannot be written").with_source(cause());
+    assert_eq!(error.to_string(), "a body cannot be written");
+    assert_eq!(format!("{error:#}"), "a body cannot be written: the disk is full");
+    let outer = StoreError::new("cannot store it: the disk is full").with_source(error);
+    assert_eq!(format!("{outer:#}"), "cannot store it: the disk is full: a body cannot be written");
+}

@@ -225,7 +225,7 @@ fn lists_are_limited_in_size_and_nesting() {
         stderr(&output).contains("bomb: ") && stderr(&output).contains("larger than 50 MiB"),
         "{output:?}"
     );
-    // What it names before is requested.
+    // The URL before the limit is requested.
     assert_eq!(origin.count_of("/9"), 1);
 
     let long = format!("{}\n{}\n", origin.url(&format!("/{}", "8".repeat(20_000))), origin.url("/8"));
@@ -325,7 +325,7 @@ fn signal_ends_the_run_at_once_and_the_journal_continues_it() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!((lines.len(), &summary["skipped"]), (3, &2.into()), "{summary}");
     assert_eq!((origin.count_of("/0"), origin.count_of("/1"), origin.count_of("/4")), (1, 1, 1));
-    // A run that has completed leaves no journal, so the next one begins anew.
+    // A run that has completed leaves no journal, so the next run starts from the beginning.
     assert!(!folder.path("journal").exists());
     let (_, summary, _) =
         warm(&arguments[3..].iter().copied().filter(|word| *word != "--json").collect::<Vec<_>>(), 0);
@@ -366,7 +366,7 @@ fn killed_run_repeats_nothing_that_is_done_and_failures_are_tried_again() {
     assert!(requested.len() >= 120 && summary["skipped"].as_u64().unwrap() >= 120, "{summary}");
     let total = lines.len() as u64 + summary["skipped"].as_u64().unwrap();
     assert_eq!(total, 302, "{summary}");
-    // What was reported as stored is not requested again.
+    // A URL that was reported as stored is not requested again.
     for line in &lines {
         let url = line["url"].as_str().unwrap();
         let again = requested.iter().find(|line| line.contains(&format!("\"url\":\"{url}\"")));
@@ -398,6 +398,18 @@ fn responses_are_kept_in_the_store_without_a_pool() {
     let output = run(["warm", "--store", &list, &list]);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
     assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+}
+
+#[test]
+fn stale_response_in_the_store_is_refreshed_before_the_command_ends() {
+    let origin = Origin::start(|received| {
+        Reply::target(received).field("Cache-Control", "max-age=0, stale-while-revalidate=3600")
+    });
+    let folder = Folder::new();
+    let (list, store) = (folder.write("list", origin.url("/a")), folder.text("store"));
+    warm(&["--store", &store, &list], 0);
+    let (lines, ..) = warm(&["--store", &store, &list], 0);
+    assert_eq!((&lines[0]["outcome"], origin.count()), (&"stale-while-revalidate".into(), 2));
 }
 
 #[test]

@@ -33,7 +33,7 @@ const IN_MEMORY: usize = 8 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where the list is.
+/// The place of a list.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     StandardInput,
@@ -56,16 +56,16 @@ impl Source {
     }
 }
 
-/// What a list contains.
+/// An element of a list.
 pub(super) enum Entry {
     Url(CanonicalUrl),
-    /// A line or element that is no URL to request, as a message.
+    /// An element that cannot be requested, as a message.
     Invalid(String),
     /// A further list that cannot be read, as a message.
     Unreadable(String),
 }
 
-/// Takes what a list contains. Breaks if it takes no more.
+/// Receives the elements of a list. Breaks to stop reading.
 pub(super) type Sink<'a> = dyn FnMut(Entry) -> ControlFlow<()> + 'a;
 
 /// Reads a list and the sitemaps that it contains.
@@ -76,7 +76,7 @@ pub(super) struct Lists<'a> {
     fetched: HashSet<CanonicalUrl>,
 }
 
-/// Where an entry is.
+/// The place of an entry, for messages.
 struct Place<'a> {
     list: &'a str,
     unit: &'static str,

@@ -20,7 +20,7 @@ const FOUND: &str = "found ";
 /// The maximum length of a line, in bytes.
 const MAX_LINE: u64 = 16 << 10;
 
-/// What earlier runs have done.
+/// A fact that an earlier run has recorded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// The URL needs no further request.

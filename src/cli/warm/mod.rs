@@ -9,9 +9,9 @@
 //! | `sitemap` | sitemaps and their indexes |
 //! | `warming` | the state that the threads share |
 //! | `queue` | which URL is requested next: limits and rates, a pure function of a given time |
-//! | `request` | one request, and what it has achieved |
+//! | `request` | one request and its effect |
 //! | `links` | the links of an HTML page |
-//! | `journal` | what is done, for `--resume` |
+//! | `journal` | the URLs that are done, for `--resume` |
 //! | `summary` | counts as text and as JSON |
 
 mod input;
@@ -25,7 +25,7 @@ mod warming;
 
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use forwardcache::client::{Membership, MembershipWatcher, OnNoPeers};
@@ -67,19 +67,24 @@ pub(crate) fn run(arguments: &Warm) -> Result<ExitCode, Failure> {
     let warming = Arc::new(Warming::new(requests, options, bar, arguments.resume.as_deref())?);
     stop_on_signals(&warming)?;
     let workers = usize::from(arguments.concurrency);
+    let mut threads = Vec::new();
     for _ in 0..workers {
         let worker = Worker(Arc::clone(&warming));
-        start("forwardcache-warm", move || worker.0.work())?;
+        threads.push(start("forwardcache-warm", move || worker.0.work())?);
     }
     let is_cross_origin = arguments.cross_origin;
     let reader = Arc::clone(&warming);
-    // The end of the command does not wait for this thread: standard input may never end.
-    start("forwardcache-list", move || {
+    // A signal does not wait for the list: standard input may never end.
+    threads.push(start("forwardcache-list", move || {
         let mut lists = Lists::new(&reader.requests, is_cross_origin);
         let read = lists.read(&source, &mut |entry| reader.add(entry));
         reader.end_list(read);
-    })?;
+    })?);
     let stop = warming.wait(workers);
+    if stop.is_none() {
+        // They have ended. Without them, the end of this function closes the store.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
     warming.bar.finish_and_clear();
     let (summary, journal) = warming.result();
     if let Some(Stop::Failure(failure)) = stop {
@@ -130,22 +135,23 @@ fn transport(arguments: &Warm) -> Result<(Box<dyn RoundTrip>, Option<MembershipW
 fn stop_on_signals(warming: &Arc<Warming>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
-    let warming = Arc::clone(warming);
-    start("forwardcache-signals", move || {
+    let warming = Arc::downgrade(warming);
+    let thread = start("forwardcache-signals", move || {
         let mut has_stopped = false;
         for signal in signals.forever() {
-            if has_stopped {
-                exit(128 + signal);
+            match warming.upgrade() {
+                Some(warming) if !has_stopped => warming.stop(Stop::Signal(signal)),
+                _ => exit(128 + signal),
             }
             has_stopped = true;
-            warming.stop(Stop::Signal(signal));
         }
-    })
+    });
+    thread.map(|_| ())
 }
 
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.map(|_| ()).map_err(|error| Failure::io("cannot start a thread", &error))
+    thread.map_err(|error| Failure::io("cannot start a thread", &error))
 }
 
 /// Announces the end of its thread, also after a panic.

@@ -17,7 +17,7 @@ pub(super) struct Limits {
     pub(super) origin_interval: Duration,
 }
 
-/// What to do next.
+/// The next step of a thread that sends requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     /// Request this.

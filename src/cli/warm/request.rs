@@ -25,7 +25,7 @@ pub(super) struct Requests {
     pub(super) cancellation: Cancellation,
 }
 
-/// What a request has achieved.
+/// The effect of a request on the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The response was stored before.
@@ -36,7 +36,7 @@ pub(super) enum Verdict {
     Stored,
     /// The response is not stored, for this reason.
     NotStored(String),
-    /// There is no response with a status below 400, for this reason.
+    /// The request failed, or its status is 400 or higher.
     Failed(String),
 }
 
@@ -47,14 +47,14 @@ pub(super) struct Answer {
     pub(super) status: Option<StatusCode>,
     pub(super) outcome: Option<Outcome>,
     pub(super) peer: Option<String>,
-    /// Why there is no complete response.
+    /// The error, unless a complete response arrived.
     pub(super) error: Option<Error>,
     /// The number of bytes of the body that were read.
     pub(super) bytes: u64,
     pub(super) time: Duration,
     /// How long the origin or the pool wants a pause.
     pub(super) retry_after: Option<Duration>,
-    /// What the page links to on the same origin.
+    /// Links of the page to the same origin.
     pub(super) links: Vec<CanonicalUrl>,
 }
 

@@ -12,7 +12,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 /// The maximum length of a URL in a sitemap, in bytes.
 const MAX_LOCATION: usize = 16 << 10;
 
-/// What the entries of a document are.
+/// The type of the entries of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// URLs to request.
@@ -83,7 +83,7 @@ pub(super) fn read(
             Event::GeneralRef(reference) => {
                 push(&mut location, resolve(reference).as_deref().map_err(|reason| *reason));
             }
-            Event::Eof if root.is_none() => return Err("there is no root element".to_owned()),
+            Event::Eof if root.is_none() => return Err("the root element is missing".to_owned()),
             Event::Eof if depth > 0 => return Err("the document is incomplete".to_owned()),
             Event::Eof => return Ok(ControlFlow::Continue(())),
             _ => {}
@@ -157,7 +157,7 @@ mod tests {
             ("<html><body></body></html>", "the root element is <html>"),
             ("<urlset><url><loc>http://host/</loc>", "incomplete"),
             ("<urlset><url></urlset>", "url"),
-            ("<?xml version='1.0'?>", "no root element"),
+            ("<?xml version='1.0'?>", "element is missing"),
         ] {
             let error = locations(document).unwrap_err();
             assert!(error.contains(reason), "{document}: {error}");

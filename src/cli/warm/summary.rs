@@ -1,4 +1,4 @@
-//! What a run has done, as text and as JSON.
+//! The counts of a run, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -23,7 +23,7 @@ pub(super) struct Summary {
     not_stored: BTreeMap<String, u64>,
     failed: BTreeMap<String, u64>,
     bytes: u64,
-    /// Entries of the list that are no URLs, and lists that cannot be read.
+    /// Entries without a valid URL, and lists that cannot be read.
     pub(super) invalid: u64,
     /// URLs that earlier runs have requested.
     pub(super) skipped: u64,

@@ -50,7 +50,7 @@ pub(super) struct Warming {
     changed: Condvar,
 }
 
-/// What the command line specifies.
+/// Options of the command line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     pub(super) limits: Limits,
@@ -126,6 +126,7 @@ impl Warming {
         for (url, depth) in found {
             if depth <= options.depth && state.learn(&url, options.max_urls) == Some(true) {
                 state.push(Task { url, depth, retries: 0 });
+                bar.inc_length(1);
             }
         }
         Ok(Self { requests, options, bar, state: Mutex::new(state), changed: Condvar::new() })
@@ -175,7 +176,7 @@ impl Warming {
             if self.state.lock().known.is_empty() {
                 return self.stop(Stop::Failure(Failure::Failed(message)));
             }
-            // What the list has named before is requested.
+            // URLs that were read before the failure are still requested.
             let _ = self.add(Entry::Unreadable(message));
         }
         self.state.lock().has_read_list = true;
