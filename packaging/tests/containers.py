@@ -15,6 +15,8 @@ from support import (BINARY, PACKAGING, ROOT, TIMEOUT, Service, clean_environmen
                      run)
 
 TOKEN = "a-token-for-these-tests"
+# The directory of the store in the image.
+STORE = "/var/cache/forwardcache"
 # Libraries of gcr.io/distroless/cc-debian12.
 IMAGE_LIBRARIES = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
@@ -66,13 +68,16 @@ def check_dockerfile(folder):
         assert (ROOT / name).exists(), name
         (context / name).symlink_to(ROOT / name)
     for source in (ROOT / "src").rglob("*.rs"):
-        for name in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text()):
-            included = os.path.relpath((source.parent / name).resolve(), ROOT)
-            assert (context / included).exists(), f"{source}: {name}"
+        # Macros that include a file have it as their only or second argument.
+        for name in re.findall(r'!\((?:\w+, )?"([^"\n]+)"\)', source.read_text()):
+            if (source.parent / name).is_file():
+                assert (context / os.path.relpath(source.parent / name, ROOT)).exists(), f"{source}: {name}"
     words = shlex.split(only(found, "build", "RUN"))
-    features = words[words.index("--features") + 1]
+    assert set(words[words.index("--features") + 1].split(",")) <= manifest["features"].keys()
     assert words[words.index("--profile") + 1] in manifest["profile"]
-    run("cargo", "tree", "--locked", "--offline", "--quiet", "--features", features, "--manifest-path", context / "Cargo.toml")
+    # Reads the manifest as a build does, and compiles a small dependency.
+    run("cargo", "check", "--locked", "--offline", "--quiet", "--package", "httpdate", "--manifest-path",
+        context / "Cargo.toml", "--target-dir", folder / "target")
 
     # Runs the instruction with a cargo that only provides the binary.
     stubs, image = folder / "stubs", folder / "image"
@@ -85,16 +90,18 @@ def check_dockerfile(folder):
     work = folder / "src"
     work.mkdir()
     run("sh", "-ec", script, cwd=work, env=clean_environment(PATH=f"{stubs}:{os.environ['PATH']}"))
-    copied = set()
+    copied = {}
     for rest in (rest for stage, name, rest in found if (stage, name) == ("last", "COPY")):
         options = [word for word in rest.split() if word.startswith("--")]
         source, target = rest.split()[len(options):]
         assert "--from=build" in options and (folder / source.lstrip("/")).exists(), rest
-        copied.add(target)
+        copied[target] = options
     entry, default, environment, health = image_command(found)
     assert entry[0] in copied and health[0] in copied and default == ["serve"]
-    user, _, group = only(found, "last", "USER").partition(":")
+    owner = only(found, "last", "USER")
+    user, _, group = owner.partition(":")
     assert int(user) > 0 and int(group) > 0
+    assert f"--chown={owner}" in copied[STORE]
     assert environment["FORWARDCACHE_LISTEN"].endswith(":" + only(found, "last", "EXPOSE"))
     needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "--dynamic", BINARY).stdout))
     assert needed <= IMAGE_LIBRARIES, needed
@@ -112,7 +119,7 @@ def check_pool(folder, image, peers, probes, files):
     `files` are the paths in the container that the pool reads, with their content.
     """
     default, image_environment, health = image
-    addresses, running = {}, {}
+    addresses, running, environments = {}, {}, {}
     for variables in peers:
         addresses[urllib.parse.urlsplit(variables["FORWARDCACHE_SELF_URL"]).netloc] = free_port()
     assert len(addresses) == len(peers) == 3
@@ -120,7 +127,7 @@ def check_pool(folder, image, peers, probes, files):
     def placed(text, place):
         for authority, port in addresses.items():
             text = text.replace(authority, f"127.0.0.1:{port}")
-        return text.replace("/var/cache/forwardcache", f"{place}/store").replace("/etc/forwardcache", f"{place}/etc")
+        return text.replace(STORE, f"{place}/store").replace("/etc/forwardcache", f"{place}/etc")
 
     with origin() as (base, paths), contextlib.ExitStack() as stack:
         for number, variables in enumerate(peers):
@@ -135,7 +142,7 @@ def check_pool(folder, image, peers, probes, files):
             in_place |= {"FORWARDCACHE_LISTEN": f"127.0.0.1:{port}", "FORWARDCACHE_ORIGINS": "any",
                          "FORWARDCACHE_ADMIN": f"127.0.0.1:{free_port()}", "FORWARDCACHE_DRAIN_TIME": "0"}
             service = stack.enter_context(Service(folder, [BINARY, *default], variables=in_place))
-            running[port] = service
+            running[port], environments[port] = service, in_place
         for service in running.values():
             service.wait_for("READY=1")
             assert "one of a pool of 3" in service.output(), service.output()
@@ -149,7 +156,7 @@ def check_pool(folder, image, peers, probes, files):
 
         def health_of(port, code):
             command = [word.replace(":3000", f":{port}") for word in health]
-            run(BINARY, *command[1:], code=code, env=clean_environment(**image_environment))
+            run(BINARY, *command[1:], code=code, env=clean_environment(**environments[port]))
 
         stopped, *others = running
         health_of(stopped, 0)
@@ -169,7 +176,7 @@ def check_compose(folder, image):
         build = service["build"]
         assert ((PACKAGING / build["context"]).resolve(), ROOT / build["dockerfile"]) == (ROOT, PACKAGING / "Dockerfile")
         volume, mounted = service["volumes"][0].split(":")
-        assert volume in compose["volumes"] and service["environment"]["FORWARDCACHE_STORE"] == mounted
+        assert volume in compose["volumes"] and service["environment"]["FORWARDCACHE_STORE"] == mounted == STORE
         address, _, inner = service["ports"][0].split(":")
         assert address == "127.0.0.1" and image[1]["FORWARDCACHE_LISTEN"].endswith(f":{inner}")
         variables = service["environment"]
@@ -229,7 +236,7 @@ def check_kubernetes(folder, image):
         name = f"{pool['metadata']['name']}-{number}.{spec['serviceName']}:{ports['http']}"
         assert variables["FORWARDCACHE_SELF_URL"] == f"http://{name}"
         assert variables["FORWARDCACHE_PEERS_FILE"] in files
-        assert variables["FORWARDCACHE_STORE"].startswith(mounts["store"] + "/")
+        assert mounts["store"] == STORE and variables["FORWARDCACHE_STORE"].startswith(f"{STORE}/")
         assert variables["FORWARDCACHE_ADMIN"].endswith(f":{ports['admin']}")
         assert int(variables["FORWARDCACHE_DRAIN_TIME"]) + 10 < pod["terminationGracePeriodSeconds"]
         peers.append(variables)
