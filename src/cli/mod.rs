@@ -9,6 +9,7 @@
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | `serve`: serves a peer until a signal |
 //! | `serve_flags_to_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `announce` | what `serve` prints at start
 //! | `redis` | the store in Redis, if the command was built with it |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
@@ -19,7 +20,7 @@
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
-//! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
+//! | `get` | `get`: fetches URLs through the pool, or directly without a pool |
 //! | `warm` | `warm`: requests the URLs of a list, so that the pool stores them |
 //! | `local` | the cache of `get` and `warm` without a pool, which keeps responses between runs |
 //! | `lease` | of several processes that fetch one URL at the same time, one fetches |
@@ -32,11 +33,13 @@
 //! | `ring` | `ring`: the share of the keys that each peer owns |
 //! | `status` | `status`: the state of peers as a table |
 //! | `demo` | `demo`: a pool of three peers in one process |
+//! | `packaging` | `completions` and `man`: completions for shells, and man pages |
 //! | `pool` | the pool of the command line, and a client for it |
 //! | `tokens` | tokens from a file or from the environment |
 //! | `fields` | header fields of the flag `-H` |
 //! | `optional` | builder options that are set only if the command line specifies them |
 
+mod announce;
 mod arguments;
 mod config;
 mod demo;
@@ -53,6 +56,7 @@ mod notify;
 mod open_files;
 mod optional;
 mod owner;
+mod packaging;
 mod pool;
 mod progress;
 mod purge;
@@ -103,6 +107,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
+        Command::Completions(arguments) => packaging::completions(&arguments),
+        Command::Man(arguments) => packaging::man(&arguments),
     };
     result.unwrap_or_else(Failure::report)
 }

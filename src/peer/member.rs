@@ -14,7 +14,7 @@ use crate::message::purge::Purge;
 use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{FetchTimes, Stats};
 use crate::origin::Origin;
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::Throttle;
@@ -54,6 +54,7 @@ pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) cache: HttpCache,
     pub(super) throttle: Throttle,
+    pub(super) fetch_times: Arc<FetchTimes>,
     pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network origin, or `None` if the program supplied its own origin.
     pub(super) network: Option<Origin>,

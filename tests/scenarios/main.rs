@@ -15,6 +15,7 @@ mod deadlines;
 mod disk;
 mod errors;
 mod failover;
+mod get;
 mod go_package;
 mod https;
 mod integrity;
@@ -34,6 +35,7 @@ mod pool;
 mod pool_faults;
 mod privacy;
 mod processes;
+mod prometheus;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;

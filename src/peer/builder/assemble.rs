@@ -10,7 +10,9 @@ use crate::client::OnNoPeers;
 use crate::client::near_cache::NearCache;
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::FetchTimes;
 use crate::origin::throttle::{Share, Throttle};
+use crate::origin::timed::Timed;
 use crate::peer::addresses::MemberAddresses;
 use crate::peer::client_pool::ClientPool;
 use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy, Tunnels};
@@ -73,6 +75,8 @@ impl PeerBuilder {
             let (weight, total) = pool.weights(&own);
             Share { weight, total }
         });
+        let fetch_times = Arc::<FetchTimes>::default();
+        let origin = Arc::new(Timed { origin, times: Arc::clone(&fetch_times) });
         let throttle = Throttle::made_of(origin, self.origin_limits, clock, stats, share)?;
         // The warm-up is above the throttle, because a response of a previous owner costs the origin nothing.
         let origin = WarmUp { client: client.clone(), self_url: self_url.clone(), origin: throttle.clone() };
@@ -91,7 +95,8 @@ impl PeerBuilder {
                 is_gateway: self.is_gateway,
                 tunnels: Tunnels { network: network.clone(), ports: self.connect_ports },
             });
-        let inner = Inner { self_url, client, cache, throttle, own_addresses, network, proxy, threads };
+        let inner =
+            Inner { self_url, client, cache, throttle, fetch_times, own_addresses, network, proxy, threads };
         Ok(Peer { inner: Arc::new(inner) })
     }
 }

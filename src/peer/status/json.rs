@@ -24,11 +24,18 @@ impl Report {
                     fetches.running, fetches.streams, fetches.threads, fetches.queued
                 )
             }));
+        let slow_origins = list(self.slow_origins.iter().map(|slow| {
+            let (origin, fetches) = (string(&slow.origin), slow.fetches);
+            let (average, slowest) = (slow.average.as_secs_f64(), slow.slowest.as_secs_f64());
+            format!(
+                "{{\"origin\":{origin},\"fetches\":{fetches},\"average_seconds\":{average:.6},\"slowest_seconds\":{slowest:.6}}}"
+            )
+        }));
         let hit_ratio = self.hit_ratio().map_or_else(null, |ratio| format!("{ratio:.4}"));
         let limit = self.memory_limit.map_or_else(null, |limit| limit.to_string());
         format!(
             "{{\"version\":{},\"self\":{},\"leaving\":{},\"hit_ratio\":{hit_ratio},\"peers\":{members},\"counts\":{},\
-             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches}}}\n",
+             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins}}}\n",
             string(env!("CARGO_PKG_VERSION")),
             string(&self.self_url),
             self.is_leaving,

@@ -1,9 +1,11 @@
 //! [`Report`]: the state of a peer at one moment.
 
+use std::time::Instant;
+
 use crate::base::memory_limit::MemoryUse;
 use crate::client::PeerState;
 use crate::message::stats::Outcome;
-use crate::metrics::Counts;
+use crate::metrics::{Counts, SlowOrigin};
 use crate::peer::Peer;
 
 /// The state of a peer at one moment.
@@ -21,7 +23,11 @@ pub(in crate::peer) struct Report {
     pub(super) memory: Vec<(&'static str, u64)>,
     pub(super) memory_limit: Option<u64>,
     pub(super) fetches: Vec<FetchStatus>,
+    pub(super) slow_origins: Vec<SlowOrigin>,
 }
+
+/// The maximum length of each list of names, which clients choose.
+const MAX_NAMES: usize = 20;
 
 #[derive(Debug)]
 pub(super) struct MemberStatus {
@@ -119,6 +125,7 @@ impl Report {
             }),
             memory_limit: ledger.map(|ledger| ledger.limit()),
             fetches: fetches.collect(),
+            slow_origins: peer.inner.fetch_times.slowest(MAX_NAMES, Instant::now()),
         }
     }
 
