@@ -3,14 +3,23 @@
 use std::time::SystemTime;
 
 use forwardcache::client::{ClientBuilder, Membership, OnNoPeers};
+use forwardcache::origin::OriginBuilder;
 use forwardcache::pool::{Discovery, DnsDiscovery, FileDiscovery, Member, RingKind};
-use forwardcache::{Client, Error};
+use forwardcache::{Client, Error, Origin};
 
 use super::arguments::{PeerList, PoolAccess, RingName, RingOptions};
 use super::optional::with;
 use super::tokens;
 
+/// The maximum number of redirects that `-L` follows.
+pub(crate) const MAX_REDIRECTS: u32 = 20;
+
 impl PeerList {
+    /// Returns whether the command line names no pool.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.is_empty() && !self.is_external()
+    }
+
     /// Returns whether the list comes from a file or from DNS.
     pub(crate) fn is_external(&self) -> bool {
         self.peers_file.is_some() || self.peers_dns.is_some()
@@ -64,6 +73,11 @@ pub(crate) fn client(
     let client = with(client, tokens, ClientBuilder::tokens).build()?;
     access.peer_list.load_into(&client)?;
     Ok(client)
+}
+
+/// Builds the origin of requests without a pool.
+pub(crate) fn origin(access: &PoolAccess) -> Result<Origin, Error> {
+    with(Origin::builder(), access.cacert.as_ref(), OriginBuilder::root_certificates_file).build()
 }
 
 /// Applies the ring options to a client.

@@ -1,4 +1,4 @@
-//! Progress bars: of a download, and of a list of URLs.
+//! Progress bars: of downloads, and of a list of URLs.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;

@@ -13,14 +13,14 @@
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
-//! | `packaging` | flags of `completions` and `man` |
 //! | `warm` | flags of `warm` |
+//! | `packaging` | flags of `completions` and `man` |
 //! | `values` | parsers of flag values |
 
 mod config;
 mod forward;
-mod packaging;
 mod get;
+mod packaging;
 mod pool;
 mod redis;
 mod requests;
@@ -35,8 +35,8 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use forward::{ForwardArguments, Gateway};
-pub(crate) use packaging::{Completions, Man};
 pub(crate) use get::{Get, Message};
+pub(crate) use packaging::{Completions, Man};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use redis::RedisArguments;
 pub(crate) use requests::{Owner, Purge, Ring, Why};
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     /// Exit codes: 0 if every URL was answered with a status below 400; 1 if a URL failed, a line is invalid or the
     /// list cannot be read; 130 or 143 after SIGINT or SIGTERM; 2 for an invalid command line.
     #[command(verbatim_doc_comment)]
-    Warm(Warm),
+    Warm(Box<Warm>),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
     Owner(Owner),
     /// Explain what would happen to a GET request: a dry run on the owner of the URL

@@ -26,14 +26,14 @@ use std::thread;
 
 use forwardcache::client::OnNoPeers;
 use forwardcache::origin::CanonicalUrl;
-use forwardcache::{Client, Error, Origin, RoundTrip};
+use forwardcache::{Client, Error, RoundTrip};
 use parking_lot::Mutex;
 
 use super::arguments::Get;
 use super::failure::{Failure, print};
 use super::local::Local;
 use super::manifest::Frozen;
-use super::pool;
+use super::pool::{self, MAX_REDIRECTS};
 use super::progress::Bars;
 use message::Template;
 use output::Files;
@@ -41,9 +41,6 @@ use report::{Report, worse};
 use retry::Retry;
 use target::{Target, Wanted, targets};
 use transfer::Transfer;
-
-/// The maximum number of redirects that `-L` follows.
-const MAX_REDIRECTS: u32 = 20;
 
 pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
     // Nothing is sent unless the whole command line is valid.
@@ -145,12 +142,13 @@ fn is_silent(arguments: &Get) -> bool {
 fn transport(arguments: &Get) -> Result<(Box<dyn RoundTrip>, Option<Client>), Failure> {
     let access = &arguments.request.access;
     let redirects = if arguments.message.location { MAX_REDIRECTS } else { 0 };
-    if access.peer_list.peers.is_empty() && !access.peer_list.is_external() {
+    if access.peer_list.is_empty() {
         if arguments.peers_only {
             let text = "--peers-only requires a list of peers: specify --peer, --peers-file or --peers-dns";
             return Err(Failure::Usage(text.to_owned()));
         }
-        let local = local(arguments)?;
+        // The caching rules apply without a pool too.
+        let local = Local::open(&arguments.local, pool::origin(access)?)?;
         if !arguments.message.location {
             return Ok((frozen(arguments, local)?, None));
         }
@@ -161,15 +159,6 @@ fn transport(arguments: &Get) -> Result<(Box<dyn RoundTrip>, Option<Client>), Fa
     let on_no_peers = if arguments.peers_only { OnNoPeers::Fail } else { OnNoPeers::FetchDirectly };
     let client = pool::client(Client::builder().follow_redirects(redirects), access, on_no_peers)?;
     Ok((frozen(arguments, client.clone())?, Some(client)))
-}
-
-/// Builds a cache in this process, so that the caching rules apply without a pool too.
-fn local(arguments: &Get) -> Result<Local, Failure> {
-    let mut origin = Origin::builder();
-    if let Some(path) = &arguments.request.access.cacert {
-        origin = origin.root_certificates_file(path);
-    }
-    Local::open(&arguments.local, origin.build()?)
 }
 
 /// Adds the check of `--frozen`.

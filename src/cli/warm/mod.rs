@@ -29,22 +29,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use forwardcache::client::{Membership, MembershipWatcher, OnNoPeers};
-use forwardcache::{Cancellation, Client, Origin, RoundTrip};
+use forwardcache::{Cancellation, Client, RoundTrip};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::Warm;
 use super::failure::{Failure, print};
 use super::local::Local;
-use super::optional::with;
-use super::{fields, pool, progress};
+use super::pool::{self, MAX_REDIRECTS};
+use super::{fields, progress};
 use input::{Lists, Source};
 use queue::Limits;
 use request::Requests;
 use warming::{Options, Stop, Warming};
-
-/// The maximum number of redirects that `-L` follows.
-const MAX_REDIRECTS: u32 = 20;
 
 pub(crate) fn run(arguments: &Warm) -> Result<ExitCode, Failure> {
     let started = Instant::now();
@@ -111,11 +108,8 @@ fn transport(arguments: &Warm) -> Result<(Box<dyn RoundTrip>, Option<MembershipW
     let access = &arguments.request.access;
     let redirects = if arguments.location { MAX_REDIRECTS } else { 0 };
     let client = Client::builder().follow_redirects(redirects);
-    if access.peer_list.peers.is_empty() && !access.peer_list.is_external() {
-        let origin = with(Origin::builder(), access.cacert.as_ref(), |origin, file| {
-            origin.root_certificates_file(file)
-        });
-        let local = Local::open_required(&arguments.directory, origin.build()?)?;
+    if access.peer_list.is_empty() {
+        let local = Local::open_required(&arguments.directory, pool::origin(access)?)?;
         if !arguments.location {
             return Ok((Box::new(local), None));
         }
