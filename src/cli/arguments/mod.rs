@@ -77,12 +77,13 @@ pub(crate) enum Command {
     Config(Config),
     /// Fetch URLs through the pool
     ///
-    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept in a directory
-    /// for later runs.
+    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept
+    /// in a directory for later runs.
     ///
-    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
-    /// 1 if there is no response, it is incomplete, missing (--offline) or not the listed one (--frozen), or cannot be
-    /// written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that applies to one of them.
+    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status; 1 if there is
+    /// no response, or it is incomplete, missing (--offline), not the listed one (--frozen) or cannot
+    /// be written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that
+    /// applies to one of them.
     #[command(verbatim_doc_comment)]
     Get(Box<Get>),
     /// Request each URL of a list, so that the pool stores the responses
