@@ -13,7 +13,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 14] = [
     "serve",
     "gateway",
     "config",
@@ -27,6 +27,7 @@ const SUBCOMMANDS: [&str; 13] = [
     "purge",
     "ring",
     "status",
+    "top",
 ];
 
 /// All pages in Markdown, with their text.
