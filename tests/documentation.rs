@@ -28,6 +28,7 @@ const SUBCOMMANDS: [&str; 14] = [
     "purge",
     "ring",
     "status",
+    "top",
 ];
 
 /// All pages in Markdown, with their text.

@@ -15,6 +15,7 @@
 //! | `status` | flags of `status` |
 //! | `warm` | flags of `warm` |
 //! | `packaging` | flags of `completions` and `man` |
+//! | `top` | flags of `top` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -28,6 +29,7 @@ mod serve;
 mod server;
 mod status;
 mod store;
+mod top;
 mod values;
 mod warm;
 
@@ -45,6 +47,7 @@ pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
 pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
 pub(crate) use warm::Warm;
+pub(crate) use top::{Amount, Subject, Top};
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -116,6 +119,10 @@ pub(crate) enum Command {
     ///
     /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
     Status(Status),
+    /// Print the URLs, origins and clients with the most requests, bytes or misses, of 30 minutes to an hour
+    ///
+    /// The command asks the admin addresses of the peers and adds up their lists. It exits with 1 if one of them does not answer.
+    Top(Top),
     /// List, verify, remove or export the responses that get keeps between runs
     ///
     /// Exit codes: 0 if it succeeded; 1 if there is no store or a response is damaged or missing; 2 for an invalid

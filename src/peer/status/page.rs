@@ -194,7 +194,7 @@ fn wide_table<'a>(
 ) {
     let [name, numbers @ ..] = columns;
     let numbers = numbers.map(|column| format!("<th class=\"number\">{column}")).concat();
-    let _ = write!(body, "<h2>{title}</h2><table><tr><th>{name}{numbers}</tr>");
+    let _ = write!(body, "<h2>{title}</h2><table class=\"names\"><tr><th>{name}{numbers}</tr>");
     for (name, numbers) in rows {
         let numbers = numbers.map(|number| format!("<td class=\"number\">{number}")).concat();
         let _ = write!(body, "<tr><td>{}{numbers}</tr>", escaped(name));
