@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use super::threads::PeerThreads;
+use super::traffic::{RecentWarnings, Traffic};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::cache::{Explanation, HttpCache};
 use crate::client::Client;
@@ -55,6 +56,8 @@ pub(super) struct Inner {
     pub(super) cache: HttpCache,
     pub(super) throttle: Throttle,
     pub(super) fetch_times: Arc<FetchTimes>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) warnings: RecentWarnings,
     pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network origin, or `None` if the program supplied its own origin.
     pub(super) network: Option<Origin>,

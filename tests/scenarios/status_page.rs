@@ -2,9 +2,13 @@
 
 use std::process::Command;
 
-use crate::local::escaped;
+use forwardcache::server::ServerConfig;
+use serde_json::Value;
+
+use crate::local::{LocalPeer, escaped, listen, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Reply};
+use crate::support::port::Port;
 use crate::support::process::{Process, run};
 use crate::support::raw::Connection;
 
@@ -23,12 +27,17 @@ fn browse(url: &str) -> (String, Vec<String>) {
     (browser.stdout(), console)
 }
 
+/// Returns the base URL of the admin address of a peer.
+fn admin_url(peer: &PeerProcess) -> String {
+    let line = peer.process.wait_for_line("metrics on http://");
+    line.trim_start_matches("metrics on ").trim_end_matches("/metrics").to_owned()
+}
+
 #[test]
 fn browser_shows_the_numbers_of_known_traffic_without_errors() {
     let origin = Origin::start(|_| Reply::ok("content").field("Cache-Control", "max-age=60"));
     let peer = PeerProcess::start_as("127.0.0.1:0", &["--admin", "127.0.0.1:0"]);
-    let line = peer.process.wait_for_line("metrics on http://");
-    let admin = line.trim_start_matches("metrics on ").trim_end_matches("/metrics").to_owned();
+    let admin = admin_url(&peer);
     for _ in 0..4 {
         let mut connection = Connection::open(peer.address);
         let target = format!("/proxy?q={}", escaped(&origin.url("/a")));
@@ -53,8 +62,80 @@ fn browser_shows_the_numbers_of_known_traffic_without_errors() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains(" 75.0 %         4 "), "{text}");
     let output = run(["status", "--json", &admin]);
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["counts"]["hit"], 3);
+}
+
+#[test]
+fn status_names_urls_clients_and_warnings_of_known_traffic() {
+    let origin = Origin::start(|received| {
+        let reply = Reply::ok("x".repeat(if received.target.contains("large") { 50_000 } else { 10 }));
+        reply.field("Cache-Control", if received.target.contains("no") { "no-store" } else { "max-age=60" })
+    });
+    let refusing = Port::hold();
+    let peer = LocalPeer::start();
+    let admin = peer.peer.serve_admin_on(listen(), ServerConfig::new().io_threads(1)).unwrap();
+    for (path, count) in [("/often?key=secret", 7), ("/large", 2), ("/no", 3)] {
+        (0..count).for_each(|_| assert_eq!(peer.get(&origin.url(path)).status, 200));
+    }
+    let unreachable = format!("http://{}/", refusing.address());
+    assert_eq!(peer.get(&unreachable).status, 502);
+    // Neither is a request for a URL.
+    assert_eq!(send(peer.address(), "GET", "/healthz", "").status, 200);
+    assert_eq!(send(peer.address(), "GET", "/proxy?q=nonsense", "").status, 400);
+
+    let text = String::from_utf8(send(admin.local_addr(), "GET", "/status.json", "").body).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let status: Value = serde_json::from_str(&text).unwrap();
+    let rows = |subject: &str, order: &str| -> Vec<(String, [u64; 3])> {
+        let rows = status["top"][subject][order].as_array().unwrap().iter();
+        let amount = |row: &Value, name: &str| row[name].as_u64().unwrap();
+        rows.map(|row| {
+            let amounts = ["requests", "bytes", "misses"].map(|name| amount(row, name));
+            (row["name"].as_str().unwrap().to_owned(), amounts)
+        })
+        .collect()
+    };
+    let urls = rows("urls", "requests");
+    assert_eq!(urls[0], (origin.url("/often"), [7, 70, 1]), "{urls:?}");
+    assert_eq!(urls[1], (origin.url("/no"), [3, 30, 3]));
+    assert_eq!(urls[2], (origin.url("/large"), [2, 100_000, 1]));
+    assert_eq!((urls[3].0.as_str(), urls[3].1[0], urls[3].1[2], urls.len()), (unreachable.as_str(), 1, 1, 4));
+    assert_eq!(rows("urls", "bytes")[0].0, origin.url("/large"));
+    assert_eq!(rows("urls", "misses")[0].0, origin.url("/no"));
+    assert_eq!(rows("origins", "requests")[0], (origin.url(""), [12, 100_100, 5]));
+    let clients = rows("clients", "requests");
+    assert_eq!(
+        (clients[0].0.as_str(), clients[0].1[0], clients[0].1[2], clients.len()),
+        ("127.0.0.1", 13, 6, 1)
+    );
+    for (name, expected) in [("hits", 7), ("misses", 6)] {
+        let minutes = status["last_hour"][name].as_array().unwrap();
+        let sum: u64 = minutes.iter().map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!((minutes.len(), sum), (60, expected), "{name}");
+    }
+    let recorded = status["memory"]["statistics"].as_u64().unwrap();
+    assert!((1000..20_000).contains(&recorded), "{recorded}");
+}
+
+#[test]
+fn warnings_of_the_log_are_in_the_status_without_credentials() {
+    let refusing = Port::hold();
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--admin", "127.0.0.1:0"]);
+    let admin = admin_url(&peer);
+    let address: std::net::SocketAddr = admin.trim_start_matches("http://").parse().unwrap();
+    let url = format!("http://{}/a?key=secret", refusing.address());
+    for _ in 0..2 {
+        let target = format!("/proxy?q={}", escaped(&url));
+        assert_eq!(send(peer.address, "GET", &target, "").status, 502);
+    }
+    let status = send(address, "GET", "/status.json", "");
+    let status: Value = serde_json::from_slice(&status.body).unwrap();
+    let warnings = status["warnings"].as_array().unwrap();
+    let text = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert_eq!(warnings.len(), 1, "{text}");
+    assert!(text.contains(&refusing.address().to_string()) && !text.contains("secret"), "{text}");
+    assert_eq!(warnings[0]["count"], 2, "{text}");
 }
 
 #[test]

@@ -110,8 +110,12 @@ pub(crate) struct Output {
     #[arg(short, long)]
     pub(crate) include: bool,
 
+    /// Print no body of a response with an error status
+    #[arg(short, long)]
+    pub(crate) fail: bool,
+
     /// Write the body of a response with an error status to the file too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fail")]
     pub(crate) include_errors: bool,
 
     /// Print one JSON object for each URL: status, outcome, age, bytes, duration, peer, error; without a file, no body

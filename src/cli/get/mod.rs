@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &Get) -> Result<ExitCode, Failure> {
         max_time: arguments.effort.max_time,
         includes_head: output.include || arguments.message.head,
         includes_errors: output.include_errors,
+        drops_errors: output.fail,
         // A name from a URL never leads out of the working directory.
         files: Files { continues: output.continue_at.is_some(), follows_links: !output.remote_name },
     };

@@ -28,6 +28,8 @@ pub(super) struct Transfer<'a> {
     pub(super) includes_head: bool,
     /// `--include-errors`
     pub(super) includes_errors: bool,
+    /// `-f`
+    pub(super) drops_errors: bool,
     pub(super) files: Files,
 }
 
@@ -145,9 +147,13 @@ impl Transfer<'_> {
             }
             return Ok(Received::Ignored);
         }
-        if is_error && response.body().is_empty() && !self.includes_head {
+        let is_dropped = is_error && self.drops_errors;
+        if is_dropped || is_error && response.body().is_empty() && !self.includes_head {
             // Nothing would be printed otherwise.
             report.note_status("");
+        }
+        if is_dropped {
+            return Ok(Received::Ignored);
         }
         if skipped.is_none() {
             let may_continue = self.template.is_plain_get() && !self.includes_head;

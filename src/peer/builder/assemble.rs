@@ -1,6 +1,7 @@
 //! [`PeerBuilder::build`]: assembles the parts of a peer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::PeerBuilder;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -18,6 +19,7 @@ use crate::peer::client_pool::ClientPool;
 use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy, Tunnels};
 use crate::peer::member::{Inner, Peer};
 use crate::peer::threads::PeerThreads;
+use crate::peer::traffic::Traffic;
 use crate::peer::warm_up::WarmUp;
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, default_capacity};
@@ -80,7 +82,9 @@ impl PeerBuilder {
         let throttle = Throttle::made_of(origin, self.origin_limits, clock, stats, share)?;
         // The warm-up is above the throttle, because a response of a previous owner costs the origin nothing.
         let origin = WarmUp { client: client.clone(), self_url: self_url.clone(), origin: throttle.clone() };
-        let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
+        let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+        let traffic = Arc::new(Traffic::new(&ledger, Instant::now()));
+        let threads = PeerThreads::new(ledger);
         let cache = self.cache.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let cache = cache.origin(origin).store(store).rules(self.rules).build()?;
         let access = AccessRules::new(self.rights, self.origins).with_pass_cookies(self.pass_cookies);
@@ -95,8 +99,19 @@ impl PeerBuilder {
                 is_gateway: self.is_gateway,
                 tunnels: Tunnels { network: network.clone(), ports: self.connect_ports },
             });
-        let inner =
-            Inner { self_url, client, cache, throttle, fetch_times, own_addresses, network, proxy, threads };
+        let inner = Inner {
+            self_url,
+            client,
+            cache,
+            throttle,
+            fetch_times,
+            traffic,
+            warnings: self.warnings,
+            own_addresses,
+            network,
+            proxy,
+            threads,
+        };
         Ok(Peer { inner: Arc::new(inner) })
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use super::report::{Report, StoreStatus};
+use crate::peer::access_log::rfc_3339;
+use crate::peer::traffic::{Amounts, Minute, Order, Subject, TopNames};
 
 impl Report {
     pub(in crate::peer) fn json(&self) -> String {
@@ -31,11 +33,22 @@ impl Report {
                 "{{\"origin\":{origin},\"fetches\":{fetches},\"average_seconds\":{average:.6},\"slowest_seconds\":{slowest:.6}}}"
             )
         }));
-        let hit_ratio = self.hit_ratio().map_or_else(null, |ratio| format!("{ratio:.4}"));
+        let hour = |of: fn(&Minute) -> u64| list(self.last_hour.iter().map(|minute| of(minute).to_string()));
+        let last_hour = format!(
+            "{{\"hits\":{},\"misses\":{}}}",
+            hour(|minute| minute.hits),
+            hour(|minute| minute.misses)
+        );
+        let warnings = list(self.warnings.iter().map(|warning| {
+            let (time, text) = (rfc_3339(warning.last), string(&warning.text));
+            format!("{{\"time\":\"{time}\",\"count\":{},\"text\":{text}}}", warning.count)
+        }));
+        let hit_ratio = self.counts.hit_ratio().map_or_else(null, |ratio| format!("{ratio:.4}"));
         let limit = self.memory_limit.map_or_else(null, |limit| limit.to_string());
         format!(
             "{{\"version\":{},\"self\":{},\"leaving\":{},\"hit_ratio\":{hit_ratio},\"peers\":{members},\"counts\":{},\
-             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins}}}\n",
+             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins},\
+             \"last_hour\":{last_hour},\"top\":{},\"warnings\":{warnings}}}\n",
             string(env!("CARGO_PKG_VERSION")),
             string(&self.self_url),
             self.is_leaving,
@@ -43,8 +56,24 @@ impl Report {
             store(&self.store),
             self.disk.as_ref().map_or_else(null, store),
             object(self.memory.iter().copied()),
+            top(&self.top),
         )
     }
+}
+
+/// Returns the lists of each subject, by the amount that orders them.
+fn top(names: &TopNames) -> String {
+    let subjects = Subject::ALL.map(|subject| {
+        let orders = Order::ALL.map(|order| {
+            let rows = names.list(subject, order).iter().map(|(name, amounts)| {
+                let (name, Amounts { requests, bytes, misses }) = (string(name), amounts);
+                format!("{{\"name\":{name},\"requests\":{requests},\"bytes\":{bytes},\"misses\":{misses}}}")
+            });
+            format!("\"{order}\":{}", list(rows))
+        });
+        format!("\"{subject}\":{{{}}}", orders.join(","))
+    });
+    format!("{{\"seconds\":{},{}}}", names.covers.as_secs(), subjects.join(","))
 }
 
 fn null() -> String {

@@ -7,6 +7,7 @@ use crate::client::PeerState;
 use crate::message::stats::Outcome;
 use crate::metrics::{Counts, SlowOrigin};
 use crate::peer::Peer;
+use crate::peer::traffic::{Minute, TopNames, Warning};
 
 /// The state of a peer at one moment.
 #[derive(Debug)]
@@ -24,6 +25,11 @@ pub(in crate::peer) struct Report {
     pub(super) memory_limit: Option<u64>,
     pub(super) fetches: Vec<FetchStatus>,
     pub(super) slow_origins: Vec<SlowOrigin>,
+    /// Hits and misses of each minute of the last hour, the oldest first.
+    pub(super) last_hour: Vec<Minute>,
+    pub(super) top: TopNames,
+    /// The latest first.
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// The maximum length of each list of names, which clients choose.
@@ -67,7 +73,7 @@ pub(super) struct FetchStatus {
 impl Report {
     /// Returns the current state. Never blocks.
     pub(in crate::peer) fn of(peer: &Peer) -> Self {
-        let (client, cache) = (peer.client(), peer.cache());
+        let (client, cache, now) = (peer.client(), peer.cache(), Instant::now());
         let health = client.health();
         let members = client.members();
         let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
@@ -125,25 +131,15 @@ impl Report {
             }),
             memory_limit: ledger.map(|ledger| ledger.limit()),
             fetches: fetches.collect(),
-            slow_origins: peer.inner.fetch_times.slowest(MAX_NAMES, Instant::now()),
+            slow_origins: peer.inner.fetch_times.slowest(MAX_NAMES, now),
+            last_hour: peer.inner.traffic.last_hour(now),
+            top: peer.inner.traffic.top(MAX_NAMES, now),
+            warnings: peer.inner.warnings.latest_first(),
         }
     }
 
     /// Returns the outcomes with their counts.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.counts.iter().take(Outcome::NAMES.len())
-    }
-
-    /// Returns the share of requests whose response came from the store, without `passed` and errors of clients; `None`
-    /// before the first one.
-    pub(super) fn hit_ratio(&self) -> Option<f64> {
-        let sum = |names: &[&str]| {
-            self.outcomes().filter(|(name, _)| names.contains(name)).map(|(_, count)| count).sum::<u64>()
-        };
-        let hits = sum(&["hit", "stale-accepted", "stale-while-revalidate", "collapsed"]);
-        let misses = sum(&["miss", "revalidated", "stale-if-error", "stale-on-deadline", "failed"]);
-        let total = hits + misses;
-        #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
-        (total > 0).then(|| hits as f64 / total as f64)
     }
 }

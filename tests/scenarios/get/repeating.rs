@@ -1,6 +1,8 @@
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{files, get, get_in, read};
+use super::{Ran, files, get, get_in, read, start_in};
+use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Reply, in_order};
 use crate::support::port::Port;
 
@@ -56,6 +58,21 @@ fn request_that_was_sent_is_repeated_only_if_it_is_idempotent() {
     let origin = Origin::start(|_| Reply::nothing());
     let ran = get([&["--retry", "1", "-d", "x", &origin.url("/post")], &QUICKLY[..]].concat());
     assert_eq!((ran.code, origin.count()), (Some(1), 1), "{ran:?}");
+}
+
+#[test]
+fn peer_that_starts_later_answers() {
+    let origin = Origin::start(Reply::target);
+    let port = Port::hold();
+    let address = port.address();
+    let peer = format!("http://{address}");
+    let pool = ["-v", "--peers-only", "--peer", &peer, "--retry", "100", "--retry-delay", "0.2"];
+    let process = start_in(Path::new("."), [&pool[..], &[&origin.url("/a")]].concat());
+    process.wait_for_line("attempt 1 failed, the next one follows in 200ms");
+    port.release();
+    let _peer = PeerProcess::start_on(&address);
+    let ran = Ran::of(process);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "/a"), "{ran:?}");
 }
 
 #[test]

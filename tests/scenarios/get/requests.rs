@@ -141,6 +141,7 @@ fn invalid_arguments_are_named_in_one_line() {
         (&["-C", "-", "-i", "-o", "x", "http://h/a"], "--include"),
         (&["-C", "-", "-d", "x", "-o", "x", "http://h/a"], "--data"),
         (&["-C", "-", "-H", "Range: bytes=1-", "-o", "x", "http://h/a"], "-H Range"),
+        (&["-f", "--include-errors", "-O", "http://h/a"], "--include-errors"),
         (&["-X", "a b", "http://h/a"], "not a valid method"),
         (&["-X", "CONNECT", "http://h/a"], "tunnel"),
         (&["-I", "-d", "x", "http://h/a"], "--data"),

@@ -58,6 +58,22 @@ fn failure_of_one_url_does_not_stop_the_others_and_the_worst_decides() {
 }
 
 #[test]
+fn body_of_an_error_is_printed_unless_it_is_unwanted() {
+    let origin = Origin::start(|_| Reply::status(404).body("missing"));
+    let url = origin.url("/a");
+    for (flags, stdout, lines) in
+        [(&[][..], "missing", 0), (&["-f"], "", 1), (&["-fi"], "", 1), (&["-fs"], "", 0)]
+    {
+        let ran = get([flags, &[&url]].concat());
+        assert_eq!(
+            (ran.code, ran.stdout.as_str(), ran.stderr.lines().count()),
+            (Some(4), stdout, lines),
+            "{flags:?}"
+        );
+    }
+}
+
+#[test]
 fn several_urls_are_fetched_at_the_same_time() {
     let gate = Gate::new();
     let origin = {
