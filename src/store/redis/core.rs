@@ -125,7 +125,7 @@ impl Core {
         let names =
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "");
         let mut result =
-            self.connections.run(names.shard, |connection| read(connection, &names, NO_LIMIT)).map(drop);
+            self.connections.run(names.shard, |connection| read(connection, &names, NO_LIMIT, 0)).map(drop);
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -196,7 +196,7 @@ impl Core {
     /// Reads the value of a key and the purges since this number, or since the value was written.
     pub(super) fn read(&self, key: &str, names: &Names, since: Option<u64>) -> Result<Read, StoreError> {
         let (sequence, floor, raw, purges) =
-            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT)))?;
+            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT), self.max_value))?;
         self.positions[names.shard].store(sequence, Ordering::Relaxed);
         let raw = match self.ledger.get() {
             Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
@@ -296,8 +296,9 @@ impl Core {
 /// The last number, the void number, the value, and purges with their numbers.
 type Answer = (u64, u64, Vec<u8>, Vec<(Vec<u8>, u64)>);
 
-fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64) -> RedisResult<Answer> {
-    scripts::run(connection, &READ, &[&names.state, &names.value], &since)
+/// Reads a value of at most `most` bytes. The process takes no more memory for it, whoever wrote it.
+fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64, most: u64) -> RedisResult<Answer> {
+    scripts::run(connection, &READ, &[&names.state, &names.value], &(since, most.min(NO_LIMIT)))
 }
 
 fn is_out_of_memory(error: &RedisError) -> bool {

@@ -37,11 +37,13 @@ local function value(from, to)
 end
 "#;
 
-/// `state value`, `since`: the last number, the void number, the value, and all purges since the number or that of the value.
+/// `state value`, `since most`: the last number, the void number, the value, and all purges since the number or that of the value.
+/// Of a value with more bytes, only the head is read.
 pub(super) static READ: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
-local s, v, since = sequence(), value(0, -1), tonumber(ARGV[1])
+local s, v, since = sequence(), value(0, tonumber(ARGV[2])), tonumber(ARGV[1])
+if #v > tonumber(ARGV[2]) then v = string.sub(v, 1, 38) end
 local own = string.sub(v, 1, 5) == 'fwdr1' and tonumber(string.sub(v, 7, 22))
 if own and own < since then since = own end
 local list = {}
