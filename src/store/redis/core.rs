@@ -149,7 +149,7 @@ impl Core {
         self.connections.begin_anew();
         let names =
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "", "");
-        let mut result = self.run(names.shard, |connection| read(connection, &names, NO_LIMIT)).map(drop);
+        let mut result = self.run(names.shard, |connection| read(connection, &names, NO_LIMIT, 0)).map(drop);
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -240,7 +240,7 @@ impl Core {
     /// Reads the value of a key and the purges since this number, or since the value was written.
     pub(super) fn read(&self, key: &str, names: &Names, since: Option<u64>) -> Result<Read, StoreError> {
         let (sequence, floor, raw, purges) =
-            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT)))?;
+            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT), self.max_value))?;
         self.positions[names.shard].store(sequence, Ordering::Relaxed);
         let raw = match self.ledger.get() {
             Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
@@ -341,8 +341,9 @@ impl Core {
 /// The last number, the void number, the value, and purges with their numbers.
 type Answer = (u64, u64, Vec<u8>, Vec<(Vec<u8>, u64)>);
 
-fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64) -> RedisResult<Answer> {
-    scripts::run(connection, &READ, &names.keys(names.is_partitioned), &since)
+/// Reads a value of at most `most` bytes. The process takes no more memory for it, whoever wrote it.
+fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64, most: u64) -> RedisResult<Answer> {
+    scripts::run(connection, &READ, &names.keys(names.is_partitioned), &(since, most.min(NO_LIMIT)))
 }
 
 fn hex(text: &str) -> String {

@@ -45,17 +45,19 @@ local function mark()
 end
 "#;
 
-/// `state value [mark]`, `since`: the last number, the void number, the value, and all purges since the number or that of the value.
+/// `state value [mark]`, `since most`: the last number, the void number, the value, and all purges since the number or that of the
+/// value. Of a value with more bytes, only the head is read.
 pub(super) static READ: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
-local s, v, since = sequence(), value(0, -1), tonumber(ARGV[1])
+local s, v, since = sequence(), value(0, tonumber(ARGV[2])), tonumber(ARGV[1])
 local floor = redis.call('ZSCORE', KEYS[1], 'f')
 if KEYS[3] then
   local m = mark()
   if m and m > tonumber(floor) then floor = text(m) end
   if not m and string.sub(v, 6, 6) == 'V' then redis.call('DEL', KEYS[2]); v = '' end
 end
+if #v > tonumber(ARGV[2]) then v = string.sub(v, 1, 38) end
 local own = string.sub(v, 1, 5) == 'fwdr1' and tonumber(string.sub(v, 7, 22))
 if own and own < since then since = own end
 local list = {}

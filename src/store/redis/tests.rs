@@ -467,3 +467,17 @@ fn an_invalidation_reaches_a_server_that_was_away_before_anything_is_read() {
     assert!(put(&store, &key(1), &response("a", 3)));
     assert_eq!(numbers(&store, &key(1)), [3]);
 }
+
+#[test]
+fn of_a_value_that_is_too_long_only_the_head_is_read_and_it_can_be_replaced() {
+    let server = RedisServer::start(&[]);
+    let large = store_at(&server.url());
+    let small = RedisStore::builder(server.url()).timeout(LONG).max_value(5000).build().unwrap();
+    assert!(put(&large, &key(1), &response_of("a", 1, 100_000)));
+    assert!(numbers(&small, &key(1)).is_empty());
+    let core = small.core();
+    let read = core.read(key(1).as_str(), &core.names(key(1).as_str()), None).unwrap();
+    assert_eq!(read.raw.len(), value::HEAD);
+    assert!(put(&small, &key(1), &response("a", 2)));
+    assert_eq!((numbers(&small, &key(1)), numbers(&large, &key(1))), (vec![2], vec![2]));
+}
