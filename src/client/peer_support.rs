@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::client::Client;
+use super::event_loop;
 use super::inner::Fallback;
 use super::observation::Observation;
 use super::pool::Pool;
@@ -55,6 +56,19 @@ impl Client {
         }
     }
 
+    /// Removes from this client's near cache what the response to an unsafe request invalidates.
+    pub(crate) fn forget_near(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        if let Some(near) = &self.near {
+            near.forget_after(method, target, status, headers);
+        }
+    }
+
     /// Returns the pool and its previous owners.
     pub(crate) fn pool_state(&self) -> &Pool {
         &self.inner.pool
@@ -95,6 +109,9 @@ impl Client {
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
+        if let Some(answer) = event_loop::take_answer(&request) {
+            return Ok(answer);
+        }
         self.inner.observed(request, |request| self.send_for_peer(target, request, peer, own))
     }
 

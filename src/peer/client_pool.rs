@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use super::addresses::MemberAddresses;
 use crate::base::error::Result;
 use crate::client::Client;
 use crate::message::body::Body;
+use crate::message::nonblocking::Ask;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
@@ -44,6 +45,15 @@ impl PoolView for ClientPool {
         self.client.round_trip_for_peer(target, request, &self.self_url, own)
     }
 
+    fn ask_without_thread(
+        &self,
+        target: &CanonicalUrl,
+        request: Request<Body>,
+        extensions: &mut Extensions,
+    ) -> Option<Box<Ask>> {
+        self.client.ask_without_thread(target, request, extensions)
+    }
+
     fn has_address(&self, address: IpAddr) -> bool {
         self.addresses
             .contain(address, self.client.pool_state().digest(), Instant::now(), || self.client.pool())
@@ -72,6 +82,10 @@ impl PoolView for ClientPool {
 
     fn purge_near_cache(&self, purge: &Purge) {
         self.client.purge_near_cache(purge);
+    }
+
+    fn forget_after(&self, method: &Method, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap) {
+        self.client.forget_near(method, target, status, headers);
     }
 
     fn is_alone(&self) -> bool {

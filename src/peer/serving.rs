@@ -164,10 +164,11 @@ impl Responder for PeerResponder {
         };
         match next {
             Next::Step(step) => step,
-            Next::Work(lane, action, request) => {
+            Next::Work(lane, action, request, ask) => {
                 let own = Arc::clone(&self);
                 let ledger = self.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
                 handled(lane, ledger, request, wakes, move |request| own.0.inner.proxy.run(action, request))
+                    .with_ask(ask)
             }
         }
     }

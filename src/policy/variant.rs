@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
 use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::header::credential::is_credential;
 use crate::message::header::{list, quality};
 use crate::message::nonblocking::{PlainField, PlainRequest};
 
@@ -152,13 +153,6 @@ impl Variant {
             .filter(|(name, _)| is_credential(name))
             .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
     }
-}
-
-/// Returns whether a field may hold credentials: the standard fields, and fields whose name suggests so. Such a value
-/// is compared by its digest and never stored.
-fn is_credential(name: &HeaderName) -> bool {
-    const WORDS: [&str; 8] = ["auth", "cookie", "token", "key", "secret", "session", "signature", "password"];
-    WORDS.iter().any(|word| name.as_str().contains(word))
 }
 
 /// Returns the value of a field without differences that have no meaning by the field's grammar.

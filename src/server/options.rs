@@ -338,7 +338,8 @@ impl ServerConfig {
     /// begin with such a header. The header must arrive within [`handshake_timeout`](Self::handshake_timeout) and
     /// have at most 2 KiB. Default: no proxies.
     ///
-    /// The proxies decide who counts as a client of this machine, so list only their own addresses.
+    /// The proxies decide who the client is, so list only their own addresses. No client then counts as a program of this
+    /// machine because of a loopback address.
     #[must_use]
     pub fn proxy_protocol_from(mut self, proxies: TrustedProxies) -> Self {
         self.trusted_proxies.push(proxies);

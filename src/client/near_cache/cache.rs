@@ -6,7 +6,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
 };
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use parking_lot::RwLock;
 
 use super::hot_keys::HotKeys;
@@ -83,6 +83,12 @@ impl NearHttpCache {
         Ok(Some(Self { hot, parts, stats, cache }))
     }
 
+    /// Counts a request, and returns whether it passes this cache without any effect: its URL is not hot, and its response
+    /// changes no copy.
+    pub(crate) fn passes(&self, target: &CanonicalUrl, request: &Request<Body>) -> bool {
+        is_shareable(request) && !self.hot.count(target.as_str(), self.parts.clock.now())
+    }
+
     /// Serves a request from the cache, or sends it on with `bypass`. `is_own` returns whether a peer owns the
     /// URL; it is called for hot URLs only.
     pub(crate) fn round_trip(
@@ -118,6 +124,17 @@ impl NearHttpCache {
     /// Drops the copies of a URL.
     pub(crate) fn forget(&self, target: &CanonicalUrl) {
         self.cache().forget(target);
+    }
+
+    /// Drops the copies that the response to an unsafe request invalidates.
+    pub(crate) fn forget_after(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        self.cache().forget_after(method, target, status, headers);
     }
 
     /// Drops all copies. A response in transit is then stored in the old cache, which is no longer used.

@@ -13,12 +13,14 @@
 //! | `quality` | lists whose members have weights, such as `Accept` |
 //! | `range` | `Range` and `Content-Range` |
 //! | `hop_by_hop` | fields that end at the next hop |
+//! | `credential` | which fields may hold credentials |
 //! | `host_bound` | fields whose meaning depends on the host |
 //!
 //! The parsers accept any bytes and never panic, because field values come from untrusted senders.
 
 pub(crate) mod cache_control;
 pub(crate) mod cache_groups;
+pub(crate) mod credential;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod hop_by_hop;

@@ -180,6 +180,8 @@ mod tests {
             ("/proxy?q=%zz", "/proxy"),
             ("/fetch/https://u:p@a.example/x?token=1", "/fetch/https://a.example/x"),
             ("http://u:p@a.example/x?token=1#f", "http://a.example/x"),
+            ("/fetch/https%3A//u%3Ap@a.example/x", "/fetch/https%3A//a.example/x"),
+            ("http://peer/fetch/http://u:p@a.example/x", "http://peer/fetch/http://a.example/x"),
             ("", "-"),
         ] {
             assert_eq!(logged_url(target), expected, "{target}");

@@ -22,11 +22,14 @@ use crate::base::memory_limit::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Lane, RunMode, Step, Wakes};
+use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
 use crate::server::Sender;
+
+/// The longest `Host` that names this peer in URLs: a name of 253 bytes and a port.
+const MAX_HOST: usize = 259;
 
 /// This peer's own cache, for URLs whose origins were checked.
 struct OwnShare<'a>(&'a HttpCache);
@@ -133,8 +136,13 @@ impl Proxy {
         let is_own = self.pool.is_own(target.ring_key());
         let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty();
         if !is_own || !is_simple {
-            let lane = if is_own { Lane::Origin(target.origin()) } else { Lane::Gateway(target.origin()) };
-            return Next::Work(lane, Action::Forward(forwarded), request);
+            let mut request = request;
+            let (lane, ask) = if is_own {
+                (Lane::Origin(target.origin()), None)
+            } else {
+                (Lane::Gateway(target.origin()), self.ask_without_thread(&forwarded, &mut request))
+            };
+            return Next::Work(lane, Action::Forward(forwarded), request, ask);
         }
         let mark = self.forward_mark(&forwarded);
         let method = request.method().clone();
@@ -187,6 +195,27 @@ impl Proxy {
         }
     }
 
+    /// Returns the request to the owner, if an event loop may send it.
+    fn ask_without_thread(&self, forwarded: &Forwarded, request: &mut Request<Body>) -> Option<Box<Ask>> {
+        if *request.method() != Method::GET || !request.body().is_empty() {
+            return None;
+        }
+        let mut copy = Request::new(());
+        copy.uri_mut().clone_from(request.uri());
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        // Bodies are rewritten on a thread.
+        let Outgoing { request: mut copy, body_links: None, .. } = self.outgoing(copy, forwarded) else {
+            return None;
+        };
+        if let Some(via) = self.cache.via(request.version()) {
+            copy.headers_mut().append(VIA, via);
+        }
+        let copy = copy.map(|()| Body::empty());
+        self.pool.ask_without_thread(&forwarded.named.target, copy, request.extensions_mut())
+    }
+
     /// Turns a request to this peer into one to the origin.
     fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Forwarded) -> Outgoing<T> {
         let Forwarded { named: Named { form, target }, is_authorized_here } = forwarded;
@@ -221,7 +250,7 @@ impl Proxy {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
         let host = request.headers().get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
         match std::str::from_utf8(host) {
-            Ok(host) if !host.is_empty() && host.bytes().all(is_plain) => {
+            Ok(host) if (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(is_plain) => {
                 format!("{}://{host}", if sender.is_tls { "https" } else { "http" })
             }
             _ => own.to_owned(),

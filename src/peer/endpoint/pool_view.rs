@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::base::error::Result;
 use crate::message::body::Body;
+use crate::message::nonblocking::Ask;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
@@ -32,6 +33,17 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>>;
 
+    /// Returns the message to the owner of the URL, if an event loop may send it; see
+    /// [`Client::ask_without_thread`](crate::Client). [`ask_owner`](Self::ask_owner) finds the response in `extensions`.
+    fn ask_without_thread(
+        &self,
+        _target: &CanonicalUrl,
+        _request: Request<Body>,
+        _extensions: &mut Extensions,
+    ) -> Option<Box<Ask>> {
+        None
+    }
+
     /// Returns whether a member is known to have this address.
     fn has_address(&self, address: IpAddr) -> bool;
 
@@ -52,6 +64,9 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
 
     /// Removes matching responses from the near cache of this peer.
     fn purge_near_cache(&self, purge: &Purge);
+
+    /// Removes from the near cache of this peer what the response to an unsafe request invalidates (RFC 9111 section 4.4).
+    fn forget_after(&self, method: &Method, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap);
 
     /// Returns whether the pool has no other peer.
     fn is_alone(&self) -> bool;

@@ -50,6 +50,10 @@ impl Report {
         if let Some(disk) = &self.disk {
             tiles.push(("Disk", size(disk.bytes), meter(disk)));
         }
+        if let Some(redis) = &self.redis {
+            let state = if redis.circuit == "closed" { "up" } else { "down" };
+            tiles.push(("Redis", format!("{state}, {} errors", redis.errors), None));
+        }
         body.push_str("<div class=\"tiles\">");
         for (label, value, meter) in tiles {
             let _ = write!(body, "<div class=\"tile\">{label}<b>{value}</b>");

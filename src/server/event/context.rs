@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 
@@ -33,6 +33,10 @@ const INPUT: usize = 64 << 10;
 /// Maximum number of bodies that are kept after their clients left, so that they can be stored.
 const MAX_FINISHING: usize = 64;
 
+/// The shortest and the longest interval between checks of deadlines.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// State that the connections of one I/O thread share.
 pub(super) struct ThreadContext {
     pub(super) responder: Arc<dyn Responder>,
@@ -56,6 +60,8 @@ pub(super) struct ThreadContext {
     pub(super) is_stopping: bool,
     /// The time until which idle connections stay open during a shutdown.
     pub(super) idle_until: Option<Instant>,
+    /// Jobs of this turn whose request the event loop may send, with the clients that they are charged to.
+    pub(super) asks: Vec<(Job, Option<ClientAddress>)>,
     last_exchange: u64,
     sampler: Cell<Sampler>,
     /// Bodies whose clients have left, each with the time when it is abandoned.
@@ -91,6 +97,7 @@ impl ThreadContext {
             budget: Budget::default(),
             is_stopping: false,
             idle_until: None,
+            asks: Vec::new(),
             last_exchange: 0,
             sampler: Cell::new(Sampler::new(Instant::now())),
             finishing: Vec::new(),
@@ -154,6 +161,7 @@ impl ThreadContext {
             shows_certificate: self.shows_certificates,
             is_tls: self.options.tls.is_some(),
             is_http_proxy: self.options.http_proxy,
+            is_behind_proxies: self.options.has_trusted_proxies(),
         }
     }
 
@@ -165,6 +173,21 @@ impl ThreadContext {
     pub(super) fn next_exchange(&mut self) -> u64 {
         self.last_exchange += 1;
         self.last_exchange
+    }
+
+    /// Runs a job on a thread, or without one if the event loop may send its request.
+    pub(super) fn submit(&mut self, job: Job, client: Option<ClientAddress>) {
+        match &job.ask {
+            Some(_) => self.asks.push((job, client)),
+            None => self.scheduler.submit(job, client),
+        }
+    }
+
+    /// Returns a quarter of the shortest deadline, within bounds.
+    pub(super) fn check_interval(&self) -> Duration {
+        let ServerConfig { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = &self.options;
+        let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
+        (*shortest / 4).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)
     }
 
     /// Submits a job that reads a body from its origin.
