@@ -141,12 +141,6 @@ impl ServerConfig {
         self
     }
 
-    /// Sets what receives a sample of the answered requests.
-    pub(crate) fn recorder(mut self, recorder: Arc<dyn TrafficRecorder>) -> Self {
-        self.recorder = Some(recorder);
-        self
-    }
-
     /// Sets the maximum number of worker threads, from 1 to 10,000. Workers fetch from origins and run the
     /// handler. A process that starts more threads may exhaust its memory maps, which ends it.
     ///
