@@ -15,6 +15,7 @@ mod deadlines;
 mod disk;
 mod errors;
 mod failover;
+mod gateway;
 mod go_package;
 mod https;
 mod integrity;
