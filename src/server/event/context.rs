@@ -124,10 +124,12 @@ impl ThreadContext {
     pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         let record = pending.record(remote, Instant::now(), is_complete);
         self.stats.count_duration(record.outcome, record.duration);
-        self.log(pending, remote, is_complete);
+        if let Some(log) = &self.options.access_log {
+            log.log(&record);
+        }
     }
 
-    /// Logs a request that has ended.
+    /// Logs a tunnel that has ended.
     pub(super) fn log(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         if let Some(log) = &self.options.access_log {
             log.log(&pending.record(remote, Instant::now(), is_complete));
