@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     };
     let admin = open("--admin", &arguments.admin)?;
     let proxy = open("--http-proxy-listen", &arguments.http_proxy_listen)?;
-    let listeners = inherited.open_all(&arguments.listen)?;
+    let listeners = inherited.open_all(&arguments.listen, listen::SERVE_DEFAULT)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(Listener::local_addr).collect();
     let address = own_address(arguments, &addresses)?;
     check_mode(arguments)?;
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
     let signals = signals::install()?;
-    let shown: Vec<String> = listeners.iter().map(|socket| shown(socket, scheme)).collect();
+    let shown: Vec<String> = listeners.iter().map(|socket| listen::shown(socket, scheme)).collect();
     let shown_admin = admin.as_ref().map(Listener::to_string);
     #[cfg(unix)]
     let sockets = (server_kind == ServerKind::Event)
@@ -159,7 +159,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
 ///
 /// The failure with which [`run`] would end.
 pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
-    let places = listen::places_or_default(&arguments.listen)?;
+    let places = listen::places_or_default(&arguments.listen, listen::SERVE_DEFAULT)?;
     let mut addresses: Vec<SocketAddr> = places.iter().filter_map(Place::address).collect();
     // Any number stands for the free port that `run` takes.
     addresses.iter_mut().filter(|address| address.port() == 0).for_each(|address| address.set_port(1));
@@ -226,11 +226,6 @@ fn own_address(arguments: &Serve, addresses: &[SocketAddr]) -> Result<Option<Soc
         return Err(Failure::Usage(text));
     }
     Ok(addresses.first().copied())
-}
-
-/// Returns the socket as text for people.
-fn shown(socket: &Listener, scheme: &str) -> String {
-    socket.local_addr().map_or_else(|| socket.to_string(), |address| format!("{scheme}://{address}"))
 }
 
 /// Checks that the flags specify which clients and which origins are allowed.
