@@ -1,27 +1,11 @@
 //! The status page in a real browser.
 
-use std::process::Command;
-
 use crate::local::escaped;
 use crate::processes::PeerProcess;
+use crate::support::browser::browse;
 use crate::support::origin::{Origin, Reply};
-use crate::support::process::{Process, run};
+use crate::support::process::run;
 use crate::support::raw::Connection;
-
-/// Opens a page in Chromium. Returns the document after it is rendered, and the messages of the console.
-fn browse(url: &str) -> (String, Vec<String>) {
-    let profile = tempfile::tempdir().unwrap();
-    let mut command = Command::new("chromium");
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    command.args(["--enable-logging=stderr", "--window-size=390,844", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
-    let mut browser = Process::start(command).expect("chromium is installed: tests/run installs it");
-    assert!(browser.wait().success(), "{}", browser.stderr());
-    let console =
-        browser.stderr().lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
-    (browser.stdout(), console)
-}
 
 #[test]
 fn browser_shows_the_numbers_of_known_traffic_without_errors() {
@@ -35,7 +19,7 @@ fn browser_shows_the_numbers_of_known_traffic_without_errors() {
         connection.write(format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", peer.address));
         assert_eq!(connection.read_response().status, 200);
     }
-    let (page, console) = browse(&format!("{admin}/status"));
+    let (page, console) = browse(&format!("{admin}/status"), &[]);
     assert!(console.is_empty(), "{console:?}");
     for expected in [
         "<b>75.0 %</b>",
@@ -46,7 +30,7 @@ fn browser_shows_the_numbers_of_known_traffic_without_errors() {
     ] {
         assert!(page.contains(expected), "{expected}: {page}");
     }
-    let (page, console) = browse(&format!("{admin}/why?q={}", escaped(&origin.url("/a"))));
+    let (page, console) = browse(&format!("{admin}/why?q={}", escaped(&origin.url("/a"))), &[]);
     assert!(console.is_empty() && page.contains("<pre>") && page.contains("hit"), "{console:?} {page}");
 
     let output = run(["status", &admin]);
