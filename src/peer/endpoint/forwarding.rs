@@ -21,6 +21,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::memory_limit::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
+use crate::client;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
@@ -175,6 +176,10 @@ impl Proxy {
     /// Sends an admitted request to its owner, and blocks until the response is there.
     pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
         let target = &forwarded.named.target;
+        if let Some(response) = client::take_answer(&request) {
+            let (view, is_leaving) = (self.forwarded_view(forwarded), self.is_leaving());
+            return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
+        }
         let version = request.version();
         let Outgoing { mut request, context, body_links } = self.outgoing(request, forwarded);
         super::proxy::count_down_forwards(&mut request);
@@ -204,7 +209,9 @@ impl Proxy {
         copy.uri_mut().clone_from(request.uri());
         *copy.version_mut() = request.version();
         copy.headers_mut().clone_from(request.headers());
-        copy.extensions_mut().clone_from(request.extensions());
+        if let Some(sender) = Sender::of(request) {
+            copy.extensions_mut().insert(sender);
+        }
         // Bodies are rewritten on a thread.
         let Outgoing { request: mut copy, body_links: None, .. } = self.outgoing(copy, forwarded) else {
             return None;
@@ -238,9 +245,14 @@ impl Proxy {
             }
             body_links = BodyLinks::of(mirror, &self.forwarding.mirrors, peer, &method, headers);
         }
-        let view = View { form: form.clone(), mirrors: self.forwarding.mirrors.clone(), pass_cookies: false };
-        let (request, context) = self.origin_request(request, target, view);
+        let (request, context) = self.origin_request(request, target, self.forwarded_view(forwarded));
         Outgoing { request, context, body_links }
+    }
+
+    /// Returns how the program sees the response.
+    fn forwarded_view(&self, forwarded: &Forwarded) -> View {
+        let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
+        View { form, mirrors, pass_cookies: false }
     }
 
     /// Returns scheme and authority under which the client of a request reaches this peer.

@@ -29,6 +29,15 @@ impl Browser {
     ///
     /// If Chromium is not installed or does not start: no test is skipped.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts the browser with further options.
+    ///
+    /// # Panics
+    ///
+    /// Like [`start`](Self::start).
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         // The protocol uses the descriptors 3 and 4. `exec` keeps the process id, so that the browser can be ended.
@@ -36,6 +45,7 @@ impl Browser {
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
         command.args(["--hide-scrollbars", &format!("--user-data-dir={}", profile.path().display())]);
+        command.args(options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("sh exists");
         let requests = child.stdin.take().unwrap();
@@ -121,7 +131,10 @@ impl Browser {
 
     /// Returns the document of the page as HTML.
     pub(crate) fn html(&mut self) -> String {
-        self.evaluate("document.documentElement.outerHTML").as_str().unwrap().to_owned()
+        // Works also in a page that may not run scripts.
+        let document = self.call("DOM.getDocument", &json!({"depth": 0}));
+        let html = self.call("DOM.getOuterHTML", &json!({"nodeId": document["root"]["nodeId"]}));
+        html["outerHTML"].as_str().unwrap().to_owned()
     }
 
     /// Presses a key of the keyboard.
