@@ -5,7 +5,9 @@ use std::thread;
 
 use super::contract_suite::{StoreSubject, contract_suite};
 use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
-use super::{BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, NoStore, Store};
+use super::{
+    BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, NoStore, Store, StoreError,
+};
 use crate::message::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
