@@ -216,15 +216,15 @@ fn purge_of_an_empty_store_removes_nothing() {
 struct Unlisted(MemoryByteStore);
 
 impl ByteStore for Unlisted {
-    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, super::StoreError> {
+    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, StoreError> {
         self.0.get(key)
     }
 
-    fn set(&self, key: &str, value: bytes::Bytes) -> Result<bool, super::StoreError> {
+    fn set(&self, key: &str, value: bytes::Bytes) -> Result<bool, StoreError> {
         self.0.set(key, value)
     }
 
-    fn delete(&self, key: &str) -> Result<bool, super::StoreError> {
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
         self.0.delete(key)
     }
 }
