@@ -35,7 +35,7 @@
 // | `lookup` | what the stored responses can do for a request |
 // | `blocking` | runs the steps on a thread that may block |
 // | `pending` | a request that waits for a fetch |
-// | `look_below` | a lookup in the tier below memory |
+// | `tier_lookup` | a lookup in the tier below memory |
 // | `singleflight`, `flight` | requests for the same thing share one fetch |
 // | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
 // | `forwarding` | the request to the origin, and its response |
@@ -80,7 +80,6 @@ mod incoming;
 mod invalidation;
 mod keeping;
 mod keys;
-mod look_below;
 mod lookup;
 mod near;
 mod partial;
@@ -93,6 +92,7 @@ mod refresh_queue;
 mod serving;
 pub(crate) mod singleflight;
 mod step;
+mod tier_lookup;
 mod tombstone_list;
 mod tombstones;
 mod unstored;

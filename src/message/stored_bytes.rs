@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 
 /// The most that is read at a time for a reader that never waits, in bytes.
 const BLOCK: usize = 256 * 1024;
@@ -198,20 +198,20 @@ impl Read for StoredReader {
 }
 
 impl Growing for StoredReader {
-    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
         if self.range.is_empty() {
-            return Ok(Grown::End);
+            return Ok(PollRead::End);
         }
         if !self.rest.is_empty() {
             let bytes = self.rest.split_to(most.min(self.rest.len()));
             self.range.start += bytes.len() as u64;
-            return Ok(Grown::Bytes(bytes));
+            return Ok(PollRead::Bytes(bytes));
         }
         let Some(bytes) = self.ahead.take(&self.source, self.range.clone(), most, &self.ledger, wake)? else {
-            return Ok(Grown::Pending);
+            return Ok(PollRead::Pending);
         };
         self.range.start += bytes.len() as u64;
-        Ok(Grown::Bytes(bytes))
+        Ok(PollRead::Bytes(bytes))
     }
 
     fn skip(&mut self, most: u64) -> u64 {
@@ -268,9 +268,9 @@ mod tests {
         let mut read = Vec::new();
         loop {
             match stream.poll_read(100_000, &wake)? {
-                Grown::Bytes(bytes) => read.extend_from_slice(&bytes),
-                Grown::Pending => wait.recv().unwrap(),
-                Grown::End => return Ok(read),
+                PollRead::Bytes(bytes) => read.extend_from_slice(&bytes),
+                PollRead::Pending => wait.recv().unwrap(),
+                PollRead::End => return Ok(read),
             }
         }
     }

@@ -15,7 +15,7 @@ use super::index::{Index, Meta};
 use super::known::Known;
 use super::pending::{Op, Pending};
 use super::process::Process;
-use super::room::Room;
+use super::space::Space;
 use crate::base::memory_limit::Ledger;
 use crate::store::lane::Lane;
 use crate::store::tier::TierListener;
@@ -42,7 +42,7 @@ pub(super) struct Core {
     pub(super) lane: Arc<Lane>,
     pub(super) known: Mutex<Known>,
     pub(super) pending: Pending,
-    pub(super) room: Room,
+    pub(super) space: Space,
     pub(super) growing: Growing,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
@@ -70,7 +70,7 @@ impl Core {
             lane: Arc::default(),
             known: Mutex::default(),
             pending: Pending::default(),
-            room: Room::default(),
+            space: Space::default(),
             growing: Growing::default(),
             trouble: Trouble::of("the store on disk"),
             ledger: OnceLock::new(),

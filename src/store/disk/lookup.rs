@@ -97,7 +97,7 @@ fn merge(found: &mut Vec<Arc<StoredResponse>>, put: &Put) {
     if same.is_some_and(|at| is_outdated(&found[at])) {
         return;
     }
-    if matches!(put.body, Body::Kept) && same.is_none() {
+    if matches!(put.body, Body::Unchanged) && same.is_none() {
         return;
     }
     if let Some(at) = same {

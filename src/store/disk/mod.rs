@@ -28,7 +28,7 @@
 //! | `purging` | finds and changes the keys that a purge affects |
 //! | `growing` | the files of bodies that are still written |
 //! | `part` | parts of bodies, and how their files are continued |
-//! | `room` | the room for bodies that are being written |
+//! | `space` | the space that is reserved for bodies |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
 //! | `process` | which processes live, and cleaning up after those that were killed |
@@ -52,8 +52,8 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod purging;
-mod room;
 mod rows;
+mod space;
 mod stored_body;
 mod sync;
 #[cfg(test)]
@@ -150,7 +150,7 @@ impl DiskStore {
             let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
             let core = Arc::new(Core::new(directory.to_owned(), process, index, meta));
             let waking = Arc::downgrade(&core);
-            core.room.set_wake(move || {
+            core.space.set_wake(move || {
                 if let Some(core) = waking.upgrade() {
                     core.pending.hurry();
                 }
@@ -277,7 +277,7 @@ impl Tier for DiskStore {
     }
 
     fn put(&self, key: &Key, response: &Arc<StoredResponse>, _: Option<Position>) -> bool {
-        let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
+        let body = if response.remote().is_some() { Body::Unchanged } else { Body::Memory };
         self.put_as(key, response, body)
     }
 
@@ -311,7 +311,7 @@ impl Tier for DiskStore {
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
         core.abandon(number);
-        core.room.note_counted(number);
+        core.space.note_counted(number);
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
@@ -356,7 +356,7 @@ impl Tier for DiskStore {
     fn usage(&self) -> TierUsage {
         let core = self.core();
         let index::Meta { keys, kibibytes, .. } = *core.meta.lock();
-        let bytes = kibibytes * room::KIB;
+        let bytes = kibibytes * space::KIB;
         let index = core.index().map_or(0, |index| index.length());
         TierUsage {
             keys,
@@ -388,7 +388,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.core.is_closing.store(true, Ordering::Relaxed);
         self.core.pending.close();
-        self.core.room.close();
+        self.core.space.close();
         if let Some(writer) = self.writer.lock().take() {
             // The thread catches panics itself.
             let _ = writer.join();

@@ -88,8 +88,8 @@ struct State {
 impl BodyWriter {
     pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
-        core.room.reserve(reserved)?;
-        let (number, file) = core.create_file().inspect_err(|_| core.room.release(reserved))?;
+        core.space.reserve(reserved)?;
+        let (number, file) = core.create_file().inspect_err(|_| core.space.release(reserved))?;
         core.growing.begin(number);
         // Other processes see by the lock that it is written. Nothing else locks a new file.
         let _ = try_lock(&file);
@@ -109,7 +109,7 @@ impl BodyWriter {
         }
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
-        core.room.reserve(reserved)?;
+        core.space.reserve(reserved)?;
         Ok(Self::new(core, number, file, stored, reserved))
     }
 
@@ -131,7 +131,7 @@ impl Spill for BodyWriter {
         }
         if file_length(length) > state.reserved {
             let more = (file_length(length) - state.reserved).next_multiple_of(STEP);
-            self.core.room.reserve(more)?;
+            self.core.space.reserve(more)?;
             state.reserved += more;
         }
         let mut piece = piece;
@@ -157,7 +157,7 @@ impl Spill for BodyWriter {
         }
         state.is_finished = true;
         // The room stays reserved until the entry is in the index.
-        self.core.room.release_later(self.number, state.reserved);
+        self.core.space.release_later(self.number, state.reserved);
         Ok(self.number)
     }
 
@@ -168,7 +168,7 @@ impl Spill for BodyWriter {
     fn finish_beginning(&self) -> (u64, u64) {
         let mut state = self.state.lock();
         state.is_finished = true;
-        self.core.room.release_later(self.number, state.reserved);
+        self.core.space.release_later(self.number, state.reserved);
         (self.number, state.length)
     }
 }
@@ -221,7 +221,7 @@ struct Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         self.core.abandon(self.number);
-        self.core.room.release(self.reserved);
+        self.core.space.release(self.reserved);
     }
 }
 

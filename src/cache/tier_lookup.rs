@@ -17,7 +17,7 @@ use crate::store::Variants;
 const MAX_RAISED: u64 = 1 << 20;
 
 /// A request that waits for the lookup in a tier.
-pub(super) struct LookBelow {
+pub(super) struct TierLookup {
     inner: Arc<Inner>,
     incoming: Arc<Incoming>,
     in_memory: Found,
@@ -28,7 +28,7 @@ pub(super) struct LookBelow {
     until: Instant,
 }
 
-impl LookBelow {
+impl TierLookup {
     /// Starts the lookup on a thread of the tier. Never waits.
     pub(super) fn start(
         inner: &Arc<Inner>,
@@ -43,13 +43,13 @@ impl LookBelow {
         let work = {
             let (inner, incoming) = (Arc::clone(inner), Arc::clone(&incoming));
             Box::new(move || {
-                let found = inner.find_below(&incoming);
+                let found = inner.find_in_tiers(&incoming);
                 // A program may drop the cache as soon as it has the answer: the store is then closed before it exits.
                 drop((inner, incoming));
                 promise.keep(found.into());
             })
         };
-        let Some(max_wait) = inner.store.spawn_below(&incoming.key, work) else {
+        let Some(max_wait) = inner.store.spawn_tier_lookup(&incoming.key, work) else {
             return inner.decide(incoming, &in_memory, variant, waits_left, &|| Arc::clone(&wake));
         };
         let until = Instant::now() + max_wait;
@@ -76,7 +76,7 @@ impl LookBelow {
 impl Inner {
     /// Looks up a request in one tier after the other, until a response can be served. Loads the body of the selected response into memory if it is small enough. May
     /// block.
-    fn find_below(&self, incoming: &Incoming) -> Found {
+    fn find_in_tiers(&self, incoming: &Incoming) -> Found {
         // From here on the tombstones of all later invalidations are kept until the lookup ends.
         let fetch = self.begin(&incoming.key);
         let latest = self.store.tombstones().latest();
