@@ -52,6 +52,7 @@
 // | `bypass` | requests that are forwarded past the store |
 // | `invalidation`, `purging` | invalidation by unsafe requests, and by purges |
 // | `tombstones`, `tombstone_list` | all invalidations in order, and the fetches under way |
+// | `sweeps` | invalidated groups that wait to be removed from the store |
 // | `soft_purges` | purges that mark responses as stale |
 // | `guarded_store` | the store, without its errors and without invalidated responses |
 // | `failures` | fetches that failed within the last second |
@@ -95,6 +96,7 @@ mod serving;
 pub(crate) mod singleflight;
 mod soft_purges;
 mod step;
+mod sweeps;
 mod tombstone_list;
 mod tombstones;
 mod unstored;
