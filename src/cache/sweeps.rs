@@ -22,7 +22,7 @@ struct State {
     has_sweeper: bool,
 }
 
-/// What the only job iterates over: the groups that wait. Dropping it lets another job begin.
+/// An iterator over the groups that wait, for the only job. Dropping it lets another job begin.
 pub(super) struct Sweeper {
     sweeps: Arc<Sweeps>,
     /// Whether another job may have begun.

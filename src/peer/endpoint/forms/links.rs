@@ -13,8 +13,8 @@ use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_boun
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
 
-/// The most bytes of all lines of a field whose references are rewritten. What would become longer is removed: an origin could name
-/// thousands of short relative references, each of which has the whole URL of the request in front.
+/// The most bytes of all lines of a field whose references are rewritten. Further lines are removed: an origin could name thousands of
+/// short relative references, each of which gets the whole URL of the request in front.
 const MAX_LENGTH: usize = 64 << 10;
 
 /// How a program sees the header fields of responses.
