@@ -172,9 +172,9 @@ impl Error {
         self
     }
 
-    /// Returns whether nothing of the request was sent, so that even an unsafe request may be sent elsewhere.
+    /// Returns whether nothing of the request was sent, so that even a request that is not idempotent may be sent again.
     #[must_use]
-    pub(crate) fn is_unsent(&self) -> bool {
+    pub fn is_unsent(&self) -> bool {
         self.inner.is_unsent
     }
 

@@ -29,6 +29,8 @@ named! {
         Connections = "connections",
         /// Buffers of connections to origins.
         Fetches = "fetches",
+        /// Names of recent traffic for operators.
+        Statistics = "statistics",
     }
 }
 

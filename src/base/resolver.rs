@@ -155,6 +155,14 @@ impl Resolver {
         }
     }
 
+    /// Returns the addresses of `name` if they are cached. Never blocks, and starts no lookup.
+    #[cfg(feature = "peer")]
+    pub(crate) fn known_addresses(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+        let state = self.state.lock();
+        let entry = state.cached.get(name).filter(|entry| self.is_fresh(entry))?;
+        entry.answer.as_ref().ok().cloned()
+    }
+
     /// Removes `name` from the cache, for use after connecting to all of its addresses failed.
     pub(crate) fn forget(&self, name: &str) {
         self.state.lock().cached.remove(name);

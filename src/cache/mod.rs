@@ -51,9 +51,8 @@
 // | `refresh`, `refresh_queue` | background refreshes |
 // | `bypass` | requests that are forwarded past the store |
 // | `invalidation`, `purging` | invalidation by unsafe requests, and by purges |
-// | `tombstones`, `tombstone_list` | all invalidations in order, and the fetches under way |
+// | `tombstones`, `tombstone_list` | all invalidations in order, soft purges included, and the fetches under way |
 // | `sweeps` | invalidated groups that wait to be removed from the store |
-// | `soft_purges` | purges that mark responses as stale |
 // | `guarded_store` | the store, without its errors and without invalidated responses |
 // | `failures` | fetches that failed within the last second |
 // | `hit_for_miss` | keys whose last response could not be shared |
@@ -94,7 +93,6 @@ mod refresh;
 mod refresh_queue;
 mod serving;
 pub(crate) mod singleflight;
-mod soft_purges;
 mod step;
 mod sweeps;
 mod tombstone_list;

@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 use super::arguments::{ForwardArguments, Gateway};
 use super::failure::{Failure, print};
 use super::optional::with;
-use super::{listen, open_files, pool, tokens};
+use super::{announce, listen, open_files, pool, tokens};
 
 /// The number of threads that may wait for peers.
 const WORKERS: usize = 1024;
@@ -66,8 +66,11 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
         1 => "a pool of one".to_owned(),
         count => format!("a pool of {count}"),
     };
+    let user = arguments.client_token_file.as_ref().map_or_else(String::new, |path| {
+        format!(" --proxy-user \"token:$(head -n 1 {})\"", announce::file(path))
+    });
     print(format_args!(
-        "gateway to {pool} on http://{address}\ntry it: curl -i -x http://{address} http://example.com/\n"
+        "gateway to {pool} on http://{address}\ntry it: curl -i -x http://{address}{user} http://example.com/\n"
     ))?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
@@ -83,7 +86,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
             let tokens = [&pool_tokens, &client_tokens].into_iter().flatten();
             let reloaded = tokens.map(Tokens::reload).chain([peer.reload_certificates()]);
             for error in reloaded.filter_map(Result::err) {
-                log::error!("cannot reload: {error}; the previous ones stay in use");
+                log::error!("cannot reload: {error:#}; the previous ones stay in use");
             }
         }
     });

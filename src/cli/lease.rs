@@ -133,13 +133,13 @@ fn since(file: &Metadata, now: SystemTime) -> io::Result<Duration> {
 
 /// Returns whether the path still names the open file.
 #[cfg(unix)]
-fn is_same(open: &Metadata, path: &Path) -> bool {
+pub(super) fn is_same(open: &Metadata, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()))
 }
 
 #[cfg(not(unix))]
-fn is_same(_: &Metadata, path: &Path) -> bool {
+pub(super) fn is_same(_: &Metadata, path: &Path) -> bool {
     path.exists()
 }
 

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use forwardcache::cache::Background;
 use forwardcache::store::DiskStore;
-use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, ResponseExt, RoundTrip};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 
-use super::arguments::LocalStore;
+use super::arguments::{LocalStore, StoreDirectory};
 use super::failure::Failure;
 use super::lease::Lease;
 
@@ -52,6 +52,13 @@ pub(super) struct Local {
     refreshes: Mutex<Vec<Lease>>,
 }
 
+impl StoreDirectory {
+    /// Returns the directory, if there is one by default.
+    fn path(&self) -> Option<PathBuf> {
+        self.store.clone().or_else(default_directory)
+    }
+}
+
 /// A directory that is open.
 #[derive(Clone)]
 struct Kept {
@@ -62,23 +69,35 @@ struct Kept {
 impl Local {
     /// Opens the store. One that cannot be used is reported, and the command goes on without it.
     pub(super) fn open(arguments: &LocalStore, origin: Origin) -> Result<Self, Failure> {
-        let kept = match &arguments.store {
-            _ if arguments.no_store => None,
-            Some(directory) => Some(directory.clone()),
-            None => default_directory(),
-        };
-        let kept = match kept {
+        let directory = arguments.directory.path().filter(|_| !arguments.no_store);
+        let kept = match directory {
             None if arguments.offline => return Err(no_directory("--offline")),
             None => None,
             Some(directory) if arguments.offline => Some(open_existing(directory)?),
             Some(directory) => match DiskStore::open(&directory) {
                 Ok(disk) => Some(Kept { directory, disk }),
                 Err(error) => {
-                    eprintln!("forwardcache: {error}; nothing is kept between runs");
+                    eprintln!("forwardcache: {error:#}; nothing is kept between runs");
                     None
                 }
             },
         };
+        Self::above(kept, &arguments.directory, origin, arguments.offline)
+    }
+
+    /// Opens the store of a command that would be useless without it.
+    pub(super) fn open_required(arguments: &StoreDirectory, origin: Origin) -> Result<Self, Failure> {
+        let directory = arguments.path().ok_or_else(|| no_directory("without a pool, this command"))?;
+        let disk = DiskStore::open(&directory).map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        Self::above(Some(Kept { directory, disk }), arguments, origin, false)
+    }
+
+    fn above(
+        kept: Option<Kept>,
+        arguments: &StoreDirectory,
+        origin: Origin,
+        is_offline: bool,
+    ) -> Result<Self, Failure> {
         if let (Some(kept), Some(size)) = (&kept, arguments.disk) {
             // A clone of the handle sets the limit of the store.
             let _ = kept.disk.clone().capacity(size.bytes());
@@ -86,12 +105,12 @@ impl Local {
         if let (Some(kept), Some(file)) = (&kept, &arguments.store_key_file)
             && let Err(error) = kept.disk.clone().key_file(file)
         {
-            eprintln!("forwardcache: {error}; responses that depend on credentials are not kept");
+            eprintln!("forwardcache: {error:#}; responses that depend on credentials are not kept");
         }
         let origin = Arc::new(origin);
         let cache = cache(&origin, kept.as_ref())?;
-        cache.set_offline(arguments.offline);
-        Ok(Self { origin, cache, kept, is_offline: arguments.offline, refreshes: Mutex::default() })
+        cache.set_offline(is_offline);
+        Ok(Self { origin, cache, kept, is_offline, refreshes: Mutex::default() })
     }
 
     /// Answers a request that other processes may send at the same time.
@@ -117,7 +136,7 @@ impl Local {
         };
         // Another process may have stored the response since this one looked. The memory of this cache may hold an older one.
         if let Err(error) = kept.disk.refresh() {
-            log::debug!("{error}");
+            log::debug!("{error:#}");
         }
         let cache = cache(&self.origin, Some(kept))?;
         if let Some(stored) = stored(&cache, request)? {
@@ -125,7 +144,7 @@ impl Local {
             return Ok(stored);
         }
         let response = match cache.round_trip(copy(request)) {
-            Ok(response) if is_shareable(response.headers()) => response,
+            Ok(response) if is_shareable(&response) => response,
             Ok(response) => {
                 lease.give_up();
                 return Ok(response);
@@ -237,11 +256,10 @@ fn stored(cache: &HttpCache, request: &Request<Body>) -> Result<Option<Response<
 }
 
 /// Returns whether other processes will find the response on the disk.
-fn is_shareable(headers: &HeaderMap) -> bool {
-    let outcome = Outcome::of(headers);
-    let status = headers.get_all("cache-status").iter().next_back();
-    let is_stored = status.is_some_and(|status| status.as_bytes().windows(8).any(|part| part == b"; stored"));
-    (is_stored || matches!(outcome, Some(Outcome::Revalidated(_)))) && !headers.contains_key(SET_COOKIE)
+fn is_shareable(response: &Response<Body>) -> bool {
+    let info = response.info();
+    let is_on_disk = info.is_stored() || matches!(info.outcome(), Some(Outcome::Revalidated(_)));
+    is_on_disk && !response.headers().contains_key(SET_COOKIE)
 }
 
 /// Returns the same request, whose body is empty.

@@ -177,7 +177,7 @@ impl Inner {
     }
 
     fn no_peers_error(&self, target: &CanonicalUrl) -> Error {
-        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target);
+        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target).unsent();
         match self.pool.owners(target).next() {
             None => error("the pool has no peers"),
             Some(owner) => {
@@ -264,6 +264,19 @@ impl Inner {
         }
     }
 
+    /// Returns the request as it goes to this peer.
+    pub(super) fn request_to(
+        &self,
+        peer: &PeerUrl,
+        replayable: &ReplayableRequest,
+        endpoint: Endpoint,
+    ) -> Request<Body> {
+        let mut request = replayable.request(peer.request_url(self.paths.of(endpoint), &replayable.target));
+        replayable.hop(self.pool.digest()).put(request.headers_mut());
+        self.add_token(&mut request);
+        request
+    }
+
     /// Sends a request to this peer; `prepare` may change it first.
     pub(super) fn send_to_peer(
         &self,
@@ -272,9 +285,7 @@ impl Inner {
         endpoint: Endpoint,
         prepare: impl FnOnce(&mut Request<Body>),
     ) -> Result<Response<Body>> {
-        let mut request = replayable.request(peer.request_url(self.paths.of(endpoint), &replayable.target));
-        replayable.hop(self.pool.digest()).put(request.headers_mut());
-        self.add_token(&mut request);
+        let mut request = self.request_to(peer, replayable, endpoint);
         prepare(&mut request);
         let about = |error: Error| error.with_url(&replayable.target);
         let mut response =

@@ -47,6 +47,7 @@
 // | `fan_out` | sends to several peers concurrently |
 // | `purging` `leaving` | purges of all peers, and leave notices to them |
 // | `previous_owners` `ring_mismatches` | owners before the last changes, and peers with another list |
+// | `event_loop` | requests to peers that an event loop sends itself |
 // | `peer_support` | functions for the `Peer` that this client belongs to |
 // | `near_cache/` | local copies of popular URLs |
 // | `membership/` | keeps the pool equal to a list |
@@ -62,6 +63,8 @@ mod candidates;
 mod client;
 mod counts;
 mod dispatch;
+#[cfg(feature = "peer")]
+mod event_loop;
 mod exchange;
 mod fan_out;
 mod helpers;
@@ -89,6 +92,7 @@ mod ring_mismatches;
 #[cfg(test)]
 mod tests;
 
+pub use crate::message::body_identity::BodyIdentity;
 pub use crate::pool::peer_state::PeerState;
 pub use builder::ClientBuilder;
 pub use client::Client;

@@ -97,6 +97,11 @@ impl Peers {
         self.change(peer, |breaker| breaker.admit(now, key))
     }
 
+    /// Returns whether the peer is healthy. Never blocks.
+    pub(super) fn is_healthy(peer: &PeerEntry) -> bool {
+        peer.is_settled.load(Ordering::Acquire) && !peer.is_suspected()
+    }
+
     /// Returns whether a probe of this peer is due.
     pub(super) fn is_due(&self, peer: &PeerEntry) -> bool {
         let now = self.clock.now();

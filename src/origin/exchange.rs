@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use parking_lot::Mutex;
 
+use super::begun::BegunConnection;
 use super::head::{Head, HeadLimits, Interim};
 use crate::base::cancellation::{CancelHook, Cancellation};
 use crate::base::error::{Error, ErrorKind};
@@ -53,6 +54,8 @@ pub(super) struct ExchangeOptions {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The connection on which the request was sent already, until it is used.
+    begun: Option<BegunConnection>,
     /// The socket in use, while its connection belongs to this exchange.
     socket: Option<Arc<TcpStream>>,
     /// The time when request content was last sent.
@@ -75,6 +78,19 @@ enum Phase {
 impl Exchange {
     pub(super) fn new(terms: ExchangeOptions) -> Arc<Self> {
         Arc::new(Self { terms, state: Mutex::default() })
+    }
+
+    /// Makes the exchange continue on this connection, on which its request was sent.
+    pub(super) fn set_begun(&self, begun: Option<BegunConnection>) {
+        self.state.lock().begun = begun;
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.state.lock().begun.is_some()
+    }
+
+    pub(super) fn take_begun(&self) -> Option<BegunConnection> {
+        self.state.lock().begun.take()
     }
 
     /// Returns the exchange that runs on this thread.

@@ -20,6 +20,8 @@
 // | `socket` | TCP connections with time limits, tied to an exchange |
 // | `resolver` | resolves a host name to the allowed socket addresses |
 // | `connecting` | connects to an origin for a tunnel |
+// | `begun` | a connection on which an event loop has sent the request |
+// | `event_loop` | encodes a request and reads its response, for an event loop |
 // | `connections` | pools of idle connections, sharded by origin |
 // | `head_transport` | reads response heads below ureq and gives ureq a head that contains only the framing |
 // | `head` | parses the head of a response within limits |
@@ -28,17 +30,21 @@
 // | `chunks` | normalises the chunked coding for ureq |
 // | `truncation` | distinguishes a reset connection from a closed one |
 // | `response` | builds the response and its body stream |
+// | `timed` | counts how long an origin takes to respond |
 // | `failure` | converts ureq's errors to [`Error`](crate::Error) |
 //
 // Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
 // load on each origin.
 
 pub(crate) mod access;
+mod begun;
 mod builder;
 mod chunks;
 #[cfg(feature = "peer")]
 mod connecting;
 mod connections;
+#[cfg(feature = "peer")]
+mod event_loop;
 mod exchange;
 mod failure;
 mod framing;
@@ -59,6 +65,8 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(feature = "peer")]
 pub(crate) mod throttle;
+#[cfg(feature = "peer")]
+pub(crate) mod timed;
 mod transport;
 mod truncation;
 
@@ -71,3 +79,8 @@ pub use builder::OriginBuilder;
 #[cfg(feature = "peer")]
 pub use throttle::{OriginLimits, Throttle};
 pub use transport::Origin;
+#[cfg(feature = "peer")]
+pub(crate) use {
+    begun::{Begun, BegunConnection},
+    event_loop::{Arrived, ResponseReader},
+};

@@ -16,19 +16,24 @@ use crate::message::header::hop_by_hop;
 
 /// Returns the response without hop-by-hop fields, with the body that ureq decodes.
 pub(super) fn build(head: Head, body: ureq::Body, running: CancellableExchange, url: &Uri) -> Response<Body> {
-    let Head { status, version, mut headers, framing } = head;
     let reader = |left| BodyStream {
         reader: Some((body.into_reader(), running)),
         left,
         failed: None,
         url: url.clone(),
     };
-    let body = match framing {
+    let body = match head.framing {
         Framing::NoBody => Body::empty(),
         Framing::Length(length) => Body::from_reader(reader(Some(length)), Some(length)),
         Framing::Chunked => Body::from_reader(reader(None), None),
         Framing::UntilClose => Body::until_close(reader(None)),
     };
+    assemble(head, body)
+}
+
+/// Returns the response with this body, without hop-by-hop fields.
+pub(super) fn assemble(head: Head, body: Body) -> Response<Body> {
+    let Head { status, version, mut headers, .. } = head;
     framing::merge_content_length(&mut headers);
     hop_by_hop::remove(&mut headers);
     let mut response = Response::new(body);

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
@@ -26,8 +27,13 @@ impl Connector<()> for SocketConnector {
         _: Option<()>,
     ) -> Result<Option<SocketTransport>, Error> {
         let exchange = Exchange::current();
-        let deadline = deadline(details.timeout, exchange.as_deref(), Instant::now());
-        let socket = connect(&details.addrs, deadline, exchange.as_deref())?;
+        let (socket, received) = match exchange.as_deref().and_then(Exchange::take_begun) {
+            Some(begun) => (begun.socket, Some(begun.received.into())),
+            None => {
+                let deadline = deadline(details.timeout, exchange.as_deref(), Instant::now());
+                (connect(&details.addrs, deadline, exchange.as_deref())?, None)
+            }
+        };
         if details.config.no_delay() {
             socket.set_nodelay(true)?;
         }
@@ -42,6 +48,7 @@ impl Connector<()> for SocketConnector {
             socket: Arc::new(socket),
             sizes,
             buffers: LazyBuffers::new(sizes.0, sizes.1),
+            received,
             exchange: None,
             read_limit: None,
             write_limit: None,
@@ -98,6 +105,9 @@ pub(super) struct SocketTransport {
     /// The sizes of the input and output buffers, which are allocated on first use.
     sizes: (usize, usize),
     buffers: LazyBuffers,
+    /// What has arrived of the response to a request that was sent before this transport existed. Until it is read, the
+    /// same request is not sent again.
+    received: Option<Bytes>,
     /// The exchange that uses the connection; `None` while the connection is idle.
     exchange: Option<Arc<Exchange>>,
     /// The time limits that are set on the socket.
@@ -209,6 +219,9 @@ impl Transport for SocketTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.attach()?;
+        if self.received.is_some() {
+            return Ok(());
+        }
         let mut from = 0;
         while from < amount {
             let written = self.write(from, amount, timeout);
@@ -224,6 +237,14 @@ impl Transport for SocketTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.attach()?;
+        if let Some(mut received) = self.received.take().filter(|received| !received.is_empty()) {
+            let buffer = self.buffers.input_append_buf();
+            let part = received.split_to(received.len().min(buffer.len()));
+            buffer[..part.len()].copy_from_slice(&part);
+            self.buffers.input_appended(part.len());
+            self.received = Some(received).filter(|rest| !rest.is_empty());
+            return Ok(true);
+        }
         let read = self.read(timeout);
         // A read on a socket that was shut down looks like a regular end.
         self.check()?;

@@ -298,3 +298,31 @@ fn head_limits_are_enforced() {
     let strict = Origin::builder().max_head(500).build().unwrap();
     assert_eq!(answered(&strict, fields(100)).unwrap_err().kind(), ErrorKind::BadResponse);
 }
+
+#[cfg(feature = "peer")]
+#[test]
+fn begun_request_is_not_sent_again_and_its_response_is_read_to_the_end() {
+    use crate::origin::{Begun, BegunConnection};
+    let server = ScriptedOrigin::new(|listener| {
+        let mut connection = accept(listener);
+        let line = connection.receive().line;
+        connection.send(b"th: 11\r\n\r\nhello");
+        connection.send(b" world");
+        // The connection is used for the next request.
+        (line, connection.receive().line)
+    });
+    let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
+    socket.write_all(b"GET /begun HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let begun = Begun::new(&server.address().to_string());
+    begun.put(BegunConnection { socket, received: b"HTTP/1.1 200 OK\r\ncontent-leng".into() });
+    let origin = Origin::new();
+    // A request to another authority leaves the connection alone.
+    let other = ScriptedOrigin::answering("HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(ask(&origin, &other.url(), begun.clone()).unwrap().status(), 204);
+    let response = ask(&origin, &server.url(), begun.clone()).unwrap();
+    assert_eq!(response.into_body().into_text().unwrap(), "hello world");
+    assert!(ask(&origin, &server.url(), begun).is_err());
+    let (first, second) = server.finish();
+    assert_eq!((first.as_str(), second.as_str()), ("GET /begun HTTP/1.1", "GET /a?b=c HTTP/1.1"));
+    other.finish();
+}

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use ureq::config::Config;
 use ureq::{Agent, AsSendBody, Timeout};
 
+use super::begun::Begun;
 use super::connections::Connections;
 use super::exchange::{Exchange, ExchangeOptions, cancelled_error};
 use super::options::{Options, Timeouts};
@@ -197,7 +198,14 @@ fn send_with_retry(
     exchange: &Exchange,
     head: Request<()>,
 ) -> Result<Response<ureq::Body>, ureq::Error> {
-    let failure = match agent.run(with_connect_timeout(agent, exchange, head.clone())) {
+    let first = with_connect_timeout(agent, exchange, head.clone());
+    // No idle connection: the request was sent on another one.
+    let first = if exchange.has_begun() {
+        agent.configure_request(first).max_idle_age(Duration::ZERO).build()
+    } else {
+        first
+    };
+    let failure = match agent.run(first) {
         Err(failure) if failure::is_dead_connection(&failure) => failure,
         answer => return answer,
     };
@@ -239,6 +247,7 @@ request_methods!(Origin);
 impl RoundTrip for Origin {
     fn round_trip(&self, request: Request<Body>) -> Result<Response<Body>> {
         let terms = self.inner.terms(&request, Instant::now());
+        let begun = request.extensions().get::<Begun>().cloned();
         let (mut head, body) = request::prepare(request)?;
         if let Some(user_agent) = &self.inner.options.user_agent {
             head.headers_mut().entry(header::USER_AGENT).or_insert_with(|| user_agent.clone());
@@ -259,6 +268,7 @@ impl RoundTrip for Origin {
                 Error::new(ErrorKind::Timeout, "the deadline of the request has passed").with_url(&url)
             );
         }
+        running.exchange.set_begun(begun.and_then(|begun| begun.take(url.authority()?.as_str())));
         let may_be_repeated = method == Method::GET || method == Method::HEAD || protocol::is_purge(&method);
         let entered = running.exchange.enter();
         let answer = match body {

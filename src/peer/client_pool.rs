@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use super::addresses::MemberAddresses;
 use crate::base::error::Result;
 use crate::client::Client;
 use crate::message::body::Body;
+use crate::message::nonblocking::Ask;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
@@ -42,6 +43,15 @@ impl PoolView for ClientPool {
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
         self.client.round_trip_for_peer(target, request, &self.self_url, own)
+    }
+
+    fn ask_without_thread(
+        &self,
+        target: &CanonicalUrl,
+        request: Request<Body>,
+        extensions: &mut Extensions,
+    ) -> Option<Box<Ask>> {
+        self.client.ask_without_thread(target, request, extensions)
     }
 
     fn has_address(&self, address: IpAddr) -> bool {

@@ -100,6 +100,8 @@ impl Peer {
     /// Like [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
     pub fn serve_on(&self, listeners: impl Into<Listeners>, options: ServerConfig) -> Result<ServerHandle> {
+        let traffic = Arc::clone(&self.inner.traffic);
+        let options = options.recorder(traffic);
         let server = Server::responder_on(listeners, &options, &self.responder())?;
         self.is_served_by(&server);
         if options.has_trusted_proxies() {
@@ -162,10 +164,11 @@ impl Responder for PeerResponder {
         };
         match next {
             Next::Step(step) => step,
-            Next::Work(lane, action, request) => {
+            Next::Work(lane, action, request, ask) => {
                 let own = Arc::clone(&self);
                 let ledger = self.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
                 handled(lane, ledger, request, wakes, move |request| own.0.inner.proxy.run(action, request))
+                    .with_ask(ask)
             }
         }
     }

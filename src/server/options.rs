@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::access_log::AccessLog;
+use super::access_log::{AccessLog, TrafficRecorder};
 use super::proxy_protocol::TrustedProxies;
 use super::request_head::HeadLimits;
 use super::tls::ServerTls;
@@ -75,6 +75,7 @@ pub struct ServerConfig {
     pub(super) drain_deadline: Duration,
     pub(super) tls: Option<ServerTls>,
     pub(super) access_log: Option<Arc<dyn AccessLog>>,
+    pub(super) recorder: Option<Arc<dyn TrafficRecorder>>,
     pub(super) http_proxy: bool,
     max_tunnels: usize,
     pub(super) tunnel_idle_timeout: Duration,
@@ -116,6 +117,7 @@ impl ServerConfig {
             drain_deadline: Duration::from_secs(10),
             tls: None,
             access_log: None,
+            recorder: None,
             http_proxy: false,
             max_tunnels: 4096,
             tunnel_idle_timeout: Duration::from_secs(600),
@@ -135,6 +137,12 @@ impl ServerConfig {
     #[must_use]
     pub fn access_log(mut self, log: impl AccessLog + 'static) -> Self {
         self.access_log = Some(Arc::new(log));
+        self
+    }
+
+    /// Sets what receives a sample of the answered requests.
+    pub(crate) fn recorder(mut self, recorder: Arc<dyn TrafficRecorder>) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 

@@ -40,7 +40,7 @@ impl Fill {
     pub(super) fn spill(&self, read: &[u8], received: u64) {
         let Some(spill) = self.state.lock().spill.clone() else { return };
         if let Err(error) = spill.write(read) {
-            warn!("a body is not stored after {received} bytes: {error}");
+            warn!("a body is not stored after {received} bytes: {error:#}");
             let mut state = self.state.lock();
             let (unused, wakes) = state.lose_file();
             drop(state);
@@ -71,7 +71,7 @@ impl Fill {
                         error!("storing a response panicked");
                     }
                 }
-                Err(error) => warn!("a body is not stored: {error}"),
+                Err(error) => warn!("a body is not stored: {error:#}"),
             }
         }
         let mut state = self.state.lock();

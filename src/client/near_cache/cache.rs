@@ -83,6 +83,12 @@ impl NearHttpCache {
         Ok(Some(Self { hot, parts, stats, cache }))
     }
 
+    /// Counts a request, and returns whether it passes this cache without any effect: its URL is not hot, and its response
+    /// changes no copy.
+    pub(crate) fn passes(&self, target: &CanonicalUrl, request: &Request<Body>) -> bool {
+        is_shareable(request) && !self.hot.count(target.as_str(), self.parts.clock.now())
+    }
+
     /// Serves a request from the cache, or sends it on with `bypass`. `is_own` returns whether a peer owns the
     /// URL; it is called for hot URLs only.
     pub(crate) fn round_trip(

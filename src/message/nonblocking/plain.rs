@@ -82,7 +82,6 @@ fn is_plain_host(host: &[u8]) -> bool {
 fn is_special(name: &[u8]) -> bool {
     let names: &[&[u8]] = match name.len() {
         2 => &[b"te"],
-        3 => &[b"via"],
         5 => &[b"range"],
         6 => &[b"expect", b"pragma"],
         7 => &[b"trailer", b"upgrade"],

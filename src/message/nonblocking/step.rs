@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::ask::Ask;
 use crate::base::cancellation::Cancellation;
 use crate::base::named::named;
 use crate::message::body::{Driver, Wake};
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) lane: Lane,
     /// Cancelled when no request waits for the job any more. A queued job is dropped then.
     pub(crate) cancellation: Cancellation,
+    /// What an event loop may try before it hands the job to a thread.
+    pub(crate) ask: Option<Box<Ask>>,
     run: Box<dyn FnOnce(RunMode) + Send>,
 }
 
@@ -120,7 +123,7 @@ impl Job {
         cancellation: Cancellation,
         run: impl FnOnce(RunMode) + Send + 'static,
     ) -> Self {
-        Self { lane, cancellation, run: Box::new(run) }
+        Self { lane, cancellation, ask: None, run: Box::new(run) }
     }
 
     /// Runs the job, or lets it produce a response without running if `mode` is `Refused`.
@@ -299,6 +302,14 @@ impl<R: Send + 'static> Step<R> {
         let wait = SingleWait { slot, cancellation: cancellation.clone(), is_served: false };
         let job = Job::new(lane, cancellation, move |mode| promise.keep(work(mode)));
         Self::Fetch(job, Waiting::new(None, move || wait.next_step()))
+    }
+
+    /// Adds a request that may replace the job.
+    pub(crate) fn with_ask(mut self, ask: Option<Box<Ask>>) -> Self {
+        if let Self::Fetch(job, _) = &mut self {
+            job.ask = ask;
+        }
+        self
     }
 
     /// Applies `change` to the response when it is there.

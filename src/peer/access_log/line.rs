@@ -48,11 +48,18 @@ impl Timestamp {
         // `Sun, 29 Nov 2026 05:38:29 GMT`
         let date = httpdate::fmt_http_date(now);
         let (day, name, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        self.text = format!("{day}/{name}/{year}:{time} +0000");
         let names = "JanFebMarAprMayJunJulAugSepOctNovDec";
         let month = names.find(name).map_or(0, |at| at / 3 + 1);
-        self.text = format!("{day}/{name}/{year}:{time} +0000");
         self.json = format!("{year}-{month:02}-{day}T{time}Z");
     }
+}
+
+/// Returns a time as `2026-11-29T05:38:29Z`.
+pub(in crate::peer) fn rfc_3339(time: SystemTime) -> String {
+    let mut timestamp = Timestamp::default();
+    timestamp.update(time);
+    timestamp.json
 }
 
 /// Appends the line of a request.
@@ -91,7 +98,7 @@ pub(super) fn write(
 
 /// Returns what is logged of a request target: the requested URL or the path, without userinfo and query. It contains
 /// only visible ASCII without quotes and backslashes, so it needs no quoting in any format.
-fn logged_url(target: &str) -> String {
+pub(in crate::peer) fn logged_url(target: &str) -> String {
     let value = target
         .split_once('?')
         .and_then(|(_, query)| query.strip_prefix(protocol::QUERY).and_then(|rest| rest.strip_prefix('=')));

@@ -4,7 +4,7 @@ use http::{Request, Response};
 
 use super::forms::Named;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Lane, Step};
+use crate::message::nonblocking::{Ask, Lane, Step};
 use crate::message::url::CanonicalUrl;
 
 /// The operation that an admitted request asks for.
@@ -54,6 +54,6 @@ pub(crate) struct Forwarded {
 pub(crate) enum Next {
     /// A step that the cache has decided on.
     Step(Step<Response<Body>>),
-    /// A job for a thread of this lane, which calls [`Proxy::run`](super::Proxy::run).
-    Work(Lane, Action, Request<Body>),
+    /// A job for a thread of this lane, which calls [`Proxy::run`](super::Proxy::run), and a request that may replace it.
+    Work(Lane, Action, Request<Body>, Option<Box<Ask>>),
 }

@@ -22,7 +22,7 @@ use crate::base::memory_limit::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Lane, RunMode, Step, Wakes};
+use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
@@ -136,8 +136,13 @@ impl Proxy {
         let is_own = self.pool.is_own(target.ring_key());
         let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty();
         if !is_own || !is_simple {
-            let lane = if is_own { Lane::Origin(target.origin()) } else { Lane::Gateway(target.origin()) };
-            return Next::Work(lane, Action::Forward(forwarded), request);
+            let mut request = request;
+            let (lane, ask) = if is_own {
+                (Lane::Origin(target.origin()), None)
+            } else {
+                (Lane::Gateway(target.origin()), self.ask_without_thread(&forwarded, &mut request))
+            };
+            return Next::Work(lane, Action::Forward(forwarded), request, ask);
         }
         let mark = self.forward_mark(&forwarded);
         let method = request.method().clone();
@@ -188,6 +193,27 @@ impl Proxy {
                 links.rewrite(response, target, &self.ledger()).unwrap_or_else(|error| failure(&error))
             }
         }
+    }
+
+    /// Returns the request to the owner, if an event loop may send it.
+    fn ask_without_thread(&self, forwarded: &Forwarded, request: &mut Request<Body>) -> Option<Box<Ask>> {
+        if *request.method() != Method::GET || !request.body().is_empty() {
+            return None;
+        }
+        let mut copy = Request::new(());
+        copy.uri_mut().clone_from(request.uri());
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        // Bodies are rewritten on a thread.
+        let Outgoing { request: mut copy, body_links: None, .. } = self.outgoing(copy, forwarded) else {
+            return None;
+        };
+        if let Some(via) = self.cache.via(request.version()) {
+            copy.headers_mut().append(VIA, via);
+        }
+        let copy = copy.map(|()| Body::empty());
+        self.pool.ask_without_thread(&forwarded.named.target, copy, request.extensions_mut())
     }
 
     /// Turns a request to this peer into one to the origin.

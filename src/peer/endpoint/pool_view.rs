@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::base::error::Result;
 use crate::message::body::Body;
+use crate::message::nonblocking::Ask;
 use crate::message::purge::Purge;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
@@ -31,6 +32,17 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
         request: Request<Body>,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>>;
+
+    /// Returns the message to the owner of the URL, if an event loop may send it; see
+    /// [`Client::ask_without_thread`](crate::Client). [`ask_owner`](Self::ask_owner) finds the response in `extensions`.
+    fn ask_without_thread(
+        &self,
+        _target: &CanonicalUrl,
+        _request: Request<Body>,
+        _extensions: &mut Extensions,
+    ) -> Option<Box<Ask>> {
+        None
+    }
 
     /// Returns whether a member is known to have this address.
     fn has_address(&self, address: IpAddr) -> bool;

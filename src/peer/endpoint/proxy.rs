@@ -100,7 +100,7 @@ impl Proxy {
         lines: &mut String,
     ) -> Option<Arc<StoredResponse>> {
         // The full path handles these cases: it adds the header field for leaving, or refuses the request.
-        if self.is_leaving() {
+        if self.is_leaving() || self.may_be_loop(request) {
             return None;
         }
         let Some(value) = request.target.strip_prefix(&self.plain_prefix) else {
@@ -166,6 +166,16 @@ impl Proxy {
         Some(stored)
     }
 
+    /// Returns whether `Via` may contain this peer.
+    fn may_be_loop(&self, request: &PlainRequest<'_>) -> bool {
+        let name = self.cache.pseudonym().as_bytes();
+        match request.field("via") {
+            PlainField::Absent => false,
+            PlainField::Once(value) => value.windows(name.len().max(1)).any(|part| part == name),
+            PlainField::Repeated => true,
+        }
+    }
+
     /// Returns the bytes as the key of a stored response that may be served.
     fn allowed_key<'a>(&self, url: &'a [u8]) -> Option<&'a str> {
         let url = std::str::from_utf8(url).ok()?;
@@ -211,7 +221,7 @@ impl Proxy {
             Action::Purge { is_of_pool: true } => Lane::Peers,
             Action::Purge { .. } | Action::Why(_) | Action::Leaving => Lane::Own,
         };
-        Next::Work(lane, action, request)
+        Next::Work(lane, action, request, None)
     }
 
     /// Handles one request. Every failure becomes a response.

@@ -162,6 +162,13 @@ pub(crate) fn failure(headers: &HeaderMap) -> Option<ErrorKind> {
     Some(ErrorKind::from_name(name).unwrap_or(ErrorKind::Io))
 }
 
+/// Removes the mark of a peer from a response that has no other field of this protocol, except a digest. Returns whether
+/// this is such a response.
+pub(crate) fn take_plain_peer(headers: &mut HeaderMap) -> bool {
+    let is_plain = ![&ERROR, &MEMBERS, &LEAVING].iter().any(|name| headers.contains_key(*name));
+    is_plain && take_peer(headers)
+}
+
 /// The content type of text for humans.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 

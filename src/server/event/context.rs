@@ -1,10 +1,11 @@
 //! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 
@@ -23,6 +24,7 @@ use crate::server::access_log::Pending;
 use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
+use crate::server::sampler::Sampler;
 use crate::server::tls::ServerTls;
 
 /// Maximum number of bytes to read from a socket at once.
@@ -30,6 +32,10 @@ const INPUT: usize = 64 << 10;
 
 /// Maximum number of bodies that are kept after their clients left, so that they can be stored.
 const MAX_FINISHING: usize = 64;
+
+/// The shortest and the longest interval between checks of deadlines.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// State that the connections of one I/O thread share.
 pub(super) struct ThreadContext {
@@ -54,7 +60,10 @@ pub(super) struct ThreadContext {
     pub(super) is_stopping: bool,
     /// The time until which idle connections stay open during a shutdown.
     pub(super) idle_until: Option<Instant>,
+    /// Jobs of this turn whose request the event loop may send, with the clients that they are charged to.
+    pub(super) asks: Vec<(Job, Option<ClientAddress>)>,
     last_exchange: u64,
+    sampler: Cell<Sampler>,
     /// Bodies whose clients have left, each with the time when it is abandoned.
     finishing: Vec<(Box<dyn Growing>, Instant)>,
 }
@@ -88,7 +97,9 @@ impl ThreadContext {
             budget: Budget::default(),
             is_stopping: false,
             idle_until: None,
+            asks: Vec::new(),
             last_exchange: 0,
+            sampler: Cell::new(Sampler::new(Instant::now())),
             finishing: Vec::new(),
         }
     }
@@ -109,14 +120,24 @@ impl ThreadContext {
 
     /// Starts the record of a request whose head is complete.
     pub(super) fn pending(&self, method: Option<&Method>, target: &dyn Display) -> Pending {
-        let target = if self.options.access_log.is_some() { target.to_string() } else { String::new() };
-        Pending::new(self.now, method.cloned(), target.into())
+        let mut weight = 0;
+        if self.options.recorder.is_some() {
+            let mut sampler = self.sampler.get();
+            weight = sampler.weight(self.now);
+            self.sampler.set(sampler);
+        }
+        let is_target_used = weight > 0 || self.options.access_log.is_some();
+        let target = if is_target_used { target.to_string() } else { String::new() };
+        Pending::new(self.now, method.cloned(), target.into(), weight)
     }
 
     /// Counts and logs a request that has ended.
     pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         let record = pending.record(remote, Instant::now(), is_complete);
         self.stats.count_duration(record.outcome, record.duration);
+        if let Some(recorder) = self.options.recorder.as_ref().filter(|_| pending.weight > 0) {
+            recorder.record(&record, pending.weight, self.now);
+        }
         self.log(pending, remote, is_complete);
     }
 
@@ -152,6 +173,21 @@ impl ThreadContext {
     pub(super) fn next_exchange(&mut self) -> u64 {
         self.last_exchange += 1;
         self.last_exchange
+    }
+
+    /// Runs a job on a thread, or without one if the event loop may send its request.
+    pub(super) fn submit(&mut self, job: Job, client: Option<ClientAddress>) {
+        match &job.ask {
+            Some(_) => self.asks.push((job, client)),
+            None => self.scheduler.submit(job, client),
+        }
+    }
+
+    /// Returns a quarter of the shortest deadline, within bounds.
+    pub(super) fn check_interval(&self) -> Duration {
+        let ServerConfig { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = &self.options;
+        let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
+        (*shortest / 4).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)
     }
 
     /// Submits a job that reads a body from its origin.

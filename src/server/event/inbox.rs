@@ -80,6 +80,11 @@ impl Inbox {
         }
     }
 
+    /// Makes messages wake nobody until the thread reads its messages, which it must do in this turn.
+    pub(super) fn suppress_wakeups(&self) {
+        self.is_woken.store(true, Ordering::SeqCst);
+    }
+
     /// Returns a callback that makes the thread continue this request.
     pub(super) fn wake(&self, id: ExchangeId) -> Wake {
         let inbox = self.clone();

@@ -16,7 +16,7 @@ use super::next::Next;
 use super::round_robin::RoundRobin;
 use super::transport::Transport;
 use super::tunnel::{self, Tunnels};
-use crate::server::options::ServerConfig;
+use super::upstream::{self, Upstreams};
 use crate::server::server_handle::Lifetime;
 
 /// Tokens from here on belong to connections.
@@ -33,10 +33,6 @@ const BULK_BYTES_PER_HIT: usize = 8 << 10;
 /// Maximum number of slow clients to disconnect at a time.
 const MAX_CUT_OFFS: usize = 4;
 
-/// The shortest and the longest interval between checks of deadlines.
-const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
-const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
-
 /// How long idle connections stay open after another process has taken over the sockets. A client that sends a
 /// request meanwhile gets a response, with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -48,6 +44,7 @@ pub(super) struct IoThread {
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
     tunnels: Tunnels,
+    upstreams: Upstreams,
     /// Connections with more work than their budget, or with a partly sent response.
     bulk: RoundRobin,
     /// Connections in a TLS handshake.
@@ -70,13 +67,14 @@ impl IoThread {
         context: ThreadContext,
         lifetime: Arc<Lifetime>,
     ) -> io::Result<Self> {
-        let check_interval = check_interval(&context.options);
+        let check_interval = context.check_interval();
         let mut thread = Self {
             poll,
             messages,
             acceptor,
             connections: Slab::new(),
             tunnels: Tunnels::default(),
+            upstreams: Upstreams::default(),
             bulk: RoundRobin::default(),
             handshakes: RoundRobin::default(),
             context,
@@ -119,6 +117,12 @@ impl IoThread {
                 WAKER => has_messages = true,
                 LISTENERS => has_arrivals = true,
                 Token(token) if token >= tunnel::FIRST => self.tunnels.set_ready(event),
+                Token(token) if token >= upstream::FIRST => {
+                    // Its request continues in this turn.
+                    has_messages = true;
+                    self.context.inbox.suppress_wakeups();
+                    self.upstreams.set_ready(event, self.poll.registry(), &mut self.context);
+                }
                 Token(token) => {
                     let number = token - FIRST;
                     let Some(connection) = self.connections.get_mut(number) else { continue };
@@ -154,6 +158,8 @@ impl IoThread {
             let Some(number) = self.handshakes.pop() else { break };
             self.advance_queued(number);
         }
+        self.upstreams.start(self.poll.registry(), &mut self.context);
+        self.upstreams.check_late(self.poll.registry(), &self.context);
         if self.context.now >= self.next_check {
             self.next_check = self.context.now + self.check_interval;
             self.check_deadlines();
@@ -175,6 +181,7 @@ impl IoThread {
         accept
             .into_iter()
             .chain(look)
+            .chain(self.upstreams.next_look())
             .min()
             .map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
     }
@@ -329,6 +336,7 @@ impl IoThread {
             self.apply(number, next);
         }
         self.tunnels.check_deadlines(&self.context);
+        self.upstreams.close_idle(self.context.now);
     }
 }
 
@@ -387,13 +395,6 @@ impl Drop for IoThread {
         }
         self.tunnels.end(&self.context);
     }
-}
-
-/// Returns a quarter of the shortest deadline, within bounds.
-fn check_interval(options: &ServerConfig) -> Duration {
-    let ServerConfig { head_timeout, idle_timeout, handshake_timeout, write_timeout, .. } = options;
-    let shortest = head_timeout.min(idle_timeout).min(handshake_timeout).min(write_timeout);
-    (*shortest / 4).clamp(MIN_CHECK_INTERVAL, MAX_CHECK_INTERVAL)
 }
 
 #[cfg(test)]

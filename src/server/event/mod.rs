@@ -30,6 +30,7 @@
 //! | `admission` | limits for the number of connections |
 //! | `next` | what the thread does next for a connection |
 //! | `tunnel` | tunnels of CONNECT requests |
+//! | `upstream` | requests to peers that the event loop sends itself |
 //! | `tunnel_limits` | limits for the number of tunnels |
 //! | `inbox` | messages from other threads to an I/O thread |
 //!
@@ -72,5 +73,6 @@ mod transport;
 mod tunnel;
 mod tunnel_limits;
 mod upload;
+mod upstream;
 
 pub use server::Server;

@@ -88,6 +88,7 @@ fn read_exact_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::golden;
 
     fn written(length: usize) -> (File, Vec<u8>) {
         let file = tempfile::tempfile().unwrap();
@@ -112,6 +113,19 @@ mod tests {
                 }
             }
             assert!(read(&file, 9, length as u64, length as u64, 1).is_err());
+        }
+    }
+
+    #[test]
+    fn file_is_written_and_read_as_ever() {
+        let (file, body) = written(BLOCK + 100);
+        let mut now = vec![0; usize::try_from(file_length(body.len() as u64)).unwrap()];
+        read_exact_at(&file, &mut now, 0).unwrap();
+        let old = tempfile::tempfile().unwrap();
+        write_all_at(&old, &golden("body-2", &now), 0).unwrap();
+        for (at, end) in [(0, BLOCK), (BLOCK, BLOCK + 100)] {
+            let read = read(&old, 9, body.len() as u64, at as u64, BLOCK).unwrap();
+            assert!(*read == body[at..end], "{at}");
         }
     }
 

@@ -135,11 +135,7 @@ impl DiskStore {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let told = |error: StoreError| {
-            let text = format!("cannot use the store {}: {error}", directory.display());
-            match std::error::Error::source(&error) {
-                Some(cause) => StoreError::new(format!("{text}: {cause}")),
-                None => StoreError::new(text),
-            }
+            StoreError::new(format!("cannot use the store {}: {error:#}", directory.display()))
         };
         let failed =
             |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::message::stored_bytes::StoredReader;
 use crate::store::contract_suite::{Subject, contract_suite};
-use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
+use crate::store::testing::{Random, golden, grouped, key, response, response_of, validity, with_seed};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -543,6 +543,13 @@ fn entries_are_listed_verified_read_and_removed() {
     assert!(scene.store().remove_entry(&scene.store().entries_of(key(1).url()).unwrap()[0]).unwrap());
     assert!(scene.store().flush(LONG));
     assert_eq!(scene.store().entries().count(), 198);
+}
+
+#[test]
+fn small_body_in_the_index_is_framed_as_ever() {
+    let body = b"a small body";
+    let framed = [&core::small_checksum(9, body).to_be_bytes()[..], body].concat();
+    golden("small-body-2", &framed);
 }
 
 #[test]

@@ -93,8 +93,7 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
     let committed = commit(core, ops, used);
     let failure = committed.as_ref().err().map(ToString::to_string);
     if let Err(error) = &committed {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        core.trouble.report("write", &format!("{error}{cause}"));
+        core.trouble.report("write", &format!("{error:#}"));
         // After an error the database accepts nothing until it is opened again.
         *core.index.write() = None;
         down.get_or_insert_with(Instant::now);

@@ -332,12 +332,17 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
     );
     let target = "/proxy?q=http%3A%2F%2Fh%2F";
     assert_eq!(ask(&open, Request::get(target)), (200, "hello".to_owned()));
-    let is_hit = |proxy: &Proxy| {
-        let fields = [httparse::Header { name: "Host", value: b"me.example:3000" }];
+    let is_hit_with = |proxy: &Proxy, more: &[&str]| {
+        let via = more.iter().map(|via| httparse::Header { name: "Via", value: via.as_bytes() });
+        let host = httparse::Header { name: "Host", value: b"me.example:3000" };
+        let fields: Vec<_> = [host].into_iter().chain(via).collect();
         let request = PlainRequest::new(target, &fields).unwrap();
         proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
     };
+    let is_hit = |proxy: &Proxy| is_hit_with(proxy, &[]);
     assert!(is_hit(&open) && !is_hit(&closed));
+    assert!(is_hit_with(&open, &["1.1 other"]));
+    assert!(!is_hit_with(&open, &["1.1 other, 1.1 me"]) && !is_hit_with(&open, &["1.1 a", "1.1 b"]));
     assert_eq!(ask(&closed, Request::get(target)).0, 403);
 }
 

@@ -56,7 +56,7 @@ impl Connection {
             Step::Fetch(job, waiting) => {
                 exchange.reply = Reply::Waiting(waiting);
                 exchange.job = Some(job.cancellation.clone());
-                context.scheduler.submit(job, exchange.client);
+                context.submit(job, exchange.client);
             }
             Step::Lost => self.respond(failed(), context),
         }

@@ -9,8 +9,8 @@ use super::*;
 use crate::base::memory_limit::MemoryUse;
 use crate::base::tls::testing::Authority;
 use crate::metrics::ServerStats;
-use crate::server::ServerTls;
 use crate::server::event::admission::Admission;
+use crate::server::{ServerConfig, ServerTls};
 
 #[test]
 fn a_panic_ends_one_connection_and_the_buffer_is_replaced() {
