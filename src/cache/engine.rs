@@ -18,6 +18,7 @@ use super::incoming::{BypassRequest, Incoming};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
 use super::refresh_queue::{Background, Refreshes};
+use super::sweeps::Sweeps;
 use super::tombstones::Fetch;
 use super::unstored::Unstored;
 use crate::base::cancellation::Cancellation;
@@ -123,6 +124,7 @@ pub(super) struct Inner {
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
     pub(super) refreshes: Arc<Refreshes>,
+    pub(super) sweeps: Arc<Sweeps>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     /// The longest content of a POST whose response is stored, in bytes.
@@ -184,6 +186,7 @@ impl HttpCache {
             unstored: Unstored::default(),
             is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background, spawn)),
+            sweeps: Arc::default(),
             drain_on_drop,
             worth_finishing,
             cache_post: parts.cache_post,

@@ -52,6 +52,7 @@
 // | `bypass` | requests that are forwarded past the store |
 // | `invalidation`, `purging` | invalidation by unsafe requests, and by purges |
 // | `tombstones`, `tombstone_list` | all invalidations in order, soft purges included, and the fetches under way |
+// | `sweeps` | invalidated groups that wait to be removed from the store |
 // | `guarded_store` | the store, without its errors and without invalidated responses |
 // | `failures` | fetches that failed within the last second |
 // | `hit_for_miss` | keys whose last response could not be shared |
@@ -92,6 +93,7 @@ mod refresh_queue;
 mod serving;
 pub(crate) mod singleflight;
 mod step;
+mod sweeps;
 mod tier_lookup;
 mod tombstone_list;
 mod tombstones;

@@ -38,9 +38,13 @@ pub(crate) fn implied_fields(
     selecting.iter().cloned().chain(cookie).collect()
 }
 
-/// Returns whether no request can select a response: a member of its `Vary` is `*` or not a valid field name.
+/// The most members of a `Vary` that selects responses. Every request for the URL is compared with each of them.
+const MAX_NAMES: usize = 64;
+
+/// Returns whether no request can select a response: a member of its `Vary` is `*` or not a valid field name, or there are too
+/// many.
 pub(crate) fn varies_by_anything(response: &HeaderMap) -> bool {
-    vary_names(response).any(|name| name.is_none_or(|name| name == "*"))
+    vary_names(response).enumerate().any(|(at, name)| at >= MAX_NAMES || name.is_none_or(|name| name == "*"))
 }
 
 /// Returns the members of `Vary`; `None` for a member that is not a valid field name. Quotes have no meaning there.

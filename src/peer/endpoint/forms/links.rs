@@ -13,9 +13,9 @@ use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_boun
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
 
-/// The longest field line of links, in bytes. A line that becomes longer is removed: an origin could name thousands of short relative
-/// references, each of which has the whole URL of the request in front.
-const MAX_LINKS: usize = 64 << 10;
+/// The most bytes of all lines of a field whose references are rewritten. Further lines are removed: an origin could name thousands of
+/// short relative references, each of which gets the whole URL of the request in front.
+const MAX_LENGTH: usize = 64 << 10;
 
 /// How a program sees the header fields of responses.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl View {
             Form::Prefix | Form::Mirror(_) => headers.contains_key(LINK),
         };
         if has_links {
-            rewrite_lines(headers, &LINK, |line| self.links(line, target));
+            rewrite_lines(headers, &LINK, |line, most| self.links(line, most, target));
         }
         if !headers.keys().any(|name| is_host_bound(name.as_str().as_bytes())) {
             return;
@@ -48,9 +48,9 @@ impl View {
             headers.remove(&SET_COOKIE2);
         }
         for name in [LOCATION, CONTENT_LOCATION] {
-            rewrite_lines(headers, &name, |line| self.reference(line, target));
+            rewrite_lines(headers, &name, |line, _| self.reference(line, target));
         }
-        rewrite_lines(headers, &REFRESH, |line| self.refresh(line, target));
+        rewrite_lines(headers, &REFRESH, |line, _| self.refresh(line, target));
     }
 
     /// Like [`rewrite`](Self::rewrite), for the interim responses (1xx) to a request for this URL.
@@ -98,14 +98,15 @@ impl View {
         }
     }
 
-    /// Rewrites the targets of all links (RFC 8288 section 3), which are in angle brackets outside of quoted strings.
-    fn links(&self, line: &[u8], target: &CanonicalUrl) -> Seen {
+    /// Rewrites the targets of all links (RFC 8288 section 3), which are in angle brackets outside of quoted strings, of a line
+    /// that may have about `most` bytes then.
+    fn links(&self, line: &[u8], most: usize, target: &CanonicalUrl) -> Seen {
         // Each byte becomes a character, so that other bytes than ASCII stay.
         let line: String = line.iter().copied().map(char::from).collect();
         let mut rewritten = String::with_capacity(line.len() + 64);
         let (mut rest, mut is_quoted) = (&*line, false);
         while let Some(at) = rest.find(['<', '"', '\\']) {
-            if rewritten.len() > MAX_LINKS {
+            if rewritten.len() > most {
                 return Seen::Nowhere;
             }
             let (before, found) = rest.split_at(at);
@@ -144,15 +145,20 @@ impl View {
     }
 }
 
-/// Rewrites all lines of a field. A line that has no meaning for the program is removed.
-fn rewrite_lines(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[u8]) -> Seen) {
+/// Rewrites all lines of a field. `rewrite` gets a line, and how many bytes it may have. A line that has no meaning for the
+/// program, or would be too long, is removed.
+fn rewrite_lines(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[u8], usize) -> Seen) {
     if !headers.contains_key(name) {
         return;
     }
     let lines: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
     headers.remove(name);
+    let mut left = MAX_LENGTH;
     for line in lines {
-        let seen = match rewrite(line.as_bytes()) {
+        if left == 0 {
+            return;
+        }
+        let seen = match rewrite(line.as_bytes(), left) {
             Seen::Unchanged => Some(line),
             // The characters of a link are bytes, and all other references are ASCII.
             Seen::As(text) => {
@@ -161,8 +167,13 @@ fn rewrite_lines(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[
             }
             Seen::Nowhere => None,
         };
-        if let Some(seen) = seen {
-            headers.append(name, seen);
+        match seen {
+            Some(seen) => {
+                left = left.saturating_sub(seen.len());
+                headers.append(name, seen);
+            }
+            // It may have taken as much time as the longest line, so only some lines can be removed in this way.
+            None => left /= 2,
         }
     }
 }

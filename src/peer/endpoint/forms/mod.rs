@@ -173,7 +173,7 @@ impl Form {
         let is_absolute = text[scheme.len()..].starts_with(':');
         let (before, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
         let Some(url) = target.join(before) else {
-            // What is not absolute would lead to the peer. Some programs take `http:/path` for relative.
+            // A relative reference would lead to the peer. Some programs take `http:/path` for relative.
             let is_http = ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
             let has_host = || {
                 let rest = text[scheme.len()..].strip_prefix("://");

@@ -171,6 +171,12 @@ fn links_that_would_become_too_long_are_removed() {
     View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
     assert_eq!(headers[LINK], format!("</fetch/{target}a>"));
     assert_eq!(headers.len(), 1);
+    for _ in 0..200 {
+        headers.append(LINK, HeaderValue::from_static("<b>, <c>"));
+    }
+    View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
+    let length: usize = headers.values().map(HeaderValue::len).sum();
+    assert!((MAX_LENGTH - 20_000..MAX_LENGTH + 20_000).contains(&length), "{length}");
 }
 
 #[test]
