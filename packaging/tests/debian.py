@@ -56,7 +56,7 @@ def check_installed(root):
     user = next(user for user in users if user[0] == "forwardcache")
     assert user[6].endswith("nologin") and 0 < int(user[2]) < 1000, user
     assert (root / "etc/systemd/system/multi-user.target.wants/forwardcache.service").is_symlink()
-    assert not (root / "etc/systemd/system/sockets.target.wants/forwardcache.socket").exists()
+    assert not (root / "etc/systemd/system/sockets.target.wants/forwardcache.socket").is_symlink()
     return int(user[2])
 
 
