@@ -8,7 +8,7 @@ import signal
 import stat
 import tomllib
 
-from support import (BINARY, PACKAGING, TIMEOUT, Service, clean_environment, free_port, origin, proxied, request, run,
+from support import (BINARY, PACKAGING, ROOT, TIMEOUT, Service, clean_environment, free_port, origin, proxied, request, run,
                      wait_until)
 
 
@@ -87,6 +87,9 @@ def check_example_options(root, folder):
     everything.write_text("\n".join(lines))
     shown = run(BINARY, "config", "show", "--config", everything, env=clean_environment()).stdout
     assert shown.count("\n") == sum(" = " in line and not line.startswith("#") for line in lines) > 12, shown
+    for example in re.findall(r"```toml\n(.*?)```", (ROOT / "docs/packages.md").read_text(), re.DOTALL):
+        everything.write_text(example)
+        run(BINARY, "config", "show", "--config", everything, env=clean_environment())
 
 
 def check_service(root, folder, settings, user):
