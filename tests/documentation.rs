@@ -13,7 +13,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 14] = [
+const SUBCOMMANDS: [&str; 15] = [
     "serve",
     "gateway",
     "config",
@@ -28,6 +28,7 @@ const SUBCOMMANDS: [&str; 14] = [
     "purge",
     "ring",
     "status",
+    "top",
 ];
 
 /// All pages in Markdown, with their text.

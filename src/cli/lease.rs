@@ -80,9 +80,7 @@ impl Lease {
         let path = folder.join(super::manifest::hexadecimal(digest.as_ref()));
         let open = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = open().or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).create(&folder).and_then(|()| open())
-            }
+            io::ErrorKind::NotFound => make_private(&folder).and_then(|()| open()),
             _ => Err(error),
         })?;
         Ok(Self { file, path, touched: Instant::now() })
@@ -113,6 +111,15 @@ impl Lease {
         // A file that remains is removed when it is old.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Creates a directory that only this user can use. Whoever can open a file can lock it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn folder(store: &Path) -> PathBuf {

@@ -32,6 +32,7 @@
 //! | `owner` | `owner`: which peer owns each URL |
 //! | `ring` | `ring`: the share of the keys that each peer owns |
 //! | `status` | `status`: the state of peers as a table |
+//! | `top` | `top`: the URLs, origins and clients with the most requests |
 //! | `demo` | `demo`: a pool of three peers in one process |
 //! | `packaging` | `completions` and `man`: completions for shells, and man pages |
 //! | `pool` | the pool of the command line, and a client for it |
@@ -72,6 +73,7 @@ mod store;
 #[cfg(unix)]
 mod successor;
 mod tokens;
+mod top;
 mod warm;
 mod why;
 
@@ -105,6 +107,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
         Command::Completions(arguments) => packaging::completions(&arguments),

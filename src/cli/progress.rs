@@ -43,8 +43,7 @@ impl Bars {
 
 /// Returns a bar that shows how many URLs are done. It is hidden unless standard error is a terminal.
 pub(crate) fn urls(is_silent: bool) -> ProgressBar {
-    let bar = ProgressBar::new(0)
-        .with_style(style("{pos:>7} of {len} URLs [{bar:30}] {per_sec:>12} {eta:>4} left  {msg}"));
+    let bar = ProgressBar::new(0).with_style(style("{pos:>7} of {len} URLs [{bar:30}] {eta:>4} left  {msg}"));
     if is_silent || !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     } else {

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     let drain = Duration::from_secs(arguments.drain_time.into());
     let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
-    let redis = redis::open(&arguments.redis)?;
+    let redis = redis::open(&arguments.redis, arguments.store_key_file.as_deref())?;
     let stores = Stores { disk: disk.as_ref(), redis: redis.as_ref() };
     let peer =
         serve_flags_to_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
@@ -175,7 +175,7 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
     check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
     let scheme = serve_flags_to_options::scheme(arguments);
-    let redis = redis::open(&arguments.redis)?;
+    let redis = redis::open(&arguments.redis, None)?;
     let stores = Stores { disk: None, redis: redis.as_ref() };
     let peer = serve_flags_to_options::build(arguments, stores, tokens, operator_tokens, address)?;
     membership(&peer, &arguments.peer_list, arguments.peers_interval, scheme)?;

@@ -177,7 +177,7 @@ impl Inner {
     }
 
     fn no_peers_error(&self, target: &CanonicalUrl) -> Error {
-        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target);
+        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target).unsent();
         match self.pool.owners(target).next() {
             None => error("the pool has no peers"),
             Some(owner) => {

@@ -1,6 +1,10 @@
 //! [`Sampler`]: which requests belong to the sample of an I/O thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::access_log::TrafficRecorder;
+use super::options::ServerConfig;
 
 /// The number of requests in each second that all belong to the sample.
 const ALL_BELOW: u32 = 500;
@@ -8,6 +12,14 @@ const ALL_BELOW: u32 = 500;
 /// Of the further requests, one in this many belongs to the sample. A prime, because the patterns of clients seldom have
 /// such a period.
 const ONE_OF: u32 = 61;
+
+impl ServerConfig {
+    /// Sets what receives a sample of the answered requests.
+    pub(crate) fn recorder(mut self, recorder: Arc<dyn TrafficRecorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+}
 
 /// Selects all requests as long as there are few, and one of many otherwise, so that recording costs little.
 #[derive(Clone, Copy, Debug)]

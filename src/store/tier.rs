@@ -25,8 +25,13 @@ pub(crate) struct TierUsage {
     pub(crate) skipped: u64,
     /// Entries that were damaged, and were removed.
     pub(crate) corrupt: u64,
-    /// Operations that failed or took too long. Only of a shared tier.
+    /// Operations that were answered, and those that failed or took too long. Only of a shared tier.
+    pub(crate) answers: u64,
+    pub(crate) errors: u64,
+    /// How often it was not asked for a while after an error. Only of a shared tier.
     pub(crate) failures: u64,
+    /// The state of the circuit breaker. Only of a shared tier.
+    pub(crate) circuit: &'static str,
     /// Whether it is asked at the moment. Only of a shared tier.
     pub(crate) is_up: bool,
 }

@@ -101,6 +101,7 @@ pub(crate) struct Output {
         long,
         value_name = "-",
         value_parser = ["-"],
+        hide_possible_values = true,
         allow_hyphen_values = true,
         conflicts_with_all = ["include", "head", "method", "data", "data_binary", "frozen"]
     )]

@@ -15,6 +15,7 @@
 //! | `status` | flags of `status` |
 //! | `warm` | flags of `warm` |
 //! | `packaging` | flags of `completions` and `man` |
+//! | `top` | flags of `top` |
 //! | `values` | parsers of flag values |
 
 mod config;
@@ -28,6 +29,7 @@ mod serve;
 mod server;
 mod status;
 mod store;
+mod top;
 mod values;
 mod warm;
 
@@ -44,6 +46,7 @@ pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
 pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
+pub(crate) use top::{Amount, Subject, Top};
 pub(crate) use warm::Warm;
 
 /// A distributed, private, forward HTTP cache.
@@ -77,12 +80,13 @@ pub(crate) enum Command {
     Config(Config),
     /// Fetch URLs through the pool
     ///
-    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept in a directory
-    /// for later runs.
+    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept
+    /// in a directory for later runs.
     ///
-    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
-    /// 1 if there is no response, it is incomplete, missing (--offline) or not the listed one (--frozen), or cannot be
-    /// written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that applies to one of them.
+    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status; 1 if there is
+    /// no response, or it is incomplete, missing (--offline), not the listed one (--frozen) or cannot
+    /// be written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that
+    /// applies to one of them.
     #[command(verbatim_doc_comment)]
     Get(Box<Get>),
     /// Request each URL of a list, so that the pool stores the responses
@@ -115,6 +119,10 @@ pub(crate) enum Command {
     ///
     /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
     Status(Status),
+    /// Print the URLs, origins and clients with the most requests, bytes or misses, of 30 minutes to an hour
+    ///
+    /// The command asks the admin addresses of the peers and adds up their lists. It exits with 1 if one of them does not answer.
+    Top(Top),
     /// List, verify, remove or export the responses that get keeps between runs
     ///
     /// Exit codes: 0 if it succeeded; 1 if there is no store or a response is damaged or missing; 2 for an invalid

@@ -28,7 +28,7 @@ impl Part {
     /// Opens the partial file of a target, and creates it if it does not exist. The bytes of an earlier run stay until
     /// [`begin`](Self::begin).
     pub(super) fn open(target: PathBuf, url: &str) -> Result<Self, Failure> {
-        let (path, meta) = (with_ending(&target, ".part"), with_ending(&target, ".part.meta"));
+        let [path, meta] = paths(&target);
         let file = loop {
             let file = options().open(&path).map_err(|error| cannot_write(&path, &error))?;
             let metadata = file.metadata().map_err(|error| cannot_write(&path, &error))?;
@@ -124,6 +124,11 @@ fn keep_permissions(_: &File, _: &Path) {}
 
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::io(format_args!("cannot write {}", path.display()), error)
+}
+
+/// Returns the partial file of a target, and the file with its identity.
+pub(super) fn paths(target: &Path) -> [PathBuf; 2] {
+    [".part", ".part.meta"].map(|ending| with_ending(target, ending))
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

@@ -4,6 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use forwardcache::origin::CanonicalUrl;
 
+use super::part::paths;
+
 /// The longest name that file systems accept, less the end of the name of a partial download, in bytes.
 const MAX_NAME: usize = 255 - ".part.meta".len();
 
@@ -76,6 +78,13 @@ fn distinct(targets: Vec<Target>) -> Result<Vec<Target>, String> {
             && targets[..at].contains(target)
         {
             return Err(format!("two URLs have the same file {}: give each its own with -o", path.display()));
+        }
+        if let Target::File(path) = target
+            && let Some(part) =
+                paths(path).into_iter().find(|part| targets.contains(&Target::File(part.clone())))
+        {
+            let (part, path) = (part.display(), path.display());
+            return Err(format!("{part} is the partial file of {path}: give it another name with -o"));
         }
     }
     Ok(targets)
@@ -187,6 +196,7 @@ mod tests {
             (&[a, b][..], &["x"][..], false, false, "-o names 1 file for 2 URLs"),
             (&[a], &["x", "y"], false, false, "-o names 2 files for 1 URL"),
             (&[a, b], &["x", "./x"], false, false, "same file x"),
+            (&[a, b], &["x.part", "x"], false, false, "x.part is the partial file of x"),
             (&[a], &[""], false, false, "requires the name"),
             (&[a], &["x/.."], false, false, "not the name of a file"),
             (&[a], &["-"], false, true, "--json"),

@@ -306,8 +306,15 @@ impl Proxy {
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         count_down_forwards(&mut request);
         let view = self.view(request.headers());
+        let method = request.method().clone();
         let (request, context) = self.origin_request(request, target, view);
-        context.finish(self.cache.round_trip_to(target.clone(), request), target)
+        let result = self.cache.round_trip_to(target.clone(), request);
+        if let Ok(response) = &result
+            && !method.is_safe()
+        {
+            self.pool.forget_after(&method, target, response.status(), response.headers());
+        }
+        context.finish(result, target)
     }
 
     /// Returns how a program that requests `/proxy?q=` sees the response.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, StoreStatus};
+use super::report::{RedisStatus, Report, StoreStatus};
 use crate::peer::access_log::rfc_3339;
 use crate::peer::traffic::{Amounts, Minute, Order, Subject, TopNames};
 
@@ -26,6 +26,13 @@ impl Report {
                     fetches.running, fetches.streams, fetches.threads, fetches.queued
                 )
             }));
+        let redis = self.redis.as_ref().map_or_else(null, |redis| {
+            let RedisStatus { circuit, hits, answers, errors, pending } = redis;
+            format!(
+                "{{\"circuit\":{},\"hits\":{hits},\"answers\":{answers},\"errors\":{errors},\"pending_bytes\":{pending}}}",
+                string(circuit)
+            )
+        });
         let slow_origins = list(self.slow_origins.iter().map(|slow| {
             let (origin, fetches) = (string(&slow.origin), slow.fetches);
             let (average, slowest) = (slow.average.as_secs_f64(), slow.slowest.as_secs_f64());
@@ -47,7 +54,7 @@ impl Report {
         let limit = self.memory_limit.map_or_else(null, |limit| limit.to_string());
         format!(
             "{{\"version\":{},\"self\":{},\"leaving\":{},\"hit_ratio\":{hit_ratio},\"peers\":{members},\"counts\":{},\
-             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins},\
+             \"store\":{},\"near_cache\":{near},\"disk\":{},\"redis\":{redis},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins},\
              \"last_hour\":{last_hour},\"top\":{},\"warnings\":{warnings}}}\n",
             string(env!("CARGO_PKG_VERSION")),
             string(&self.self_url),

@@ -50,6 +50,10 @@ impl Report {
         if let Some(disk) = &self.disk {
             tiles.push(("Disk", size(disk.bytes), meter(disk)));
         }
+        if let Some(redis) = &self.redis {
+            let state = if redis.circuit == "closed" { "up" } else { "down" };
+            tiles.push(("Redis", format!("{state}, {} errors", redis.errors), None));
+        }
         body.push_str("<div class=\"tiles\">");
         for (label, value, meter) in tiles {
             let _ = write!(body, "<div class=\"tile\">{label}<b>{value}</b>");
@@ -194,7 +198,7 @@ fn wide_table<'a>(
 ) {
     let [name, numbers @ ..] = columns;
     let numbers = numbers.map(|column| format!("<th class=\"number\">{column}")).concat();
-    let _ = write!(body, "<h2>{title}</h2><table><tr><th>{name}{numbers}</tr>");
+    let _ = write!(body, "<h2>{title}</h2><table class=\"names\"><tr><th>{name}{numbers}</tr>");
     for (name, numbers) in rows {
         let numbers = numbers.map(|number| format!("<td class=\"number\">{number}")).concat();
         let _ = write!(body, "<tr><td>{}{numbers}</tr>", escaped(name));

@@ -20,6 +20,7 @@ pub(in crate::peer) struct Report {
     pub(super) store: StoreStatus,
     pub(super) near_cache: Option<NearCacheStatus>,
     pub(super) disk: Option<StoreStatus>,
+    pub(super) redis: Option<RedisStatus>,
     /// Memory by use, in bytes, and its limit.
     pub(super) memory: Vec<(&'static str, u64)>,
     pub(super) memory_limit: Option<u64>,
@@ -57,6 +58,19 @@ pub(super) struct NearCacheStatus {
     pub(super) hits: u64,
     pub(super) bytes: u64,
     pub(super) capacity: u64,
+}
+
+/// The store that the peers share.
+#[derive(Debug)]
+pub(super) struct RedisStatus {
+    /// `closed` if Redis is asked, `open` during a pause after an error, `probing` at its end.
+    pub(super) circuit: &'static str,
+    pub(super) hits: u64,
+    /// Operations, by result.
+    pub(super) answers: u64,
+    pub(super) errors: u64,
+    /// Bytes that wait to be written.
+    pub(super) pending: u64,
 }
 
 /// The workers of one server.
@@ -99,6 +113,15 @@ impl Report {
             capacity: usage.capacity,
             evictions: usage.evictions,
         });
+        let counts = peer.stats().counts();
+        let redis = cache.tiers().find(|tier| tier.is_shared()).map(|tier| tier.usage());
+        let redis = redis.map(|usage| RedisStatus {
+            circuit: usage.circuit,
+            hits: counts.redis_hits,
+            answers: usage.answers,
+            errors: usage.errors,
+            pending: usage.bytes,
+        });
         let ledger = cache.store().ledger();
         let schedulers = peer.servers().schedulers();
         let fetches = schedulers.iter().map(|scheduler| scheduler.load()).map(|numbers| FetchStatus {
@@ -117,7 +140,7 @@ impl Report {
             self_url: peer.self_url().to_string(),
             is_leaving: peer.inner.proxy.is_leaving(),
             members: members.collect(),
-            counts: peer.stats().counts(),
+            counts,
             store: StoreStatus {
                 keys: usage.keys,
                 bytes: usage.bytes,
@@ -126,6 +149,7 @@ impl Report {
             },
             near_cache,
             disk,
+            redis,
             memory: ledger.as_ref().map_or_else(Vec::new, |ledger| {
                 MemoryUse::ALL.into_iter().map(|purpose| (purpose.name(), ledger.held(purpose))).collect()
             }),

@@ -61,7 +61,6 @@ mod tests;
 mod writer;
 
 use std::fmt;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -131,7 +130,7 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user, has a format that this
+    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user or can be written to by all, has a format that this
     /// version does not read, or is held by a stopped process for 10 seconds. Its content stays as it is.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
@@ -145,7 +144,7 @@ impl DiskStore {
             let cannot_write = failed("it cannot be written to");
             let process = Process::register(directory).map_err(cannot_write)?;
             check_owner(directory, process.file())?;
-            fs::create_dir_all(directory.join("bodies")).map_err(cannot_write)?;
+            make(&directory.join("bodies")).map_err(cannot_write)?;
             let random = RandomState::new();
             let salt = [random.hash_one(0), random.hash_one(1)];
             let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;

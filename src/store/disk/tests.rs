@@ -572,3 +572,23 @@ fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
     assert_eq!(scene.found(1), [Some(2)]);
     assert_eq!(Tier::usage(scene.store()).corrupt, 1);
 }
+
+#[cfg(unix)]
+#[test]
+fn other_users_can_neither_read_nor_change_what_is_stored() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let set_mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o777);
+    let error = DiskStore::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("other users can write to it; change its mode to 0700"), "{error}");
+    // Others may see this directory, but nothing of it.
+    set_mode(0o755);
+    let store = DiskStore::open(folder.path()).unwrap();
+    assert!(store.put(&key(1), &response_of("a", 1, 100_000), None) && store.flush(LONG));
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+    for entry in entries {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} {mode:o}", entry.path().display());
+    }
+}

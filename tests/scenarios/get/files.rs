@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -85,6 +86,8 @@ fn file_that_is_not_regular_is_written_and_not_replaced() {
     };
     get_in(folder.path(), ["-o", "fifo", &origin.url("/")]).printed();
     assert_eq!((reader.join().unwrap().as_str(), files(folder.path()).len()), ("body", 1));
+    get_in(folder.path(), ["-o", "/dev/full", &origin.url("/")]).expect_failure(1, "/dev/full: No space");
+    assert!(!Path::new("/dev/full").is_file() && !Path::new("/dev/full.part").exists());
 }
 
 #[cfg(unix)]

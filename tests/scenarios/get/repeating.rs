@@ -43,8 +43,12 @@ fn temporary_failures_are_repeated_up_to_the_limit() {
 #[test]
 fn request_that_was_not_sent_is_repeated_whatever_its_method() {
     let port = Port::hold();
-    let url = format!("http://{}/", port.address());
-    let ran = get([&["--retry", "3", "-d", "x", "--json", &url], &QUICKLY[..]].concat());
+    let url = format!("http://{}", port.address());
+    let post = ["--retry", "3", "-d", "x", "--json"];
+    let through_pool = ["--peers-only", "--peer", &url, "http://host/"];
+    let ran = get([&post[..], &QUICKLY, &through_pool].concat());
+    assert_eq!((ran.code, &ran.json()[0]["attempts"]), (Some(1), &4.into()), "{ran:?}");
+    let ran = get([&post[..], &QUICKLY, &[&url]].concat());
     ran.expect_failure(1, "refused");
     let json = &ran.json()[0];
     assert_eq!(

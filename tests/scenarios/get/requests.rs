@@ -68,7 +68,7 @@ fn content_and_fields_come_from_standard_input() {
 
 #[test]
 fn fields_of_flags_are_sent_and_replaced_by_those_of_header() {
-    let folder = tempfile::tempdir().unwrap();
+    let (peer, folder) = (LocalPeer::start(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("fields"), "Authorization: Bearer abc\r\n\r\nX-File: yes\r\n").unwrap();
     for (arguments, expected) in [
         (&["-A", "mine/1"][..], &[("user-agent", "mine/1")][..]),
@@ -79,12 +79,17 @@ fn fields_of_flags_are_sent_and_replaced_by_those_of_header() {
         (&["--reload"], &[("cache-control", "no-cache")]),
     ] {
         let origin = Origin::start(|_| Reply::ok("answer"));
-        assert_eq!(get_in(folder.path(), [arguments, &[&origin.url("/")]].concat()).printed(), "answer");
-        for (name, value) in expected {
-            let seen = origin.seen();
-            let values: Vec<_> = seen[0].headers.get_all(*name).iter().collect();
-            assert_eq!(values, [value], "{arguments:?}");
+        for pool in [&[][..], &["--peer", &peer.url()]] {
+            let ran = get_in(folder.path(), [pool, arguments, &[&origin.url("/")]].concat());
+            assert_eq!(ran.printed(), "answer");
         }
+        for received in origin.seen() {
+            for (name, value) in expected {
+                let values: Vec<_> = received.headers.get_all(*name).iter().collect();
+                assert_eq!(values, [value], "{arguments:?}");
+            }
+        }
+        assert_eq!(origin.count(), 2);
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `origin` | a scripted origin that checks itself |
 //! | `tls` | the same origin behind TLS, with its own certificate authority |
+//! | `browser` | Chromium, controlled over a pipe |
 //! | `nginx` | a real nginx with a folder per caching behaviour |
 //! | `raw` | a client that exchanges raw bytes with a server |
 //! | `port` | a reserved loopback port |
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) mod browser;
 pub(crate) mod nginx;
 pub(crate) mod origin;
 pub(crate) mod output;

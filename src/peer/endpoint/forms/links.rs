@@ -13,6 +13,10 @@ use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_boun
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
 
+/// The longest field line of links, in bytes. A line that becomes longer is removed: an origin could name thousands of short relative
+/// references, each of which has the whole URL of the request in front.
+const MAX_LINKS: usize = 64 << 10;
+
 /// How a program sees the header fields of responses.
 #[derive(Clone, Debug)]
 pub(in crate::peer::endpoint) struct View {
@@ -101,6 +105,9 @@ impl View {
         let mut rewritten = String::with_capacity(line.len() + 64);
         let (mut rest, mut is_quoted) = (&*line, false);
         while let Some(at) = rest.find(['<', '"', '\\']) {
+            if rewritten.len() > MAX_LINKS {
+                return Seen::Nowhere;
+            }
             let (before, found) = rest.split_at(at);
             rewritten.push_str(before);
             let length = match found.as_bytes()[0] {

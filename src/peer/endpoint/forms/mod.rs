@@ -103,12 +103,32 @@ pub(super) fn named(path_and_query: &str, mirrors: &Mirrors) -> Option<Result<Na
     };
     Some(match CanonicalUrl::parse(&format!("{}{rest}", mirror.url())) {
         // Dot segments must not lead out of the mirror, which may have credentials.
-        Ok(target) if target.as_str().starts_with(mirror.url().as_str()) => {
+        Ok(target) if is_below(&target, mirror.url()) => {
             Ok(Named { form: Form::Mirror(Arc::clone(mirror)), target })
         }
         Ok(_) => Err(format!("the path leads out of the mirror {}", mirror.path())),
         Err(invalid) => Err(format!("cannot fetch the URL below {}: {invalid}", mirror.path())),
     })
+}
+
+/// Returns whether a URL is one of a mirror of this URL, also for servers that take an escaped slash or a backslash for a slash, or
+/// that remove parameters of path segments.
+fn is_below(url: &CanonicalUrl, base: &CanonicalUrl) -> bool {
+    if !url.as_str().starts_with(base.as_str()) {
+        return false;
+    }
+    if !may_be_ambiguous(url.path()) {
+        return true;
+    }
+    let path = url.path().replace("%2F", "/").replace("%5C", "/").replace("/..;", "/../;");
+    let origin = url.origin();
+    CanonicalUrl::parse(&format!("{}{}", origin.as_str().trim_end_matches('/'), path))
+        .is_ok_and(|seen| seen.as_str().starts_with(base.as_str()))
+}
+
+/// Returns whether some servers may find other dot segments in a path than RFC 3986.
+fn may_be_ambiguous(path: &str) -> bool {
+    path.contains("..") && (path.contains(';') || path.contains('%') || path.contains('\\'))
 }
 
 /// Returns the URL with `:` for `%3A` before its path. Some programs escape the colons of each path that they request, such
@@ -134,7 +154,7 @@ pub(super) fn plain_url(target: &str, mirrors: &Mirrors, url: &mut Vec<u8>) -> O
     }
     if target.starts_with(MIRRORS) {
         let (mirror, rest) = mirrors.find(target)?;
-        if !mirror.is_plain() {
+        if !mirror.is_plain() || may_be_ambiguous(rest) {
             return None;
         }
         url.extend_from_slice(mirror.url().as_str().as_bytes());

@@ -57,6 +57,8 @@ impl PoolView for TestPool {
         unreachable!("these tests purge nothing")
     }
 
+    fn forget_after(&self, _: &Method, _: &CanonicalUrl, _: StatusCode, _: &HeaderMap) {}
+
     fn purge_near_cache(&self, _: &Purge) {
         unreachable!("these tests purge nothing")
     }

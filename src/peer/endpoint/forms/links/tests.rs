@@ -163,6 +163,17 @@ fn links_stay_in_the_form_of_the_request() {
 }
 
 #[test]
+fn links_that_would_become_too_long_are_removed() {
+    let target = CanonicalUrl::parse(&format!("https://a.ex/{}/", "d".repeat(8000))).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.append(LINK, HeaderValue::from_static("<a>"));
+    headers.append(LINK, "<a>,".repeat(15_000).parse().unwrap());
+    View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
+    assert_eq!(headers[LINK], format!("</fetch/{target}a>"));
+    assert_eq!(headers.len(), 1);
+}
+
+#[test]
 fn cookies_pass_only_where_the_program_knows_the_origin() {
     let target = CanonicalUrl::parse("https://a.ex/").unwrap();
     for (form, passes) in
