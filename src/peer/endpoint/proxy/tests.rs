@@ -333,7 +333,7 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
     let is_hit = |proxy: &Proxy| {
         let fields = [httparse::Header { name: "Host", value: b"me.example:3000" }];
         let request = PlainRequest::new(target, &fields).unwrap();
-        proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
+        proxy.hit(&request, &local(), &mut Scratch::default()).is_some()
     };
     assert!(is_hit(&open) && !is_hit(&closed));
     assert_eq!(ask(&closed, Request::get(target)).0, 403);
