@@ -36,6 +36,7 @@
 // | `blocking` | runs the steps on a thread that may block |
 // | `pending` | a request that waits for a fetch |
 // | `tier_lookup` | a lookup in the tier below memory |
+// | `recent` | which bodies are worth a place in memory |
 // | `singleflight`, `flight` | requests for the same thing share one fetch |
 // | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
 // | `forwarding` | the request to the origin, and its response |
@@ -88,6 +89,7 @@ mod pending;
 mod post;
 mod purging;
 mod ranges;
+mod recent;
 mod refresh;
 mod refresh_queue;
 mod serving;

@@ -27,6 +27,17 @@ impl GuardedStore {
         self.candidates(key).next().is_some()
     }
 
+    /// Returns the responses of a key in the fastest tier that has them without a wait. Never waits.
+    pub(in crate::cache) fn at_hand(&self, key: &str, now: SystemTime) -> Option<Variants> {
+        let find = || self.tiers().find_map(|tier| tier.find_now(key));
+        let found = self.judged(|| find().map(|found| self.valid(key, found)))?;
+        Some(if found.iter().any(|stored| is_ahead(stored, now)) {
+            found.iter().map(|stored| aged(stored, now)).collect()
+        } else {
+            found
+        })
+    }
+
     /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
     /// thread is available.
     pub(in crate::cache) fn spawn_tier_lookup(&self, key: &Key, work: Work) -> Option<Duration> {
@@ -212,13 +223,16 @@ impl GuardedStore {
 
 /// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
 fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
-    const SKEW: Duration = Duration::from_secs(1);
-    let validity = *stored.validity();
-    match validity.response_time.wall().duration_since(now) {
-        Ok(ahead) if ahead > SKEW => {
-            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
-            Arc::new(stored.with_validity(validity))
-        }
-        _ => Arc::clone(stored),
+    if !is_ahead(stored, now) {
+        return Arc::clone(stored);
     }
+    let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..*stored.validity() };
+    Arc::new(stored.with_validity(validity))
+}
+
+/// Whether a response lies in the future.
+fn is_ahead(stored: &StoredResponse, now: SystemTime) -> bool {
+    const SKEW: Duration = Duration::from_secs(1);
+    let ahead = stored.validity().response_time.wall().duration_since(now);
+    ahead.is_ok_and(|ahead| ahead > SKEW)
 }

@@ -29,7 +29,7 @@ use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{ClientAddress, Servers, Share, Shares};
-use crate::server::Sender;
+use crate::server::{Scratch, Sender};
 use crate::store::StoredResponse;
 
 /// The endpoint of a peer. At `/proxy`, it serves every URL from its own cache, whether this peer owns the URL or not, and
@@ -91,21 +91,21 @@ impl Proxy {
     }
 
     /// Returns the stored response for a plain request, if the response can be served unchanged. Never blocks. Writes
-    /// the URL to `url` and additional header field lines to `lines`.
+    /// the URL, additional header field lines and the beginning of a body on disk to `scratch`.
     pub(crate) fn hit(
         &self,
         request: &PlainRequest<'_>,
         sender: &Sender,
-        url: &mut Vec<u8>,
-        lines: &mut String,
+        scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
         // The full path handles these cases: it adds the header field for leaving, or refuses the request.
         if self.is_leaving() || self.may_be_loop(request) {
             return None;
         }
         let Some(value) = request.target.strip_prefix(&self.plain_prefix) else {
-            return self.forwarded_hit(request, sender, url, lines);
+            return self.forwarded_hit(request, sender, scratch);
         };
+        let Scratch { url, lines, beginning } = scratch;
         if value.contains('&')
             || !self.access.may_read(request)
             || (self.access.is_open()
@@ -122,7 +122,7 @@ impl Proxy {
         };
         // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
         let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound(false);
-        let stored = self.cache.hit(url, request, hop, accepts, lines)?;
+        let stored = self.cache.hit(url, request, hop, accepts, lines, beginning)?;
         let added = match hop {
             Some(_) => AddedFields::Peer,
             None if self.access.is_open() => AddedFields::Guard,
@@ -140,9 +140,9 @@ impl Proxy {
         &self,
         request: &PlainRequest<'_>,
         sender: &Sender,
-        url: &mut Vec<u8>,
-        lines: &mut String,
+        scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
+        let Scratch { url, lines, beginning } = scratch;
         let is_absolute = forms::plain_url(request.target, &self.forwarding.mirrors, url)?;
         if self.forwarding.is_gateway || (is_absolute && !sender.is_http_proxy) {
             return None;
@@ -164,7 +164,7 @@ impl Proxy {
             return None;
         }
         let accepts = |stored: &StoredResponse| is_absolute || !stored.is_host_bound(true);
-        let stored = self.cache.hit(url, request, None, accepts, lines)?;
+        let stored = self.cache.hit(url, request, None, accepts, lines, beginning)?;
         added.write(lines);
         Some(stored)
     }

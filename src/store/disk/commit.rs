@@ -48,6 +48,9 @@ pub(super) fn commit(
     let mut lease = 0;
     let written = index.write(|tables| {
         let before = tables.meta()?;
+        if !before.has_rows_of(&core.meta.lock()) {
+            core.at_hand.forget_all();
+        }
         effects.meta = before;
         if set_capacity > 0 {
             effects.meta.capacity = set_capacity;
@@ -83,6 +86,7 @@ pub(super) fn commit(
         if *is_there { known.put(*hash) } else { known.remove(*hash) }
     }
     drop(known);
+    core.at_hand.forget(effects.keys.keys().copied());
     {
         let mut meta = core.meta.lock();
         *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
@@ -246,6 +250,7 @@ fn make_room(
             continue;
         }
         let heads = remove_row(tables, hash, effects)?;
+        core.at_hand.forget([hash]);
         tables.order.remove(place).map_err(failed)?;
         // At once, to make room before the transaction ends: a row without its file is a miss.
         files(&heads).for_each(|number| _ = core.remove_file(number));

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::at_hand::AtHand;
 use super::directory::hash;
 use super::growing::Growing;
 use super::head::{Head, Place, decode};
@@ -41,6 +42,7 @@ pub(super) struct Core {
     pub(super) is_closing: AtomicBool,
     pub(super) lane: Arc<Lane>,
     pub(super) known: Mutex<Known>,
+    pub(super) at_hand: AtHand,
     pub(super) pending: Pending,
     pub(super) space: Space,
     pub(super) growing: Growing,
@@ -69,6 +71,7 @@ impl Core {
             is_closing: AtomicBool::new(false),
             lane: Arc::default(),
             known: Mutex::default(),
+            at_hand: AtHand::default(),
             pending: Pending::default(),
             space: Space::default(),
             growing: Growing::default(),

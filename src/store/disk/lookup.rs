@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::core::{Core, SMALL};
-use super::head::Head;
+use super::head::{Head, Place};
 use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
@@ -19,7 +19,11 @@ use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 impl Core {
     /// Finds the responses of a key, the newest first.
     pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        if let Some(found) = self.find_now(key.as_str()) {
+            return Ok(found.to_vec());
+        }
         let hash = self.hash(key.as_str());
+        let changes = self.at_hand.changes();
         // Pending changes are read before the row, so that none is missed that is committed in between.
         let pending = self.pending.of(hash);
         let row = self.index()?.row(hash)?;
@@ -29,6 +33,7 @@ impl Core {
             pending.iter().any(of)
         };
         heads.retain(|head| !is_discarded(head));
+        let are_files = pending.is_empty() && heads.iter().all(|head| head.place == Place::File);
         let mut found: Vec<Arc<StoredResponse>> =
             heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head))).collect();
         for op in pending {
@@ -40,6 +45,9 @@ impl Core {
         }
         if !found.is_empty() {
             self.known.lock().note_use(hash);
+        }
+        if let Some(ledger) = self.ledger.get().filter(|_| are_files && !found.is_empty()) {
+            self.at_hand.keep(changes, hash, key.as_str(), found.as_slice().into(), ledger);
         }
         Ok(found)
     }

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `at_hand` | the responses that lookups found last |
 //! | `directory` | creates the directory, and checks its owner |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
@@ -35,6 +36,7 @@
 //! | `known` | the keys on disk, in memory; pure |
 //! | `inspect` | lists, verifies and removes single responses, for operators |
 
+mod at_hand;
 mod body_file;
 mod commit;
 mod core;
@@ -78,7 +80,7 @@ use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
-use super::{Key, StoreError, StoreKey, StoredResponse, Usage};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -272,6 +274,10 @@ impl Tier for DiskStore {
         self.core().find(key)
     }
 
+    fn find_now(&self, key: &str) -> Option<Variants> {
+        self.core().find_now(key)
+    }
+
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(key, response)
     }
@@ -396,5 +402,7 @@ impl Drop for Open {
         self.core.lane.close();
         // Bodies may still be held.
         *self.core.index.write() = None;
+        // They hold the core.
+        self.core.at_hand.forget_all();
     }
 }

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
+use crate::base::memory_limit::Ledger;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -35,14 +37,15 @@ impl StoredBody {
             let until = from.saturating_add(most).min(body.len());
             return Ok(body[from..until].into());
         }
-        let file = match self.file.get() {
-            Some(file) => file,
-            None => {
-                let file = File::open(self.core.file_of(self.number))?;
-                self.file.get_or_init(|| file)
-            }
-        };
-        body_file::read(file, self.number, self.length, at, most)
+        body_file::read(self.file()?, self.number, self.length, at, most)
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::open(self.core.file_of(self.number))?;
+        Ok(self.file.get_or_init(|| file))
     }
 }
 
@@ -50,6 +53,19 @@ impl StoredBytes for StoredBody {
     fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
         self.read_part(at, most)
             .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
+    }
+
+    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<Bytes>> {
+        let Some(file) = self.file.get() else { return Ok(None) };
+        body_file::read_now(file, self.number, self.length, at, most, ledger)
+            .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
+    }
+
+    fn open(&self) -> io::Result<()> {
+        match self.place {
+            Place::Index => Ok(()),
+            Place::File => self.file().map(drop),
+        }
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {

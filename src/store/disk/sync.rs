@@ -29,7 +29,10 @@ impl DiskStore {
 pub(super) fn sync(core: &Arc<Core>) -> Result<Snapshot, StoreError> {
     let snapshot = core.index()?.snapshot()?;
     let meta = snapshot.meta()?.ok_or_else(|| StoreError::new("the index lost its format"))?;
-    *core.meta.lock() = meta;
+    let before = std::mem::replace(&mut *core.meta.lock(), meta);
+    if !meta.has_rows_of(&before) {
+        core.at_hand.forget_all();
+    }
     core.sequence.fetch_max(meta.sequence, Ordering::Relaxed);
     let applied = core.applied.load(Ordering::SeqCst);
     if meta.invalidations > applied {

@@ -96,6 +96,7 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
         core.trouble.report("write", &format!("{error:#}"));
         // After an error the database accepts nothing until it is opened again.
         *core.index.write() = None;
+        core.at_hand.forget_all();
         down.get_or_insert_with(Instant::now);
         core.space.set_lease(0);
     }

@@ -337,7 +337,7 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
         let host = httparse::Header { name: "Host", value: b"me.example:3000" };
         let fields: Vec<_> = [host].into_iter().chain(via).collect();
         let request = PlainRequest::new(target, &fields).unwrap();
-        proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
+        proxy.hit(&request, &local(), &mut Scratch::default()).is_some()
     };
     let is_hit = |proxy: &Proxy| is_hit_with(proxy, &[]);
     assert!(is_hit(&open) && !is_hit(&closed));

@@ -25,7 +25,7 @@ use crate::server::response_head::{self, Framing, RequestSummary};
 use crate::server::tunnel_to::TunnelTo;
 
 /// Maximum number of bytes of a growing body to queue at a time.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 impl Connection {
     /// Passes a request to the responder; its body may still be arriving.
@@ -170,7 +170,11 @@ impl Connection {
                 }
                 return Next::Wait;
             }
-            Err(error) => log::warn!("reading a response body failed: {error:#}; the connection is aborted"),
+            Err(error) => {
+                log::warn!("reading a response body failed: {error:#}; the connection is aborted");
+                // What came before is right.
+                let _ = self.outbound.flush(&mut self.transport, &mut context.budget);
+            }
         }
         self.transport.abort();
         Next::Close
