@@ -7,11 +7,11 @@ use super::access_log::TrafficRecorder;
 use super::options::ServerConfig;
 
 /// The number of requests in each second that all belong to the sample.
-const ALL_BELOW: u32 = 500;
+const ALL_BELOW: u32 = 300;
 
 /// Of the further requests, one in this many belongs to the sample. A prime, because the patterns of clients seldom have
 /// such a period.
-const ONE_OF: u32 = 61;
+const ONE_OF: u32 = 127;
 
 impl ServerConfig {
     /// Sets what receives a sample of the answered requests.
@@ -60,8 +60,8 @@ mod tests {
             let weights = (0..count).map(|_| sampler.weight(at)).filter(|weight| *weight > 0);
             weights.fold((0, 0), |(records, sum), weight| (records + 1, sum + weight))
         };
-        assert_eq!(sum(ALL_BELOW, start), (500, 500));
-        assert_eq!(sum(61_000, start), (1000, 61_000));
+        assert_eq!(sum(ALL_BELOW, start), (300, 300));
+        assert_eq!(sum(127_000, start), (1000, 127_000));
         assert_eq!(sum(10, start + Duration::from_secs(1)), (10, 10));
     }
 }
