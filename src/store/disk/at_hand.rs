@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::core::Core;
 use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::store::Variants;
 
@@ -124,16 +123,6 @@ impl AtHand {
         let before = std::mem::replace(&mut *state, State { changes, ..State::default() });
         drop(state);
         drop(before);
-    }
-}
-
-impl Core {
-    /// Returns the responses of a key without reading the disk, if they are at hand and no change of the key is pending.
-    pub(super) fn find_now(&self, key: &str) -> Option<Variants> {
-        let hash = self.hash(key);
-        let found = self.at_hand.get(hash, key).filter(|_| !self.pending.has(hash))?;
-        self.known.lock().note_use(hash);
-        Some(found)
     }
 }
 

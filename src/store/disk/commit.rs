@@ -14,7 +14,7 @@ use super::process::is_registered;
 use super::purging::{Affected, affected, write_purge};
 use super::rows::{Effects, files, next_place, remove_row, row, write_put};
 use super::space::KIB;
-use super::sync::foreign;
+use super::sync::{foreign, has_other_rows};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, url_of};
 
@@ -48,7 +48,7 @@ pub(super) fn commit(
     let mut lease = 0;
     let written = index.write(|tables| {
         let before = tables.meta()?;
-        if !before.has_rows_of(&core.meta.lock()) {
+        if has_other_rows(&before, &core.meta.lock()) {
             core.at_hand.forget_all();
         }
         effects.meta = before;

@@ -77,14 +77,6 @@ pub(super) struct Meta {
     pub(super) invalidations: u64,
 }
 
-impl Meta {
-    /// Whether the directory has the same rows as in another state: each change of rows changes one of these numbers.
-    pub(super) fn has_rows_of(&self, other: &Self) -> bool {
-        let numbers = |meta: &Self| (meta.kibibytes, meta.next_place, meta.invalidations);
-        numbers(self) == numbers(other)
-    }
-}
-
 /// The tables in a write transaction.
 pub(super) struct Tables<'t> {
     pub(super) heads: Table<'t, u64, &'static [u8]>,

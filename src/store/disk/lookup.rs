@@ -14,9 +14,17 @@ use crate::base::memory_limit::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
-use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
+use crate::store::{Key, RemoteBody, StoreError, StoredResponse, Variants};
 
 impl Core {
+    /// Returns the responses of a key without reading the disk, if they are at hand and no change of the key is pending.
+    pub(super) fn find_now(&self, key: &str) -> Option<Variants> {
+        let hash = self.hash(key);
+        let found = self.at_hand.get(hash, key).filter(|_| !self.pending.has(hash))?;
+        self.known.lock().note_use(hash);
+        Some(found)
+    }
+
     /// Finds the responses of a key, the newest first.
     pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         if let Some(found) = self.find_now(key.as_str()) {

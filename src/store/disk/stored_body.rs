@@ -62,10 +62,11 @@ impl StoredBytes for StoredBody {
     }
 
     fn open(&self) -> io::Result<()> {
-        match self.place {
-            Place::Index => Ok(()),
-            Place::File => self.file().map(drop),
+        if self.place == Place::Index {
+            return Ok(());
         }
+        let opened = self.file().map(drop);
+        opened.inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
