@@ -73,8 +73,8 @@ mod store;
 #[cfg(unix)]
 mod successor;
 mod tokens;
-mod warm;
 mod top;
+mod warm;
 mod why;
 
 use std::env;

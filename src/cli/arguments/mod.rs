@@ -46,8 +46,8 @@ pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
 pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
-pub(crate) use warm::Warm;
 pub(crate) use top::{Amount, Subject, Top};
+pub(crate) use warm::Warm;
 
 /// A distributed, private, forward HTTP cache.
 ///

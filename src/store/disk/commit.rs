@@ -16,6 +16,7 @@ use super::room::KIB;
 use super::rows::{Effects, files, next_place, remove_row, row, write_put};
 use super::sync::foreign;
 use crate::message::purge::{Purge, Purged};
+use crate::metrics::Eviction;
 use crate::store::{StoreError, url_of};
 
 /// How many used keys are moved to the end of the order in one transaction.
@@ -89,6 +90,10 @@ pub(super) fn commit(
     }
     core.room.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
+    if let Some(watcher) = core.watcher.get().filter(|_| effects.evicted > 0) {
+        let event = Eviction { tier: super::NAME, keys: effects.evicted };
+        watcher.tell(|observer| observer.evicted(&event));
+    }
     effects.unused.into_iter().for_each(|number| _ = core.remove_file(number));
     Ok(effects.replies)
 }
