@@ -248,13 +248,15 @@ impl HttpCacheBuilder {
             Error::new(ErrorKind::BadOption, text)
         })?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let tiers: Vec<_> = self.disk.into_iter().chain(self.redis).collect();
         if let Some(observer) = self.watcher.observer() {
+            tiers.iter().for_each(|tier| tier.observe(Arc::clone(&observer)));
             store.observe(observer);
         }
         Ok(HttpCache::new(CacheParts {
             origin: self.origin.unwrap_or_else(|| Arc::new(Origin::default())),
             store,
-            tiers: self.disk.into_iter().chain(self.redis).collect(),
+            tiers,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             rules: self.rules,
             stats: self.stats.unwrap_or_default(),

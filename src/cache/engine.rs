@@ -355,7 +355,8 @@ impl Inner {
     }
 
     fn tell(&self, outcome: Outcome, url: &str, is_refresh: bool) {
-        self.watcher.tell(|observer| observer.cache_answered(&CacheAnswer { url, outcome, is_refresh }));
+        let event = CacheAnswer { url, outcome, is_refresh, is_near: false };
+        self.watcher.tell(|observer| observer.cache_answered(&event));
     }
 
     pub(super) fn note(&self, outcome: Outcome, target: &CanonicalUrl, is_refresh: bool) {

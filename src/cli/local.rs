@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forwardcache::cache::Background;
-use forwardcache::store::DiskStore;
+use forwardcache::store::{DiskStore, StoreError};
 use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, ResponseExt, RoundTrip};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -59,6 +59,9 @@ impl StoreDirectory {
     }
 }
 
+/// A function that opens a store.
+type Opener = fn(&Path) -> Result<DiskStore, StoreError>;
+
 /// A directory that is open.
 #[derive(Clone)]
 struct OpenStore {
@@ -73,13 +76,19 @@ impl Local {
         let kept = match directory {
             None if arguments.offline => return Err(no_directory("--offline")),
             None => None,
-            Some(directory) if arguments.offline => Some(open_existing(directory)?),
+            Some(directory) if arguments.offline => Some(open_existing(directory, open_for_reading)?),
             Some(directory) => match DiskStore::open(&directory) {
                 Ok(disk) => Some(OpenStore { directory, disk }),
-                Err(error) => {
-                    eprintln!("forwardcache: {error:#}; nothing is kept between runs");
-                    None
-                }
+                Err(error) => match DiskStore::open_read_only(&directory) {
+                    Ok(disk) => {
+                        eprintln!("forwardcache: {error:#}; nothing more is kept");
+                        Some(OpenStore { directory, disk })
+                    }
+                    Err(_) => {
+                        eprintln!("forwardcache: {error:#}; nothing is kept between runs");
+                        None
+                    }
+                },
             },
         };
         Self::above(kept, &arguments.directory, origin, arguments.offline)
@@ -275,19 +284,24 @@ fn no_directory(flag: &str) -> Failure {
     Failure::Usage(format!("{flag} requires --store DIR: neither XDG_CACHE_HOME nor HOME is set"))
 }
 
+/// Opens a store for reading only, or for writing if it needs a repair.
+pub(super) fn open_for_reading(directory: &Path) -> Result<DiskStore, StoreError> {
+    DiskStore::open_read_only(directory).or_else(|error| DiskStore::open(directory).map_err(|_| error))
+}
+
 /// Opens a store that `store` or `--offline` uses. It is not created.
-fn open_existing(directory: PathBuf) -> Result<OpenStore, Failure> {
+fn open_existing(directory: PathBuf, open: Opener) -> Result<OpenStore, Failure> {
     if !directory.join("index.redb").exists() {
         return Err(Failure::failed(format_args!("there is no store in {}", directory.display())));
     }
-    let disk = DiskStore::open(&directory).map_err(Failure::failed)?;
+    let disk = open(&directory).map_err(Failure::failed)?;
     Ok(OpenStore { directory, disk })
 }
 
 /// Opens the store that a command names, or the one that `get` uses by default.
-pub(super) fn existing(directory: Option<&Path>) -> Result<(PathBuf, DiskStore), Failure> {
+pub(super) fn existing(directory: Option<&Path>, open: Opener) -> Result<(PathBuf, DiskStore), Failure> {
     let directory = directory.map(Path::to_owned).or_else(default_directory);
-    let kept = open_existing(directory.ok_or_else(|| no_directory("store"))?)?;
+    let kept = open_existing(directory.ok_or_else(|| no_directory("store"))?, open)?;
     Ok((kept.directory, kept.disk))
 }
 

@@ -23,7 +23,18 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
         StoreAction::Rm { prefix, all, urls } => purges(prefix.as_deref(), *all, urls)?,
         _ => Vec::new(),
     };
-    let (directory, disk) = local::existing(arguments.directory.as_deref())?;
+    let (directory, disk) = local::existing(
+        arguments.directory.as_deref(),
+        match &arguments.action {
+            StoreAction::Rm { .. } => |directory| DiskStore::open(directory),
+            // A damaged entry is removed if the directory is writable.
+            StoreAction::Verify => |directory| {
+                DiskStore::open(directory)
+                    .or_else(|error| DiskStore::open_read_only(directory).map_err(|_| error))
+            },
+            _ => local::open_for_reading,
+        },
+    )?;
     match &arguments.action {
         StoreAction::Ls { json, prefix } => list(&disk, *json, prefix.as_deref().unwrap_or_default()),
         StoreAction::Stat { json } => stat(&disk, &directory.display().to_string(), *json),

@@ -351,7 +351,7 @@ impl ClientBuilder {
             ring_mismatches: RingMismatches::default(),
             peers: Peers::new(self.clock, self.jitter.unwrap_or_else(peers::random), self.watcher.clone()),
             counters: Counters::default(),
-            watcher: self.watcher,
+            watcher: self.watcher.clone(),
             retries: RetryBudget::default(),
             probers: Helpers::new(MAX_PROBERS),
             readers: Helpers::new(MAX_READERS),
@@ -361,7 +361,8 @@ impl ClientBuilder {
         let client = {
             let NearOptions { cache, clock: own_clock, self_url, rules } = self.near;
             let (owner, clock) = (Arc::new(client.clone()), own_clock.unwrap_or(clock));
-            match NearHttpCache::new(NearCacheParts { options: cache, owner, clock, own: self_url, rules })? {
+            let (own, watcher) = (self_url, self.watcher);
+            match NearHttpCache::new(NearCacheParts { options: cache, owner, clock, own, rules, watcher })? {
                 Some(near) => client.with_near(near),
                 None => client,
             }

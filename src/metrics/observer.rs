@@ -71,7 +71,7 @@ pub trait Observer: Send + Sync {
         let _ = event;
     }
 
-    /// A cache has answered a request, or has failed to. Near caches report none.
+    /// A cache has answered a request, or has failed to.
     fn cache_answered(&self, event: &CacheAnswer<'_>) {
         let _ = event;
     }
@@ -86,7 +86,7 @@ pub trait Observer: Send + Sync {
         let _ = event;
     }
 
-    /// A store has evicted responses to make room. Only [`MemoryStore`](crate::store::MemoryStore) reports this.
+    /// A store has evicted responses to make room. A [`Store`](crate::store::Store) of your own has to report this itself.
     fn evicted(&self, event: &Eviction) {
         let _ = event;
     }
@@ -196,6 +196,8 @@ pub struct CacheAnswer<'a> {
     pub outcome: Outcome,
     /// Whether this is a background refresh instead of a request.
     pub is_refresh: bool,
+    /// Whether this is a near cache: the small cache of responses of other peers.
+    pub is_near: bool,
 }
 
 /// See [`Observer::origin_answered`].
@@ -224,8 +226,25 @@ pub struct PurgeFinished<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Eviction {
+    /// The tier, as in the metrics: `memory` for the store of the cache, `near` for that of a near cache, or `disk`.
+    pub tier: &'static str,
     /// The number of evicted keys, each with all of its responses.
     pub keys: u64,
+}
+
+/// Marks the events of a near cache. Its requests to owners are attempts of the client, and not reported twice.
+#[cfg(feature = "peer")]
+struct Near(Arc<dyn Observer>);
+
+#[cfg(feature = "peer")]
+impl Observer for Near {
+    fn cache_answered(&self, event: &CacheAnswer<'_>) {
+        self.0.cache_answered(&CacheAnswer { is_near: true, ..*event });
+    }
+
+    fn evicted(&self, event: &Eviction) {
+        self.0.evicted(&Eviction { tier: "near", ..*event });
+    }
 }
 
 /// The observer of a program, if it has one.
@@ -235,6 +254,12 @@ pub(crate) struct Watcher(Option<Arc<dyn Observer>>);
 impl Watcher {
     pub(crate) fn new(observer: impl Observer + 'static) -> Self {
         Self(Some(Arc::new(observer)))
+    }
+
+    /// Returns the observer of a near cache: it reports what that cache answers and evicts.
+    #[cfg(feature = "peer")]
+    pub(crate) fn of_near_cache(&self) -> Self {
+        Self(self.0.clone().map(|observer| Arc::new(Near(observer)) as _))
     }
 
     #[cfg(feature = "peer")]

@@ -1,11 +1,13 @@
 //! A [`Store`] over any [`ByteStore`].
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::stripes::Stripes;
 use super::variants::{is_outdated, merged, without};
 use super::{ByteStore, Key, Store, StoreError, StoredResponse, Usage, Variants, record, url_of};
 use crate::message::purge::{Purge, Purged};
+use crate::metrics::{Eviction, Observer, Watcher};
 
 /// A [`Store`] that keeps its responses in a [`ByteStore`]: one record for each key, with a version and a
 /// checksum.
@@ -27,6 +29,9 @@ pub struct BackedStore<C> {
     max_body: u64,
     /// Held from reading a record until it is written back.
     stripes: Stripes,
+    watcher: OnceLock<Watcher>,
+    /// The evictions of the backend that were reported.
+    reported: AtomicU64,
 }
 
 const MAX_BODY: u64 = 64 << 20;
@@ -36,7 +41,8 @@ impl<C: ByteStore> BackedStore<C> {
     /// is smaller.
     #[must_use]
     pub fn new(cache: C) -> Self {
-        Self { cache, max_body: MAX_BODY, stripes: Stripes::new() }
+        let (watcher, reported) = Default::default();
+        Self { cache, max_body: MAX_BODY, stripes: Stripes::new(), watcher, reported }
     }
 
     /// Sets the largest body that is stored, in bytes.
@@ -85,14 +91,9 @@ impl<C: ByteStore> BackedStore<C> {
         }
         Ok(Purged::new(responses, bytes))
     }
-}
 
-impl<C: ByteStore> Store for BackedStore<C> {
-    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
-        self.read(key)?.unwrap_or_else(|| Ok(Variants::default()))
-    }
-
-    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+    /// Inserts a response into the record of its key.
+    fn replace(&self, key: &Key, response: &Arc<StoredResponse>) -> Result<bool, StoreError> {
         let body_fits = response.body_length() as u64 <= self.max_body;
         let most = self.cache.max_value();
         let fit = |all: &[Arc<StoredResponse>]| body_fits && record::length(key.as_str(), all) <= most;
@@ -102,10 +103,10 @@ impl<C: ByteStore> Store for BackedStore<C> {
         let is_held = read.is_some();
         // An unreadable record is lost already.
         let stored = read.and_then(Result::ok).unwrap_or_default();
-        if is_outdated(&stored, &response) {
+        if is_outdated(&stored, response) {
             return Ok(false);
         }
-        if let Some(all) = merged(&stored, &response, fit) {
+        if let Some(all) = merged(&stored, response, fit) {
             return self.cache.set(key.as_str(), record::encode(key.as_str(), &all));
         }
         let others = without(&stored, response.variant());
@@ -115,6 +116,29 @@ impl<C: ByteStore> Store for BackedStore<C> {
             self.cache.set(key.as_str(), record::encode(key.as_str(), &others))?;
         }
         Ok(false)
+    }
+
+    /// Reports what the backend has evicted since the last report.
+    fn report_evictions(&self) {
+        let Some(watcher) = self.watcher.get() else { return };
+        let evictions = self.cache.usage().evictions;
+        let keys = evictions.saturating_sub(self.reported.fetch_max(evictions, Ordering::Relaxed));
+        if keys > 0 {
+            watcher.tell(|observer| observer.evicted(&Eviction { tier: "memory", keys }));
+        }
+    }
+}
+
+impl<C: ByteStore> Store for BackedStore<C> {
+    fn variants(&self, key: &Key) -> Result<Variants, StoreError> {
+        self.read(key)?.unwrap_or_else(|| Ok(Variants::default()))
+    }
+
+    fn insert(&self, key: &Key, response: Arc<StoredResponse>) -> Result<bool, StoreError> {
+        let inserted = self.replace(key, &response);
+        // Not under the lock of the key.
+        self.report_evictions();
+        inserted
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
@@ -143,6 +167,11 @@ impl<C: ByteStore> Store for BackedStore<C> {
 
     fn usage(&self) -> Usage {
         self.cache.usage()
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.reported.store(self.cache.usage().evictions, Ordering::Relaxed);
+        let _ = self.watcher.set(Watcher::new(observer));
     }
 }
 

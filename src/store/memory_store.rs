@@ -180,7 +180,7 @@ impl Table {
             }
             if let Some(watcher) = self.watcher.get() {
                 let keys = evicted.entries.len() as u64;
-                watcher.tell(|observer| observer.evicted(&Eviction { keys }));
+                watcher.tell(|observer| observer.evicted(&Eviction { tier: "memory", keys }));
             }
             // The evicted entries are dropped here, without a lock, because freeing megabytes takes time.
         }

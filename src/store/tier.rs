@@ -13,6 +13,7 @@ use super::{Key, StoreError, StoredResponse, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
+use crate::metrics::Observer;
 
 /// How full a tier is, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,6 +161,11 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// does nothing.
     fn set_max_staleness(&self, duration: Duration) {
         let _ = duration;
+    }
+
+    /// Accepts an observer for evictions. The first cache that has the tier counts. Default: reports none.
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        drop(observer);
     }
 
     /// Sets the ledger that counts bodies in memory.

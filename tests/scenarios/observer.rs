@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
-use forwardcache::client::{OnNoPeers, PeerState};
+use forwardcache::client::{NearCache, OnNoPeers, PeerState};
 use forwardcache::metrics::{
     AttemptFinished, CacheAnswer, Eviction, FailedOver, Observer, OriginAnswer, PeerStateChanged,
     PurgeFinished, RequestFinished,
 };
-use forwardcache::store::MemoryStore;
+use forwardcache::store::{BackedStore, DiskStore, Lru, MemoryByteStore, MemoryStore, Store};
 use forwardcache::{Client, ErrorKind, HttpCache, Outcome, Purge, ResponseExt};
 
 use crate::local::LocalPeer;
@@ -60,7 +61,15 @@ impl Observer for Events {
 
     fn cache_answered(&self, event: &CacheAnswer<'_>) {
         assert!(event.url.starts_with("http://"));
-        self.add(format!("cache {} {}", event.outcome, event.is_refresh), 1);
+        self.add(
+            format!(
+                "{} {} {}",
+                if event.is_near { "near" } else { "cache" },
+                event.outcome,
+                event.is_refresh
+            ),
+            1,
+        );
     }
 
     fn origin_answered(&self, event: &OriginAnswer<'_>) {
@@ -72,7 +81,7 @@ impl Observer for Events {
     }
 
     fn evicted(&self, event: &Eviction) {
-        self.add("evicted", event.keys);
+        self.add(format!("evicted {}", event.tier), event.keys);
     }
 }
 
@@ -142,16 +151,46 @@ fn events_of_a_client_show_its_attempts() {
 }
 
 #[test]
-fn evictions_are_reported() {
+fn evictions_of_each_tier_are_reported() {
     let origin = Origin::start(|_| Reply::ok("x".repeat(10_000)).field("Cache-Control", "max-age=60"));
-    let events = Arc::new(Events::default());
-    let store = Arc::new(MemoryStore::new(100_000));
-    let cache = HttpCache::builder().store(Arc::clone(&store)).observer(Arc::clone(&events)).build().unwrap();
-    for number in 0..30 {
-        cache.get(&origin.url(&format!("/{number}"))).send().unwrap().bytes().unwrap();
+    let fill = |cache: &HttpCache, count: usize| {
+        for number in 0..count {
+            cache.get(&origin.url(&format!("/{number}"))).send().unwrap().bytes().unwrap();
+        }
+    };
+    let stores: [Arc<dyn Store>; 2] = [
+        Arc::new(MemoryStore::new(100_000)),
+        Arc::new(BackedStore::new(Lru::new(MemoryByteStore::new(), 100_000))),
+    ];
+    for store in stores {
+        let events = Arc::new(Events::default());
+        let cache = HttpCache::builder().store(store).observer(Arc::clone(&events)).build().unwrap();
+        fill(&cache, 30);
+        let evicted = events.count("evicted memory");
+        assert!(evicted >= 20, "{evicted}");
+        assert_eq!(evicted, cache.store().usage().evictions);
     }
-    assert!(events.count("evicted") >= 20, "{}", events.count("evicted"));
-    assert_eq!(events.count("evicted"), cache.store().usage().evictions);
+    let (events, folder) = (Arc::new(Events::default()), tempfile::tempdir().unwrap());
+    let disk = DiskStore::open(folder.path()).unwrap().capacity(4 << 20);
+    let cache = HttpCache::builder().disk_store(&disk).observer(Arc::clone(&events)).build().unwrap();
+    fill(&cache, 300);
+    assert!(disk.flush(Duration::from_secs(60)) && disk.usage().evictions > 0);
+    assert_eq!((events.count("evicted disk"), events.count("evicted memory")), (disk.usage().evictions, 0));
+}
+
+#[test]
+fn near_cache_reports_what_it_answers() {
+    let (origin, peer, events) = (page(), LocalPeer::start(), Arc::new(Events::default()));
+    let near = NearCache::new().hot(1, Duration::from_secs(60));
+    let builder = Client::builder().pool([peer.url()]).near_cache(near).observer(Arc::clone(&events));
+    let client = builder.build().unwrap();
+    for _ in 0..5 {
+        client.get(&origin.url("/hot")).send().unwrap().bytes().unwrap();
+    }
+    let hits = client.near_stats().unwrap().counts().of(Outcome::Hit);
+    assert!(hits >= 3, "{hits}");
+    assert_eq!((events.count("near hit false"), events.count_all("cache ")), (hits, 0));
+    assert_eq!(events.count_all("origin"), 0);
 }
 
 #[test]

@@ -434,3 +434,79 @@ fn agent_with_a_directory_finds_what_an_earlier_one_stored() {
     assert_eq!(agent.get(origin.url("/a")).call().unwrap().status(), 200);
     assert_eq!(origin.count(), 2);
 }
+
+/// Runs the command as a user who may write nothing in the folder.
+#[cfg(unix)]
+fn run_without_rights(folder: &Path, arguments: &[&str]) -> Output {
+    use std::os::unix::fs::MetadataExt;
+    let store = ["--store", folder.to_str().unwrap()];
+    let command = command([&arguments[..1], &store, &arguments[1..]].concat());
+    // The rights of files do not bind root.
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return { command }.output().unwrap();
+    }
+    let mut other = std::process::Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    other.arg(folder.parent().unwrap().join("forwardcache")).args(command.get_args());
+    other.output().expect("setpriv is installed")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_may_only_be_read_answers() {
+    use std::os::unix::fs::PermissionsExt;
+    let origin = Origin::start(|received: &Received| {
+        let body = received.target.repeat(if received.target.len() > 3 { 20_000 } else { 1 });
+        Reply::ok(body).field("Cache-Control", "max-age=3600")
+    });
+    let folder = TempDir::new().unwrap();
+    let bundle = folder.path().join("bundle");
+    let urls = [origin.url("/a"), origin.url("/large"), origin.url("/b")];
+    let bodies = urls[..2].iter().map(|url| printed(&bundle, &["get", url])).collect::<Vec<_>>();
+    let manifest = printed(&bundle, &["store", "manifest"]);
+    fs::copy(env!("CARGO_BIN_EXE_forwardcache"), folder.path().join("forwardcache")).unwrap();
+    let set_mode =
+        |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(folder.path(), 0o755);
+    let folders = ["", "bodies", "processes", "leases"].map(|name| bundle.join(name));
+    let all = || {
+        files(&bundle).into_iter().map(|path| (path.clone(), fs::metadata(path).unwrap().modified().unwrap()))
+    };
+    for path in files(&bundle) {
+        set_mode(&path, 0o444);
+        set_mode(path.parent().unwrap(), 0o555);
+    }
+    folders.iter().filter(|path| path.exists()).for_each(|path| set_mode(path, 0o555));
+    let before: Vec<_> = all().collect();
+    let read = |arguments: &[&str]| {
+        let output = run_without_rights(&bundle, arguments);
+        assert_eq!((code(&output), text(&output.stderr)), (Some(0), ""), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = folder.path().join("urls.lock");
+    fs::write(&list, &manifest).unwrap();
+    let asked = origin.count();
+    for (url, body) in urls.iter().zip(&bodies) {
+        assert!(read(&["get", "--offline", url]) == *body);
+        assert!(read(&["get", "--offline", "--frozen", list.to_str().unwrap(), url]) == *body);
+        assert!(read(&["store", "export", url]) == *body);
+        // A hit needs no rights either, and the user is told.
+        let output = run_without_rights(&bundle, &["get", url]);
+        assert!(code(&output) == Some(0) && text(&output.stdout) == *body);
+        assert!(text(&output.stderr).contains("nothing more is kept"), "{}", text(&output.stderr));
+    }
+    assert_eq!(origin.count(), asked);
+    assert_eq!(read(&["store", "manifest"]), manifest);
+    assert_eq!(read(&["store", "ls"]).lines().count(), 2);
+    assert!(read(&["store", "stat"]).contains("responses\t2"));
+    read(&["store", "verify"]);
+    let output = run_without_rights(&bundle, &["get", &urls[2]]);
+    assert!(code(&output) == Some(0) && text(&output.stdout) == "/b", "{output:?}");
+    let output = run_without_rights(&bundle, &["store", "rm", &urls[0]]);
+    assert!(code(&output) != Some(0) && text(&output.stderr).contains("cannot be written to"), "{output:?}");
+    assert_eq!(all().collect::<Vec<_>>(), before);
+    folders.iter().chain([&bundle]).filter(|path| path.exists()).for_each(|path| set_mode(path, 0o755));
+    for path in files(&bundle) {
+        set_mode(path.parent().unwrap(), 0o755);
+    }
+}

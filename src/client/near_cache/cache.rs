@@ -18,7 +18,7 @@ use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{Stats, Watcher};
 use crate::policy::{Mode, Rules, UnknownFields};
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, Usage};
@@ -33,6 +33,8 @@ pub(crate) struct NearCacheParts {
     pub(crate) own: Option<PeerUrl>,
     /// The rules of that peer, which its whole pool has; the strictest if they are not known.
     pub(crate) rules: Option<Rules>,
+    /// The observer of the client.
+    pub(crate) watcher: Watcher,
 }
 
 /// A small cache of responses that are often requested from other peers.
@@ -183,6 +185,7 @@ fn cache(parts: &NearCacheParts, hot: &HotKeys, stats: &Arc<Stats>) -> HttpCache
         ..Rules::new(Mode::Shared)
     };
     HttpCache::builder()
+        .watcher(parts.watcher.of_near_cache())
         .origin(Arc::clone(&parts.owner))
         .store(store)
         .clock(Arc::clone(&parts.clock))

@@ -7,7 +7,8 @@ use redb::ReadableTable;
 
 use super::body_file;
 use super::core::{Core, SMALL};
-use super::index::{Meta, Tables, failed};
+use super::database::failed;
+use super::index::{Meta, Tables};
 use super::invalidations;
 use super::pending::{Body, Op, Put};
 use super::process::is_registered;
@@ -16,6 +17,7 @@ use super::rows::{Effects, files, next_place, remove_row, row, write_put};
 use super::space::KIB;
 use super::sync::{foreign, has_other_rows};
 use crate::message::purge::{Purge, Purged};
+use crate::metrics::Eviction;
 use crate::store::{StoreError, url_of};
 
 /// How many used keys are moved to the end of the order in one transaction.
@@ -93,6 +95,10 @@ pub(super) fn commit(
     }
     core.space.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
+    if let Some(watcher) = core.watcher.get().filter(|_| effects.evicted > 0) {
+        let event = Eviction { tier: super::NAME, keys: effects.evicted };
+        watcher.tell(|observer| observer.evicted(&event));
+    }
     effects.unused.into_iter().for_each(|number| _ = core.remove_file(number));
     Ok(effects.replies)
 }

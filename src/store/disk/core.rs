@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use super::at_hand::AtHand;
+use super::database::Access;
 use super::directory::hash;
 use super::growing::Growing;
 use super::head::{Head, Place, decode};
@@ -18,6 +19,7 @@ use super::pending::{Op, Pending};
 use super::process::Process;
 use super::space::Space;
 use crate::base::memory_limit::Ledger;
+use crate::metrics::Watcher;
 use crate::store::lane::Lane;
 use crate::store::tier::TierListener;
 use crate::store::trouble::Trouble;
@@ -28,6 +30,7 @@ pub(super) const SMALL: u64 = 16 << 10;
 
 pub(super) struct Core {
     pub(super) directory: PathBuf,
+    pub(super) access: Access,
     /// `None` while the disk fails.
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
@@ -53,14 +56,22 @@ pub(super) struct Core {
     pub(super) max_body: AtomicU64,
     pub(super) sequence: AtomicU64,
     pub(super) evictions: AtomicU64,
+    pub(super) watcher: OnceLock<Watcher>,
     pub(super) skipped: AtomicU64,
     corrupt: AtomicU64,
 }
 
 impl Core {
-    pub(super) fn new(directory: PathBuf, process: Process, index: Index, meta: Meta) -> Self {
+    pub(super) fn new(
+        directory: PathBuf,
+        process: Process,
+        index: Index,
+        meta: Meta,
+        access: Access,
+    ) -> Self {
         Self {
             directory,
+            access,
             index: RwLock::new(Some(Arc::new(index))),
             process,
             salt: meta.salt,
@@ -81,6 +92,7 @@ impl Core {
             max_body: AtomicU64::new(u64::MAX),
             sequence: AtomicU64::new(meta.sequence),
             evictions: AtomicU64::new(0),
+            watcher: OnceLock::new(),
             skipped: AtomicU64::new(0),
             corrupt: AtomicU64::new(0),
         }

@@ -24,20 +24,25 @@ pub(super) fn create_private(file: &Path) -> std::io::Result<()> {
     options.open(file).map(drop)
 }
 
-/// Refuses a directory that another user can change, and so answer for every site.
+/// Refuses a directory that another user can change, and so answer for every site. `own` is a file that this process made in
+/// it. Without one, the directory is only read, and may be root's.
 #[cfg_attr(not(unix), allow(unused_variables))]
-pub(super) fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
+pub(super) fn check_owner(directory: &Path, own: Option<&fs::File>) -> Result<(), StoreError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
-        let own = own.metadata().map_err(owner)?.uid();
         let its = fs::metadata(directory).map_err(owner)?;
         if its.mode() & 0o002 != 0 {
             return Err(StoreError::new("other users can write to it; change its mode to 0700"));
         }
         let its = its.uid();
-        if own != its {
+        let is_readable_of_root = own.is_none() && its == 0;
+        let own = match own {
+            Some(file) => file.metadata().map_err(owner)?.uid(),
+            None => rustix::process::geteuid().as_raw(),
+        };
+        if own != its && !is_readable_of_root {
             return Err(StoreError::new(format!(
                 "it belongs to the user {its}, and this process is user {own}"
             )));

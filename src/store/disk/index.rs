@@ -15,28 +15,16 @@
 //! | `meta` | name | see [`Meta`] |
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageError, Table, TableDefinition, TransactionError, WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
+use super::database::{Access, File, failed, guarded};
 use super::directory;
 use crate::store::StoreError;
 
 /// The version of the directory. A directory of another version is left as it is.
 pub(super) const FORMAT: u64 = 2;
-
-/// The memory of the database's page cache, in bytes.
-const CACHE: usize = 16 << 20;
-
-/// How long to wait for another process that opens the index or writes to it.
-const BUSY: Duration = Duration::from_secs(10);
 
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
@@ -52,8 +40,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The database of one directory.
 pub(super) struct Index {
-    database: Database,
-    path: PathBuf,
+    file: File,
 }
 
 /// The state of the directory as a whole.
@@ -96,38 +83,9 @@ pub(super) struct Tables<'t> {
 pub(super) struct Snapshot(ReadTransaction);
 
 impl Index {
-    /// Opens the index, or creates it with this salt.
-    pub(super) fn open(path: &Path, salt: [u64; 2]) -> Result<(Self, Meta), StoreError> {
-        let (send, opened) = mpsc::channel();
-        let own = path.to_owned();
-        // The database waits without a limit if another process stops while it repairs the index.
-        thread::Builder::new()
-            .name("storage-open".to_owned())
-            .spawn(move || send.send(guarded(|| Self::open_blocking(own, salt))))
-            .map_err(|error| StoreError::new("no thread can be started").with_source(error))?;
-        opened.recv_timeout(BUSY).unwrap_or_else(|_| Err(busy()))
-    }
-
-    fn open_blocking(path: PathBuf, salt: [u64; 2]) -> Result<(Self, Meta), StoreError> {
-        directory::create_private(&path)
-            .map_err(|error| StoreError::new("its index cannot be created").with_source(error))?;
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE);
-        #[cfg(unix)]
-        builder.set_concurrency_mode(redb::ConcurrencyMode::MultiWriter);
-        let database = builder.create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                StoreError::new("a process of another version uses it")
-            }
-            DatabaseError::UpgradeRequired(version) => {
-                StoreError::new(format!("its index has the old format {version} of redb"))
-            }
-            DatabaseError::Storage(StorageError::Corrupted(text)) => {
-                StoreError::new(format!("its index is damaged ({text}): remove the directory"))
-            }
-            error => StoreError::new("its index cannot be opened").with_source(error),
-        })?;
-        let index = Self { database, path };
+    /// Opens the index, or creates it with this salt if it may be written.
+    pub(super) fn open(path: &Path, salt: [u64; 2], access: Access) -> Result<(Self, Meta), StoreError> {
+        let index = Self { file: File::open(path, access)? };
         let meta = match index.snapshot().and_then(|snapshot| snapshot.meta()) {
             Ok(Some(meta)) => meta,
             Ok(None) => index.write(|tables| tables.create(salt))?,
@@ -136,8 +94,13 @@ impl Index {
         Ok((index, meta))
     }
 
+    /// Whether something was written since it was opened.
+    pub(super) fn is_writing(&self) -> bool {
+        self.file.is_writing()
+    }
+
     pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        guarded(|| self.database.begin_read().map(Snapshot).map_err(failed))
+        guarded(|| self.file.begin_read().map(Snapshot))
     }
 
     /// Returns the row of a key.
@@ -156,7 +119,7 @@ impl Index {
         work: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         guarded(|| {
-            let mut write = self.begin_write()?;
+            let mut write = self.file.begin_write()?;
             // After a crash the index is usable at once, however large it is.
             write.set_quick_repair(true);
             let mut tables = Tables {
@@ -179,23 +142,9 @@ impl Index {
         })
     }
 
-    /// Waits for the transactions of other processes, for some seconds.
-    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
-        let until = Instant::now() + BUSY;
-        loop {
-            match self.database.try_begin_write() {
-                Err(TransactionError::WouldBlock) if Instant::now() < until => {
-                    thread::sleep(Duration::from_millis(1));
-                }
-                Err(TransactionError::WouldBlock) => return Err(busy()),
-                begun => return begun.map_err(failed),
-            }
-        }
-    }
-
     /// Returns the size of its file on the disk, in bytes.
     pub(super) fn length(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |file| directory::blocks(&file))
+        fs::metadata(self.file.path()).map_or(0, |file| directory::blocks(&file))
     }
 }
 
@@ -380,17 +329,4 @@ impl Tables<'_> {
     pub(super) fn set_format(&mut self, format: u64) -> Result<(), StoreError> {
         self.meta.insert("format", format).map(drop).map_err(failed)
     }
-}
-
-/// Turns a panic of the database, which a damaged file may cause, into an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::new("the index is damaged")))
-}
-
-fn busy() -> StoreError {
-    StoreError::new(format!("another process has held its index for {} s", BUSY.as_secs()))
-}
-
-pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::new("the index on disk failed").with_source(error.into())
 }

@@ -18,6 +18,8 @@
 //! | `lookup` | finds the responses of a key, and loads their bodies |
 //! | `at_hand` | the responses that lookups found last |
 //! | `directory` | creates the directory, and checks its owner |
+//! | `opening` | opens a directory, for reading and writing or for reading only |
+//! | `database` | the file of the database |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
@@ -40,6 +42,7 @@ mod at_hand;
 mod body_file;
 mod commit;
 mod core;
+mod database;
 mod directory;
 mod growing;
 mod head;
@@ -48,6 +51,7 @@ mod inspect;
 mod invalidations;
 mod known;
 mod lookup;
+mod opening;
 mod part;
 mod pending;
 mod process;
@@ -63,27 +67,25 @@ mod tests;
 mod writer;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use self::core::Core;
-use self::directory::{check_owner, make};
-use self::index::Index;
+use self::database::Access;
 pub use self::inspect::{DiskEntries, DiskEntry};
 use self::pending::{Body, Op, Put};
-use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
 use super::{Key, StoreError, StoreKey, StoredResponse, Usage, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
+use crate::metrics::{Observer, Watcher};
 
 /// The capacity of a directory for which none was set, in bytes.
 const CAPACITY: u64 = 1 << 30;
@@ -128,51 +130,16 @@ struct Open {
 }
 
 impl DiskStore {
-    /// Opens the store of a directory, which is made if it is not there. It takes up to 1 GiB.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user or can be written to by all, has a format that this
-    /// version does not read, or is held by a stopped process for 10 seconds. Its content stays as it is.
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let directory = directory.as_ref();
-        let told = |error: StoreError| {
-            StoreError::new(format!("cannot use the store {}: {error:#}", directory.display()))
-        };
-        let failed =
-            |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));
-        let open = || {
-            make(directory).map_err(failed("the directory cannot be made"))?;
-            let cannot_write = failed("it cannot be written to");
-            let process = Process::register(directory).map_err(cannot_write)?;
-            check_owner(directory, process.file())?;
-            make(&directory.join("bodies")).map_err(cannot_write)?;
-            let random = RandomState::new();
-            let salt = [random.hash_one(0), random.hash_one(1)];
-            let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
-            let core = Arc::new(Core::new(directory.to_owned(), process, index, meta));
-            let waking = Arc::downgrade(&core);
-            core.space.set_wake(move || {
-                if let Some(core) = waking.upgrade() {
-                    core.pending.hurry();
-                }
-            });
-            let own = Arc::clone(&core);
-            let writer = thread::Builder::new()
-                .name("storage-writer".to_owned())
-                .spawn(move || writer::run(&own))
-                .map_err(failed("no thread can be started"))?;
-            Ok(Self { open: Arc::new(Open { core, writer: Mutex::new(Some(writer)) }) })
-        };
-        open().map_err(told)
-    }
-
     /// Sets the size limit of the directory in bytes, its index included. Default: the limit that was set last, by any
     /// process, or 1 GiB.
     #[must_use]
     pub fn capacity(self, bytes: u64) -> Self {
-        self.core().set_capacity.store(bytes, Ordering::Relaxed);
-        self.core().pending.hurry();
+        let core = self.core();
+        // A run that changes nothing writes nothing.
+        if core.capacity() != bytes || core.meta.lock().capacity == 0 {
+            core.set_capacity.store(bytes, Ordering::Relaxed);
+            core.pending.hurry();
+        }
         self
     }
 
@@ -220,7 +187,9 @@ impl DiskStore {
     fn durably(&self, hash: u64, op: impl FnOnce(pending::Done) -> Op) -> Result<Purged, StoreError> {
         let (done, wait) = mpsc::channel();
         if !self.core().pending.push(hash, op(done)) {
-            return Err(StoreError::new("the store on disk is closed"));
+            let is_read_only = self.core().access == Access::ReadOnly;
+            let state = if is_read_only { "open for reading only" } else { "closed" };
+            return Err(StoreError::new(format!("the store on disk is {state}")));
         }
         wait.recv_timeout(PATIENCE)
             .unwrap_or_else(|_| Err(StoreError::new("the store on disk does not answer")))
@@ -289,7 +258,8 @@ impl Tier for DiskStore {
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
         let core = self.core();
-        if core.index.read().is_none() || length.is_some_and(|length| length > core.max_body()) {
+        let is_writable = core.access == Access::Write && core.index.read().is_some();
+        if !is_writable || length.is_some_and(|length| length > core.max_body()) {
             return None;
         }
         match BodyWriter::begin(core, length) {
@@ -373,6 +343,10 @@ impl Tier for DiskStore {
             corrupt: core.corrupt(),
             ..TierUsage::default()
         }
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.core().watcher.set(Watcher::new(observer));
     }
 
     fn set_ledger(&self, ledger: Arc<Ledger>) {

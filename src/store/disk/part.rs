@@ -8,8 +8,9 @@ use http::StatusCode;
 
 use super::body_file::{BLOCK, file_length};
 use super::core::Core;
+use super::database::Access;
+use super::database::failed;
 use super::head::{Place, decode};
-use super::index::failed;
 use super::pending::Op;
 use super::process::try_lock;
 use super::stored_body::BodyWriter;
@@ -59,7 +60,7 @@ impl Core {
         part: &StoredResponse,
         length: Option<u64>,
     ) -> Option<Arc<dyn Spill>> {
-        let number = part.remote()?.source.file_number()?;
+        let number = part.remote()?.source.file_number().filter(|_| self.access == Access::Write)?;
         let stored = part.body_length() as u64;
         let is_complete = stored.is_multiple_of(BLOCK as u64);
         if !is_complete || strong_tag(&part.headers()).is_none() || length? > self.max_body() {

@@ -16,9 +16,8 @@ const COUNTED: u32 = 24;
 
 /// This process, for one directory.
 pub(super) struct Process {
-    path: PathBuf,
-    /// Locked.
-    file: File,
+    /// Its file, which is locked. A process that only reads has none.
+    registration: Option<(PathBuf, File)>,
     id: u64,
     bodies: AtomicU64,
 }
@@ -45,9 +44,15 @@ impl Process {
             };
             // Another process may have seen the file without its lock, and removed it.
             if try_lock(&file)? && path.exists() {
-                return Ok(Self { path, file, id, bodies: AtomicU64::new(0) });
+                return Ok(Self { registration: Some((path, file)), id, bodies: AtomicU64::new(0) });
             }
         }
+    }
+
+    /// A process that only reads.
+    pub(super) fn unregistered() -> Self {
+        let id = RandomState::new().hash_one(()) >> COUNTED;
+        Self { registration: None, id, bodies: AtomicU64::new(0) }
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -55,8 +60,8 @@ impl Process {
     }
 
     /// Returns the file of this process, which shows the user that files here belong to.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    pub(super) fn file(&self) -> Option<&File> {
+        self.registration.as_ref().map(|(_, file)| file)
     }
 
     /// Returns a number for a body, which is seldom in use.
@@ -80,7 +85,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some((path, _)) = &self.registration {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

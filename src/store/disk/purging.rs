@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use redb::ReadableTable;
 
 use super::core::Core;
+use super::database::failed;
 use super::directory;
 use super::head::{Head, decode};
-use super::index::{Index, Tables, failed};
+use super::index::{Index, Tables};
 use super::rows::{Effects, Write, files, remove_body, remove_row, row, write_row};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, StoredResponse, url_of};

@@ -4,9 +4,10 @@ use redb::ReadableTable;
 
 use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, small_checksum};
+use super::database::failed;
 use super::directory;
 use super::head::{Head, Place, decode, encode};
-use super::index::{Meta, Tables, failed};
+use super::index::{Meta, Tables};
 use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
 use crate::message::purge::Purged;

@@ -5,11 +5,13 @@ mod part;
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use tempfile::TempDir;
 
+use super::index::Index;
 use super::*;
 use crate::base::memory_limit::MemoryUse;
 use crate::message::stored_bytes::StoredReader;
@@ -220,7 +222,7 @@ fn capacity_holds_during_churn() {
         let mut scene = Scene::new();
         scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
         let mut random = Random::new(seed);
-        for number in 0..300 {
+        for number in 0..400 {
             let size = if random.below(3) == 0 { random.below(1 << 20) } else { random.below(20_000) };
             scene.store().put(&key(random.below(200)), &response_of("a", number, size), None);
             if number % 20 == 0 {
@@ -384,7 +386,7 @@ fn error_states_why_a_directory_cannot_be_used() {
     fs::create_dir(foreign.path().join("bodies")).unwrap();
     let index = foreign.path().join("index.redb");
     drop(DiskStore::open(foreign.path()).unwrap());
-    let (database, _) = Index::open(&index, [0; 2]).unwrap();
+    let (database, _) = Index::open(&index, [0; 2], Access::Write).unwrap();
     database.write(|tables| tables.set_format(99)).unwrap();
     drop(database);
     // Nor does it become this version's by that.
@@ -611,6 +613,83 @@ fn small_body_in_the_index_is_framed_as_ever() {
     golden("small-body-2", &framed);
 }
 
+/// The files of a folder with their lengths and times.
+fn listed(folder: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = fs::metadata(&path).unwrap();
+        files.push((path.clone(), metadata.len(), metadata.modified().unwrap()));
+        if metadata.is_dir() {
+            files.extend(listed(&path));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_store_for_reading_only_changes_nothing_and_finds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let writing = DiskStore::open(folder.path()).unwrap();
+    for number in 0..4 {
+        assert!(writing.put(&key(number), &response_of("a", number, number * 20_000), None));
+    }
+    assert!(writing.flush(LONG));
+    drop(writing);
+    let before = listed(folder.path());
+    let store = DiskStore::open_read_only(folder.path()).unwrap();
+    let read = |store: &DiskStore, number: u64| {
+        let found = store.find(&key(number)).unwrap();
+        store.load(&key(number), found.first()?).ok().map(|response| response.body_length())
+    };
+    for number in 0..4 {
+        assert_eq!(read(&store, number), Some(response_of("a", number, number * 20_000).body_length()));
+    }
+    let entries: Vec<_> = store.entries().map(Result::unwrap).collect();
+    assert!(entries.len() == 4 && entries.iter().all(|entry| store.verify(entry).unwrap()));
+    assert!(!store.put(&key(9), &response("a", 9), None) && store.begin(None).is_none());
+    assert!(store.purge(&Purge::all()).unwrap_err().to_string().contains("for reading only"));
+    // What another process stores and removes is seen.
+    let writing = DiskStore::open(folder.path()).unwrap();
+    assert!(writing.put(&key(5), &response("a", 5), None) && writing.flush(LONG));
+    assert!(Tier::remove(&writing, &key(0)).unwrap());
+    assert_eq!((read(&store, 0), read(&store, 5)), (None, Some(8)));
+    drop((writing, store));
+
+    let other = tempfile::tempdir().unwrap();
+    assert!(DiskStore::open_read_only(other.path()).is_err() && listed(other.path()).is_empty());
+    let before_again = listed(folder.path());
+    let store = DiskStore::open_read_only(folder.path()).unwrap();
+    assert_eq!(read(&store, 1), Some(20_000));
+    drop(store);
+    assert_eq!(listed(folder.path()), before_again);
+    assert_ne!(before, before_again);
+}
+
+/// How often the files of the index were written: their time of change.
+#[test]
+fn a_process_that_only_reads_does_not_write_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(folder.path()).unwrap().capacity(1 << 30);
+    assert!(store.put(&key(1), &response("a", 1), None) && store.flush(LONG));
+    drop(store);
+    let index = || {
+        let metadata = fs::metadata(folder.path().join("index.redb")).unwrap();
+        (metadata.len(), metadata.modified().unwrap())
+    };
+    let before = index();
+    let store = DiskStore::open(folder.path()).unwrap().capacity(1 << 30);
+    assert_eq!(store.find(&key(1)).unwrap().len(), 1);
+    drop(store);
+    assert_eq!(index(), before);
+    let store = DiskStore::open(folder.path()).unwrap();
+    assert_eq!(store.find(&key(1)).unwrap().len(), 1);
+    assert!(store.put(&key(2), &response("a", 2), None) && store.flush(LONG));
+    drop(store);
+    assert_ne!(index(), before);
+}
+
 #[test]
 fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
     let scene = Scene::new();
@@ -623,8 +702,8 @@ fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
     let checksum = crc32fast::hash(&row).to_be_bytes();
     row.extend_from_slice(&checksum);
     // Another handle writes it, as a process of another version would.
-    let (other, _) = Index::open(&scene.folder.path().join("index.redb"), [0; 2]).unwrap();
-    other.write(|tables| tables.heads.insert(hash, &*row).map(drop).map_err(index::failed)).unwrap();
+    let (other, _) = Index::open(&scene.folder.path().join("index.redb"), [0; 2], Access::Write).unwrap();
+    other.write(|tables| tables.heads.insert(hash, &*row).map(drop).map_err(database::failed)).unwrap();
     assert!(scene.found(1).is_empty());
     scene.put(1, &response("a", 2));
     assert!(scene.store().flush(LONG));

@@ -67,7 +67,9 @@ pub(super) fn run(core: &Arc<Core>) {
         }
         write(core, &ops, &used, &mut down);
     }
-    let used = unmarked(core);
+    // A process that has only read does not wait for the disk to mark what it used.
+    let is_writing = core.index().is_ok_and(|index| index.is_writing());
+    let used = if is_writing { unmarked(core) } else { Vec::new() };
     if down.is_none() && (!used.is_empty() || core.space.lease() > 0) {
         write(core, &[], &used, &mut down);
     }
@@ -122,7 +124,7 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
 }
 
 fn reopen(core: &Arc<Core>) -> Result<(), StoreError> {
-    let (index, _) = Index::open(&core.directory.join("index.redb"), [0; 2])?;
+    let (index, _) = Index::open(&core.directory.join("index.redb"), [0; 2], core.access)?;
     core.known.lock().reload();
     *core.index.write() = Some(Arc::new(index));
     Ok(())

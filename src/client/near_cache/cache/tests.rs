@@ -67,6 +67,7 @@ impl Scene {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             own: None,
             rules: None,
+            watcher: Watcher::default(),
         };
         let near = NearHttpCache::new(parts).unwrap().unwrap();
         Self { near, owner, clock, is_owner_down, asked }
@@ -432,7 +433,14 @@ fn invalid_options_are_rejected() {
     ] {
         let clock = Arc::new(ManualClock::at_unix_seconds(0));
         let owner = Arc::new(crate::message::round_trip::Offline);
-        let near = NearHttpCache::new(NearCacheParts { options, owner, clock, own: None, rules: None });
+        let near = NearHttpCache::new(NearCacheParts {
+            options,
+            owner,
+            clock,
+            own: None,
+            rules: None,
+            watcher: Watcher::default(),
+        });
         let error = near.err().map(|error| (error.kind(), error.message().to_owned()));
         assert_eq!(error, refused.map(|text| (ErrorKind::BadOption, text.to_owned())));
     }
