@@ -1,14 +1,16 @@
-//! Hits of 1 KiB in the forms for programs that do not know the pool, and through a gateway.
+//! Hits of 1 KiB in the forms for programs that do not know the pool, with an access log, and through a gateway.
 //!
-//! The same peer serves all of them, and each is measured once per round. The partner of the gateway, whose near cache is
+//! The same peer serves all of them, except those that are logged, and each is measured once per round. The partner of the gateway, whose near cache is
 //! off, is an nginx that passes each request on to the peer over connections that it keeps open.
 
-use std::fmt;
+use std::{fmt, fs};
 
 use crate::Result;
 use crate::figures::median;
 use crate::interruption;
-use crate::servers::{Kind, Origin, SMALL, Server, forwardcache, home, start_gateway, start_passing_nginx};
+use crate::servers::{
+    Kind, Origin, SMALL, Server, forwardcache, home, start_gateway, start_logging_peer, start_passing_nginx,
+};
 use crate::wrk::{self, RequestPattern};
 
 const CONNECTIONS: u32 = 64;
@@ -19,12 +21,14 @@ pub(crate) enum Way {
     Query,
     Prefix,
     Absolute,
+    Logged,
     Gateway,
     Nginx,
 }
 
 impl Way {
-    const ALL: [Self; 5] = [Self::Query, Self::Prefix, Self::Absolute, Self::Gateway, Self::Nginx];
+    const ALL: [Self; 6] =
+        [Self::Query, Self::Prefix, Self::Absolute, Self::Logged, Self::Gateway, Self::Nginx];
 }
 
 impl fmt::Display for Way {
@@ -33,6 +37,7 @@ impl fmt::Display for Way {
             Self::Query => "`/proxy?q=`",
             Self::Prefix => "prefix form",
             Self::Absolute => "absolute form",
+            Self::Logged => "`/proxy?q=`, logged",
             Self::Gateway => "through a gateway",
             Self::Nginx => "through nginx",
         })
@@ -66,6 +71,7 @@ impl Outcome {
 pub(crate) fn measure(rounds: u32, seconds: u32) -> Result<Outcome> {
     let origin = Origin::start()?;
     let peer = Server::start(Kind::Forwardcache, &origin)?;
+    let (_logging, logging_address, logging_home) = start_logging_peer()?;
     let (_gateway, gateway_address, _gateway_home) = start_gateway(peer.address)?;
     let (_nginx, nginx_address, _nginx_home) = start_passing_nginx(peer.address)?;
     let query = forwardcache::path(&origin.url(), SMALL.0);
@@ -74,6 +80,7 @@ pub(crate) fn measure(rounds: u32, seconds: u32) -> Result<Outcome> {
         Way::Query => (peer.address, query.clone()),
         Way::Prefix => (peer.address, format!("/fetch/{url}")),
         Way::Absolute => (peer.address, url.clone()),
+        Way::Logged => (logging_address, query.clone()),
         Way::Gateway => (gateway_address, format!("/fetch/{url}")),
         Way::Nginx => (nginx_address, query.clone()),
     };
@@ -92,6 +99,16 @@ pub(crate) fn measure(rounds: u32, seconds: u32) -> Result<Outcome> {
             let pattern = RequestPattern::Script(&path);
             let load = wrk::run(("http", address), pattern, CONNECTIONS, seconds, folder.path())?;
             eprintln!("{way}, round {} of {rounds}: {:.0} requests/s", round + 1, load.requests_per_second);
+            if way == Way::Logged {
+                let path = logging_home.path().join("access.log");
+                let logged = fs::metadata(&path)?.len();
+                // A line has more than 100 bytes.
+                if (logged as f64) < 50.0 * load.requests_per_second {
+                    return Err(format!("the access log has only {logged} bytes").into());
+                }
+                // The log is in memory.
+                fs::write(&path, "")?;
+            }
             outcome.0[index].1.push(load.requests_per_second);
         }
     }

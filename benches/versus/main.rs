@@ -12,7 +12,7 @@
 //! | `throughput`, `mix` | hits and misses in rounds, slow origins, hits mixed with misses |
 //! | `tls` | a TLS client, and the rate of handshakes |
 //! | `beside` | hits while other clients keep the server busy |
-//! | `forms` | hits in prefix and absolute form, and through a gateway |
+//! | `forms` | hits in prefix and absolute form, with an access log, and through a gateway |
 //! | `idle` | idle connections and event streams |
 //! | `tunnels` | tunnels of CONNECT requests |
 //! | `disk` | start over a store on disk, and the memory of its entries |
@@ -30,7 +30,7 @@
 //! | `full-handshakes`, `resumed-handshakes` | connections per second, each with a TLS handshake and a hit | nginx |
 //! | `readers` | p50 of hits with three fast readers of 60 MiB, relative to hits without | nginx |
 //! | `beside-handshakes` | p99 of hits over TLS with 500 handshakes per second, relative to hits without | nginx |
-//! | `forms` | hits in prefix and absolute form, relative to `/proxy?q=`; hits through a gateway | nginx as a proxy without a cache |
+//! | `forms` | hits in prefix and absolute form and with an access log, relative to `/proxy?q=`; hits through a gateway | nginx as a proxy without a cache |
 //! | `tunnels` | tunnels opened per second, and 1 GiB through one tunnel | Squid, a direct connection |
 //! | `disk-hits-1-kib`, `-64-kib`, `-1-mib`, `-100-mib` | hits from disk, ten times what memory holds | nginx |
 //! | `hits-above-disk` | hits that memory holds, of a server with a store on disk | nginx |

@@ -84,6 +84,7 @@ pub(crate) fn of(results: &Results) -> Vec<Target> {
     for (name, least, measured) in [
         ("hits 1 KiB in prefix form, relative to `/proxy?q=`", 0.95, form(Way::Prefix, Way::Query)),
         ("hits 1 KiB in absolute form, relative to `/proxy?q=`", 0.95, form(Way::Absolute, Way::Query)),
+        ("hits 1 KiB with an access log, relative to without", 0.9, form(Way::Logged, Way::Query)),
         ("hits 1 KiB through a gateway, relative to nginx as a proxy", 0.5, form(Way::Gateway, Way::Nginx)),
     ] {
         targets.push(at_least(name, least, measured));

@@ -8,7 +8,7 @@ import signal
 import stat
 import tomllib
 
-from support import (BINARY, PACKAGING, TIMEOUT, Service, clean_environment, free_port, origin, proxied, request, run,
+from support import (BINARY, PACKAGING, ROOT, TIMEOUT, Service, clean_environment, free_port, origin, proxied, request, run,
                      wait_until)
 
 
@@ -56,7 +56,7 @@ def check_installed(root):
     user = next(user for user in users if user[0] == "forwardcache")
     assert user[6].endswith("nologin") and 0 < int(user[2]) < 1000, user
     assert (root / "etc/systemd/system/multi-user.target.wants/forwardcache.service").is_symlink()
-    assert not (root / "etc/systemd/system/sockets.target.wants/forwardcache.socket").exists()
+    assert not (root / "etc/systemd/system/sockets.target.wants/forwardcache.socket").is_symlink()
     return int(user[2])
 
 
@@ -87,6 +87,9 @@ def check_example_options(root, folder):
     everything.write_text("\n".join(lines))
     shown = run(BINARY, "config", "show", "--config", everything, env=clean_environment()).stdout
     assert shown.count("\n") == sum(" = " in line and not line.startswith("#") for line in lines) > 12, shown
+    for example in re.findall(r"```toml\n(.*?)```", (ROOT / "docs/packages.md").read_text(), re.DOTALL):
+        everything.write_text(example)
+        run(BINARY, "config", "show", "--config", everything, env=clean_environment())
 
 
 def check_service(root, folder, settings, user):

@@ -17,6 +17,7 @@ use super::hit_for_miss::Uncacheable;
 use super::incoming::{BypassRequest, Incoming};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
+use super::recent::Recent;
 use super::refresh_queue::{Background, Refreshes};
 use super::sweeps::Sweeps;
 use super::tombstones::Fetch;
@@ -123,6 +124,8 @@ pub(super) struct Inner {
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
+    /// What was requested from lower tiers.
+    pub(super) recent: Recent,
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) sweeps: Arc<Sweeps>,
     drain_on_drop: Duration,
@@ -170,6 +173,7 @@ impl HttpCache {
         let inner = Arc::new(Inner {
             origin,
             store,
+            recent: Recent::new(ledger.limit()),
             ledger,
             clock,
             rules_digest: rules.digest(),

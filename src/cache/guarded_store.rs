@@ -1,6 +1,6 @@
 //! Wraps the store, so that a failing store never fails a request.
 
-mod below;
+mod tiers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +25,7 @@ pub(crate) struct GuardedStore {
     /// The rules of the cache and their digest.
     rules: Option<Arc<(RulesDigest, Rules)>>,
     /// The tiers below the store in memory, the fastest first.
-    tiers: Vec<Below>,
+    tiers: Vec<AttachedTier>,
     /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
 }
@@ -45,7 +45,7 @@ pub(super) enum Place {
 
 /// A tier below the store in memory.
 #[derive(Clone)]
-struct Below {
+struct AttachedTier {
     tier: Arc<dyn Tier>,
     /// Applies the invalidations of other processes to what is in memory.
     _listener: Arc<dyn Fn(&Purge) + Send + Sync>,
@@ -73,13 +73,13 @@ impl GuardedStore {
             above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
         });
         tier.on_invalidation(Arc::downgrade(&listener));
-        self.tiers.push(Below { tier, _listener: listener });
+        self.tiers.push(AttachedTier { tier, _listener: listener });
         self
     }
 
     /// Returns the tiers below the store in memory, the fastest first.
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
-        self.tiers.iter().map(|below| &below.tier)
+        self.tiers.iter().map(|attached| &attached.tier)
     }
 
     /// Returns the tombstones of all invalidations.
@@ -220,9 +220,9 @@ impl GuardedStore {
     }
 
     /// Removes the responses under a key from these tiers, the lowest first, and from memory.
-    fn remove_from(&self, tiers: &[Below], key: &Key) -> bool {
-        let remove = |below: &Below| self.answer("remove", below.tier.remove(key).map(|_| true));
-        let failures = tiers.iter().rev().filter(|below| !remove(below)).count();
+    fn remove_from(&self, tiers: &[AttachedTier], key: &Key) -> bool {
+        let remove = |attached: &AttachedTier| self.answer("remove", attached.tier.remove(key).map(|_| true));
+        let failures = tiers.iter().rev().filter(|attached| !remove(attached)).count();
         self.answer("remove", self.store.remove(key).map(|_| true)) && failures == 0
     }
 
@@ -253,8 +253,11 @@ impl GuardedStore {
 
     /// Purges all tiers, the lowest first, and returns the count; `None` if a tier cannot count.
     fn purge_all(&self, purge: &Purge) -> Option<Purged> {
-        let below =
-            self.tiers.iter().rev().map(|below| self.answer("purge", below.tier.purge(purge).map(Some)));
+        let below = self
+            .tiers
+            .iter()
+            .rev()
+            .map(|attached| self.answer("purge", attached.tier.purge(purge).map(Some)));
         let below: Vec<Option<Purged>> = below.collect();
         let in_memory = self.answer("purge", self.store.purge(purge))?;
         below.into_iter().try_fold(in_memory, |all, below| {

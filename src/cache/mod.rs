@@ -35,7 +35,8 @@
 // | `lookup` | what the stored responses can do for a request |
 // | `blocking` | runs the steps on a thread that may block |
 // | `pending` | a request that waits for a fetch |
-// | `look_below` | a lookup in the tier below memory |
+// | `tier_lookup` | a lookup in the tier below memory |
+// | `recent` | which bodies are worth a place in memory |
 // | `singleflight`, `flight` | requests for the same thing share one fetch |
 // | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
 // | `forwarding` | the request to the origin, and its response |
@@ -81,7 +82,6 @@ mod incoming;
 mod invalidation;
 mod keeping;
 mod keys;
-mod look_below;
 mod lookup;
 mod near;
 mod partial;
@@ -89,12 +89,14 @@ mod pending;
 mod post;
 mod purging;
 mod ranges;
+mod recent;
 mod refresh;
 mod refresh_queue;
 mod serving;
 pub(crate) mod singleflight;
 mod step;
 mod sweeps;
+mod tier_lookup;
 mod tombstone_list;
 mod tombstones;
 mod unstored;

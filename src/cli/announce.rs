@@ -7,6 +7,7 @@ use forwardcache::Peer;
 use forwardcache::server::Listener;
 
 use super::arguments::{RingName, Serve};
+use super::listen::shown;
 use super::serve_flags_to_options::scheme;
 
 /// Returns the addresses of the peer, the size of its pool, and a command to try.
@@ -35,9 +36,28 @@ pub(super) fn text(
     format!("serving on {served} as {pool}\n{admin}try it: {try_it}\n")
 }
 
-/// Returns the socket as text for people.
-fn shown(socket: &Listener, scheme: &str) -> String {
-    socket.local_addr().map_or_else(|| socket.to_string(), |address| format!("{scheme}://{address}"))
+/// Returns the addresses of a gateway, the size of its pool, and a command to try.
+pub(super) fn of_gateway(peer: &Peer, listeners: &[Listener], token_file: Option<&Path>) -> String {
+    let pool = match peer.client().pool().len() {
+        1 => "a pool of one".to_owned(),
+        count => format!("a pool of {count}"),
+    };
+    let token = token_file.map(|path| format!("$(head -n 1 {})", file(path)));
+    let address = listeners.iter().find_map(Listener::local_addr);
+    let try_it = match (address, listeners.first().and_then(Listener::path)) {
+        (None, Some(path)) => {
+            let field = token.map(|token| format!(" -H \"Proxy-Authorization: Bearer {token}\""));
+            let (field, socket) = (field.unwrap_or_default(), file(&path));
+            format!("curl -i --unix-socket {socket}{field} http://localhost/fetch/http://example.com/")
+        }
+        (address, _) => {
+            let user = token.map(|token| format!(" --proxy-user \"token:{token}\"")).unwrap_or_default();
+            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            format!("curl -i -x http://{address}{user} http://example.com/")
+        }
+    };
+    let shown: Vec<String> = listeners.iter().map(|socket| shown(socket, "http")).collect();
+    format!("gateway to {pool} on {}\ntry it: {try_it}\n", shown.join(" and "))
 }
 
 /// Returns a command that works in a shell on this machine.

@@ -8,8 +8,11 @@ use forwardcache::server::Listener;
 
 use super::failure::Failure;
 
-/// The address of `--listen` if there is neither a flag nor a socket that was handed over.
-const DEFAULT: &str = "127.0.0.1:3000";
+/// The address of `--listen` of `serve` if there is neither a flag nor a socket that was handed over.
+pub(super) const SERVE_DEFAULT: &str = "127.0.0.1:3000";
+
+/// The same for `gateway`.
+pub(super) const GATEWAY_DEFAULT: &str = "127.0.0.1:3128";
 
 /// The mode of the file of a Unix socket: only this user may connect.
 const DEFAULT_MODE: u32 = 0o600;
@@ -91,19 +94,19 @@ pub(super) fn places(values: &[String]) -> Result<Vec<Place>, Failure> {
 }
 
 /// The places of `--listen`, or the default if no other socket was handed over.
-pub(super) fn places_or_default(values: &[String]) -> Result<Vec<Place>, Failure> {
+pub(super) fn places_or_default(values: &[String], default: &str) -> Result<Vec<Place>, Failure> {
     let places = places(values)?;
-    if places.is_empty() { Ok(vec![Place::parse("--listen", DEFAULT)?]) } else { Ok(places) }
+    if places.is_empty() { Ok(vec![Place::parse("--listen", default)?]) } else { Ok(places) }
+}
+
+/// Returns the socket as text for people.
+pub(super) fn shown(socket: &Listener, scheme: &str) -> String {
+    socket.local_addr().map_or_else(|| socket.to_string(), |address| format!("{scheme}://{address}"))
 }
 
 /// Returns the name of the sockets of a flag in `LISTEN_FDNAMES`.
 pub(super) fn name_of(flag: &str) -> &str {
     flag.trim_start_matches('-')
-}
-
-/// Binds a socket to the address of a flag.
-pub(super) fn bind(flag: &str, value: &str) -> Result<Listener, Failure> {
-    Place::parse(flag, value)?.bind()
 }
 
 /// Listening sockets that the service manager or a previous process handed over (`LISTEN_FDS`), with their names.
@@ -147,8 +150,8 @@ impl Inherited {
     }
 
     /// Returns the sockets of `--listen`: those that were handed over, and new ones for the other places.
-    pub(super) fn open_all(mut self, values: &[String]) -> Result<Vec<Listener>, Failure> {
-        let places = if self.0.is_empty() { places_or_default(values)? } else { places(values)? };
+    pub(super) fn open_all(mut self, values: &[String], default: &str) -> Result<Vec<Listener>, Failure> {
+        let places = if self.0.is_empty() { places_or_default(values, default)? } else { places(values)? };
         let open = |place: &Place| {
             let found = self.take_first(|_, socket| place.is_place_of(socket));
             found.map_or_else(|| place.bind(), Ok)
@@ -203,7 +206,7 @@ mod tests {
         let admin = inherited.open_for("--admin", &addresses[2].to_string()).unwrap();
         assert_eq!(admin.local_addr(), Some(addresses[2]));
         inherited.0.push(("other".to_owned(), admin));
-        let listeners = inherited.open_all(&[addresses[2].to_string()]).unwrap();
+        let listeners = inherited.open_all(&[addresses[2].to_string()], SERVE_DEFAULT).unwrap();
         let opened: Vec<_> = listeners.iter().filter_map(Listener::local_addr).collect();
         assert_eq!(opened, [addresses[2], addresses[0]]);
     }

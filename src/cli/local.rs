@@ -46,7 +46,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 pub(super) struct Local {
     origin: Arc<Origin>,
     cache: HttpCache,
-    kept: Option<Kept>,
+    kept: Option<OpenStore>,
     is_offline: bool,
     /// Held while this process refreshes stale responses, so that no other process does.
     refreshes: Mutex<Vec<Lease>>,
@@ -61,7 +61,7 @@ impl StoreDirectory {
 
 /// A directory that is open.
 #[derive(Clone)]
-struct Kept {
+struct OpenStore {
     directory: PathBuf,
     disk: DiskStore,
 }
@@ -75,7 +75,7 @@ impl Local {
             None => None,
             Some(directory) if arguments.offline => Some(open_existing(directory)?),
             Some(directory) => match DiskStore::open(&directory) {
-                Ok(disk) => Some(Kept { directory, disk }),
+                Ok(disk) => Some(OpenStore { directory, disk }),
                 Err(error) => {
                     eprintln!("forwardcache: {error:#}; nothing is kept between runs");
                     None
@@ -89,11 +89,11 @@ impl Local {
     pub(super) fn open_required(arguments: &StoreDirectory, origin: Origin) -> Result<Self, Failure> {
         let directory = arguments.path().ok_or_else(|| no_directory("without a pool, this command"))?;
         let disk = DiskStore::open(&directory).map_err(|error| Failure::failed(format_args!("{error:#}")))?;
-        Self::above(Some(Kept { directory, disk }), arguments, origin, false)
+        Self::above(Some(OpenStore { directory, disk }), arguments, origin, false)
     }
 
     fn above(
-        kept: Option<Kept>,
+        kept: Option<OpenStore>,
         arguments: &StoreDirectory,
         origin: Origin,
         is_offline: bool,
@@ -114,7 +114,7 @@ impl Local {
     }
 
     /// Answers a request that other processes may send at the same time.
-    fn shared(&self, kept: &Kept, request: &Request<Body>) -> Result<Response<Body>, Error> {
+    fn shared(&self, kept: &OpenStore, request: &Request<Body>) -> Result<Response<Body>, Error> {
         let url = request.uri().to_string();
         if let Some(stored) = stored(&self.cache, request)? {
             if Outcome::of(stored.headers()) == Some(Outcome::StaleWhileRevalidate) {
@@ -213,7 +213,7 @@ impl Drop for Local {
 struct Led {
     body: Body,
     lease: Option<Lease>,
-    kept: Kept,
+    kept: OpenStore,
     url: String,
     /// Keeps the cache open while the body is read.
     _cache: HttpCache,
@@ -239,7 +239,7 @@ impl Read for Led {
     }
 }
 
-fn cache(origin: &Arc<Origin>, kept: Option<&Kept>) -> Result<HttpCache, Error> {
+fn cache(origin: &Arc<Origin>, kept: Option<&OpenStore>) -> Result<HttpCache, Error> {
     let cache = HttpCache::builder().origin(Arc::clone(origin)).background(Background::CallerRuns);
     match kept {
         Some(kept) => cache.disk_store(&kept.disk).build(),
@@ -276,12 +276,12 @@ fn no_directory(flag: &str) -> Failure {
 }
 
 /// Opens a store that `store` or `--offline` uses. It is not created.
-fn open_existing(directory: PathBuf) -> Result<Kept, Failure> {
+fn open_existing(directory: PathBuf) -> Result<OpenStore, Failure> {
     if !directory.join("index.redb").exists() {
         return Err(Failure::failed(format_args!("there is no store in {}", directory.display())));
     }
     let disk = DiskStore::open(&directory).map_err(Failure::failed)?;
-    Ok(Kept { directory, disk })
+    Ok(OpenStore { directory, disk })
 }
 
 /// Opens the store that a command names, or the one that `get` uses by default.

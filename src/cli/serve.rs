@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     };
     let admin = open("--admin", &arguments.admin)?;
     let proxy = open("--http-proxy-listen", &arguments.http_proxy_listen)?;
-    let listeners = inherited.open_all(&arguments.listen)?;
+    let listeners = inherited.open_all(&arguments.listen, listen::SERVE_DEFAULT)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(Listener::local_addr).collect();
     let address = own_address(arguments, &addresses)?;
     check_mode(arguments)?;
@@ -158,7 +158,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
 ///
 /// The failure with which [`run`] would end.
 pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
-    let places = listen::places_or_default(&arguments.listen)?;
+    let places = listen::places_or_default(&arguments.listen, listen::SERVE_DEFAULT)?;
     let mut addresses: Vec<SocketAddr> = places.iter().filter_map(Place::address).collect();
     // Any number stands for the free port that `run` takes.
     addresses.iter_mut().filter(|address| address.port() == 0).for_each(|address| address.set_port(1));

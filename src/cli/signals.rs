@@ -1,4 +1,4 @@
-//! What `serve` does on a signal.
+//! What `serve` does on a signal, and the handing over of sockets.
 
 #[cfg(unix)]
 use std::sync::Arc;
@@ -76,23 +76,27 @@ impl Running {
         }
     }
 
-    /// Starts a successor on another thread. Once it serves, this process completes its requests and ends.
     #[cfg(unix)]
     fn hand_over(&self) {
         let Some(sockets) = self.sockets.clone() else {
             return log::error!("cannot start a successor: --server tiny_http cannot hand its sockets over");
         };
-        let servers = self.servers.clone();
-        thread::spawn(move || match sockets.start_successor() {
-            Ok(id) => {
-                log::info!("process {id} has taken over; completing the requests in progress");
-                notify::send(&format!("MAINPID={id}"));
-                servers.iter().for_each(ShutdownHandle::hand_over);
-            }
-            Err(error) => log::error!("cannot start a successor: {error}; this process continues to serve"),
-        });
+        hand_over(sockets, self.servers.clone());
     }
 
     #[cfg(not(unix))]
     fn hand_over(&self) {}
+}
+
+/// Starts a successor on another thread. Once it serves, this process completes its requests and ends.
+#[cfg(unix)]
+pub(super) fn hand_over(sockets: Arc<Sockets>, servers: Vec<ShutdownHandle>) {
+    thread::spawn(move || match sockets.start_successor() {
+        Ok(id) => {
+            log::info!("process {id} has taken over; completing the requests in progress");
+            notify::send(&format!("MAINPID={id}"));
+            servers.iter().for_each(ShutdownHandle::hand_over);
+        }
+        Err(error) => log::error!("cannot start a successor: {error}; this process continues to serve"),
+    });
 }

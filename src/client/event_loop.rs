@@ -26,7 +26,7 @@ struct Answered(Arc<Mutex<Option<Response<Body>>>>);
 impl Client {
     /// Returns the message that asks the owner of the URL, if an event loop may send it: a GET request without content, to
     /// a healthy peer over plain HTTP, of a client without deadlines or observer. Adds the place of the response to
-    /// `extensions`, where [`round_trip_for_peer`](Self::round_trip_for_peer) finds it. Never blocks.
+    /// `extensions`, where [`take_answer`] finds it. Never blocks.
     pub(crate) fn ask_without_thread(
         &self,
         target: &CanonicalUrl,
@@ -37,7 +37,7 @@ impl Client {
         let network = inner.networks.first()?;
         let has_deadline = inner.options.deadline.is_some()
             || inner.options.soft_deadline.is_some()
-            || Deadline::of(request.extensions()).is_some();
+            || Deadline::of(extensions).is_some();
         let is_simple = *request.method() == Method::GET && request.body().is_empty();
         if !is_simple || has_deadline || inner.watcher.is_set() {
             return None;
@@ -90,6 +90,6 @@ impl Inner {
 }
 
 /// Takes the response that an event loop has received for this request.
-pub(super) fn take_answer(request: &Request<Body>) -> Option<Response<Body>> {
+pub(crate) fn take_answer(request: &Request<Body>) -> Option<Response<Body>> {
     request.extensions().get::<Answered>()?.0.lock().take()
 }

@@ -97,6 +97,8 @@ pub use crate::pool::peer_state::PeerState;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use counts::ClientCounts;
+#[cfg(feature = "peer")]
+pub(crate) use event_loop::take_answer;
 pub(crate) use members::{distinct, parse};
 pub use membership::{Membership, MembershipWatcher, Polled};
 #[cfg(feature = "peer")]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::client::Client;
-use super::event_loop;
 use super::inner::Fallback;
 use super::observation::Observation;
 use super::pool::Pool;
@@ -109,9 +108,6 @@ impl Client {
         peer: &PeerUrl,
         own: &dyn RoundTrip,
     ) -> Result<Response<Body>> {
-        if let Some(answer) = event_loop::take_answer(&request) {
-            return Ok(answer);
-        }
         self.inner.observed(request, |request| self.send_for_peer(target, request, peer, own))
     }
 

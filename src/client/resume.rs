@@ -89,8 +89,8 @@ struct Rate {
 }
 
 impl Rate {
-    /// Adds a read. At the end of each window, returns whether the body was too slow in it.
-    fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
+    /// Adds a read. At the end of each window, returns whether it was below the minimum rate.
+    fn record_read(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.waited < RATE_WINDOW {
@@ -143,7 +143,7 @@ impl ResumableBody {
         let is_at_end = self.rest.as_ref().is_some_and(|rest| {
             rest.identity.length().is_some_and(|length| length <= self.offset + count as u64)
         });
-        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(started.elapsed(), count) {
+        if is_judged && count > 0 && !is_at_end && self.rate.record_read(started.elapsed(), count) {
             return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly").into());
         }
         Ok(count)

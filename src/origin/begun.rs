@@ -18,7 +18,7 @@ pub(crate) struct Begun {
 pub(crate) struct BegunConnection {
     /// A blocking socket.
     pub(crate) socket: TcpStream,
-    /// What has arrived of the response.
+    /// The received part of the response.
     pub(crate) received: Vec<u8>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct ResponseReader {
     head: Option<(Head, usize, usize)>,
 }
 
-/// What has arrived of a response.
+/// The received part of a response.
 #[derive(Debug)]
 pub(crate) enum Arrived {
     /// More bytes are needed.

@@ -6,12 +6,20 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
+#[cfg(feature = "peer")]
+use std::time::Duration;
 
 use http::{Request, Response};
 
 use super::Origin;
+#[cfg(feature = "peer")]
+use super::options::Options;
+#[cfg(feature = "peer")]
+use crate::base::clock::SystemClock;
 use crate::base::error::Result;
 use crate::base::resolver::Lookup;
+#[cfg(feature = "peer")]
+use crate::base::resolver::Resolver;
 use crate::message::body::Body;
 use crate::message::round_trip::RoundTrip;
 
@@ -119,6 +127,13 @@ impl Connection {
     pub(crate) fn wait_for_close(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
+}
+
+/// An origin that looks up each name anew.
+#[cfg(feature = "peer")]
+pub(crate) fn resolving(lookup: ScriptedLookup) -> Origin {
+    let resolver = Resolver::new(lookup, Arc::new(SystemClock), Duration::ZERO);
+    Origin::with_resolver(Options::default(), resolver)
 }
 
 pub(crate) fn get(origin: &Origin, url: &str) -> Result<Response<Body>> {

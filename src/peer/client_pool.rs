@@ -60,8 +60,12 @@ impl PoolView for ClientPool {
     }
 
     fn has_socket(&self, socket: SocketAddr) -> bool {
-        self.has_address(socket.ip())
-            && self.client.pool().iter().any(|member| member.port() == socket.port())
+        let pool = self.client.pool();
+        let mut members = pool.iter().filter(|member| member.port() == socket.port()).peekable();
+        // A member at one loopback address may be bound to all of them.
+        members.peek().is_some()
+            && (self.has_address(socket.ip())
+                || (socket.ip().to_canonical().is_loopback() && members.any(is_at_loopback)))
     }
 
     fn digest(&self) -> PoolDigest {
@@ -95,4 +99,10 @@ impl PoolView for ClientPool {
     fn purge_others(&self, purge: &Purge) -> Vec<PeerPurged> {
         self.client.purge_others(purge, &self.self_url)
     }
+}
+
+fn is_at_loopback(member: &PeerUrl) -> bool {
+    let host = member.host().trim_start_matches('[').trim_end_matches(']');
+    let literal = host.parse::<IpAddr>().ok();
+    literal.map_or(host == "localhost", |address| address.to_canonical().is_loopback())
 }

@@ -153,7 +153,7 @@ impl Responder for PeerResponder {
         sender: &Sender,
         scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
-        self.0.inner.proxy.hit(request, sender, &mut scratch.url, &mut scratch.lines)
+        self.0.inner.proxy.hit(request, sender, scratch)
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::base::cancellation::Cancellation;
@@ -112,6 +113,8 @@ pub(crate) struct Scratch {
     pub(crate) url: Vec<u8>,
     /// Field lines to send in addition to the stored ones.
     pub(crate) lines: String,
+    /// The first bytes of a body that is read while it is sent.
+    pub(crate) beginning: Bytes,
 }
 
 /// Adapts a handler that may block: each request runs on a worker.

@@ -1,13 +1,25 @@
 //! [`Sampler`]: which requests belong to the sample of an I/O thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access_log::TrafficRecorder;
+use super::options::ServerConfig;
+
 /// The number of requests in each second that all belong to the sample.
-const ALL_BELOW: u32 = 500;
+const ALL_BELOW: u32 = 300;
 
 /// Of the further requests, one in this many belongs to the sample. A prime, because the patterns of clients seldom have
 /// such a period.
-const ONE_OF: u32 = 61;
+const ONE_OF: u32 = 127;
+
+impl ServerConfig {
+    /// Sets what receives a sample of the answered requests.
+    pub(crate) fn recorder(mut self, recorder: Arc<dyn TrafficRecorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+}
 
 /// Selects all requests as long as there are few, and one of many otherwise, so that recording costs little.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +60,8 @@ mod tests {
             let weights = (0..count).map(|_| sampler.weight(at)).filter(|weight| *weight > 0);
             weights.fold((0, 0), |(records, sum), weight| (records + 1, sum + weight))
         };
-        assert_eq!(sum(ALL_BELOW, start), (500, 500));
-        assert_eq!(sum(61_000, start), (1000, 61_000));
+        assert_eq!(sum(ALL_BELOW, start), (300, 300));
+        assert_eq!(sum(127_000, start), (1000, 127_000));
         assert_eq!(sum(10, start + Duration::from_secs(1)), (10, 10));
     }
 }

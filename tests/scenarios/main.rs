@@ -15,6 +15,7 @@ mod deadlines;
 mod disk;
 mod errors;
 mod failover;
+mod gateway;
 mod get;
 mod go_package;
 mod https;

@@ -45,6 +45,15 @@ pub(super) fn launch(
     Process::start(Path::new(BINARY), arguments, &home.join("log"))
 }
 
+/// Starts a peer with an access log in a file.
+pub(super) fn launch_logging(home: &Path, port: u16) -> Result<Process> {
+    let (listen, memory) = (format!("127.0.0.1:{port}"), format!("{}MiB", MEMORY >> 20));
+    let log = home.join("access.log").display().to_string();
+    let arguments = ["serve", "--listen", &listen, "--memory", &memory, "--access-log", &log];
+    let arguments = arguments.iter().chain(&CONNECTIONS).map(|argument| (*argument).to_owned());
+    Process::start(Path::new(BINARY), arguments, &home.join("log"))
+}
+
 /// Starts a gateway to a peer, without a near cache.
 pub(super) fn launch_gateway(home: &Path, port: u16, peer: SocketAddr) -> Result<Process> {
     let (listen, peer) = (format!("127.0.0.1:{port}"), format!("http://{peer}"));

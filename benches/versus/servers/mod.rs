@@ -163,6 +163,11 @@ impl Server {
     }
 }
 
+/// Starts a peer with an access log, and returns its address and the folder of the log.
+pub(crate) fn start_logging_peer() -> Result<(Process, SocketAddr, TempDir)> {
+    start_process("the peer with an access log", false, forwardcache::launch_logging)
+}
+
 /// Starts a gateway without a near cache, and returns its address.
 pub(crate) fn start_gateway(peer: SocketAddr) -> Result<(Process, SocketAddr, TempDir)> {
     start_process("the gateway", false, |home, port| forwardcache::launch_gateway(home, port, peer))

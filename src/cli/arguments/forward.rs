@@ -40,9 +40,11 @@ pub(crate) struct ForwardArguments {
 #[derive(Debug, Args)]
 #[command(mut_group("peer_list", |list| list.required(true)))]
 pub(crate) struct Gateway {
-    /// Address to serve on; port 0 takes a free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3128")]
-    pub(crate) listen: String,
+    /// Address to serve on, HOST:PORT or unix:PATH; may be repeated. Port 0 takes a free port. Only this user may connect to
+    /// a Unix socket, unless ,mode=MODE follows its path, such as unix:/run/gateway.sock,mode=660. SIGUSR2 starts a
+    /// successor, which takes the sockets over [default: 127.0.0.1:3128, or the sockets of the service manager]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
 
     #[command(flatten)]
     pub(crate) access: PoolAccess,

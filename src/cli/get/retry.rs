@@ -1,10 +1,8 @@
 //! Whether a failed attempt is repeated, and when.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use forwardcache::{Body, Error, ResponseExt};
-use http::Response;
-use http::header::RETRY_AFTER;
+use forwardcache::Error;
 
 /// The pause before the first repetition; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -46,27 +44,6 @@ impl Retry {
         };
         left.is_none_or(|left| pause < left).then_some(pause)
     }
-}
-
-/// Returns the error of a response with an error status, with the time of its `Retry-After`.
-pub(super) fn status_error(response: &Response<Body>, now: SystemTime) -> Option<Error> {
-    let mut bare = Response::new(Body::empty());
-    *bare.status_mut() = response.status();
-    let error = bare.error_for_status().err()?;
-    let field = response.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok());
-    Some(match field.and_then(|field| retry_after(field.trim(), now)) {
-        Some(time) => error.with_retry_after(time),
-        None => error,
-    })
-}
-
-/// Parses `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
-fn retry_after(field: &str, now: SystemTime) -> Option<Duration> {
-    if field.bytes().all(|byte| byte.is_ascii_digit()) && !field.is_empty() {
-        return Some(Duration::from_secs(field.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(field).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -113,25 +90,5 @@ mod tests {
         let fixed = Retry { delay: Some(seconds(3)), most: 1 };
         assert_eq!(fixed.pause(0, &asked(0), true, None), Some(seconds(3)));
         assert_eq!(fixed.pause(0, &asked(7), true, None), Some(seconds(7)));
-    }
-
-    #[test]
-    fn statuses_become_errors_with_their_retry_after() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        for (status, field, is_retryable, expected) in [
-            (503, "7", true, Some(7)),
-            (429, "Sun, 06 Nov 1994 08:49:47 GMT", true, Some(10)),
-            (503, "Sun, 06 Nov 1994 08:49:07 GMT", true, Some(0)),
-            (503, "99999999999999999999999", true, Some(u64::MAX)),
-            (408, "soon", true, None),
-            (500, "", false, None),
-            (404, "1", false, Some(1)),
-        ] {
-            let response = Response::builder().status(status).header(RETRY_AFTER, field);
-            let error = status_error(&response.body(Body::empty()).unwrap(), now).unwrap();
-            let found = (error.is_retryable(), error.retry_after().map(|time| time.as_secs()));
-            assert_eq!(found, (is_retryable, expected), "{status} {field}");
-        }
-        assert!(status_error(&Response::new(Body::empty()), now).is_none());
     }
 }

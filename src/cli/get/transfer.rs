@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use forwardcache::client::BodyIdentity;
 use forwardcache::origin::CanonicalUrl;
-use forwardcache::{Body, Deadline, Error, ErrorKind, RoundTrip};
+use forwardcache::{Body, Deadline, Error, ErrorKind, ResponseExt, RoundTrip};
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::super::failure::Failure;
@@ -14,7 +14,7 @@ use super::super::progress::Bars;
 use super::message::Template;
 use super::output::{Files, Output};
 use super::report::Report;
-use super::retry::{Retry, status_error};
+use super::retry::Retry;
 use super::target::Target;
 
 /// The settings that all transfers share.
@@ -78,7 +78,8 @@ impl Transfer<'_> {
                 }
                 Ok(response) => {
                     report.answered(&response);
-                    let refused = status_error(&response, SystemTime::now())
+                    let refused = response
+                        .status_error()
                         .and_then(|error| pause(&output, &error).map(|time| (error, Some(time))));
                     match refused {
                         Some(refused) => refused,

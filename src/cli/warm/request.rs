@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use forwardcache::origin::CanonicalUrl;
 use forwardcache::{Body, Cancellation, Deadline, Error, ErrorKind, Outcome, ResponseExt, RoundTrip};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::links;
@@ -105,7 +105,7 @@ impl Requests {
 fn received(url: &CanonicalUrl, response: Response<Body>, wants_links: bool) -> Answer {
     let (info, status) = (response.info(), response.status());
     let has_links = wants_links && status.is_success() && is_page(response.headers());
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = response.status_error().and_then(|error| error.retry_after());
     let mut verdict = verdict(status, info.outcome(), info.is_stored(), info.not_stored());
     let mut body = response.into_body();
     let mut page = Vec::new();
@@ -126,7 +126,7 @@ fn received(url: &CanonicalUrl, response: Response<Body>, wants_links: bool) -> 
         error,
         bytes,
         time: Duration::ZERO,
-        retry_after: retry_after.map(Duration::from_secs),
+        retry_after,
         links: links::of(url, &String::from_utf8_lossy(&page)),
     }
 }

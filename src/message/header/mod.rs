@@ -12,6 +12,7 @@
 //! | `number` | numbers as field values |
 //! | `quality` | lists whose members have weights, such as `Accept` |
 //! | `range` | `Range` and `Content-Range` |
+//! | `retry_after` | `Retry-After` |
 //! | `hop_by_hop` | fields that end at the next hop |
 //! | `credential` | which fields may hold credentials |
 //! | `host_bound` | fields whose meaning depends on the host |
@@ -29,5 +30,6 @@ pub(crate) mod list;
 pub(crate) mod number;
 pub(crate) mod quality;
 pub(crate) mod range;
+pub(crate) mod retry_after;
 pub(crate) mod structured;
 pub(crate) mod token;

@@ -15,7 +15,7 @@ pub(crate) struct Ask {
     pub(crate) bytes: Vec<u8>,
     /// Takes a complete response, once. Returns whether it settles the request: the job then ends without waiting.
     pub(crate) accept: Option<Box<dyn FnOnce(Response<Body>) -> bool + Send>>,
-    /// Takes a blocking socket on which the request was sent, with what has arrived of the response. The job reads the
+    /// Takes a blocking socket on which the request was sent, with the received part of the response. The job reads the
     /// response from it.
     pub(crate) hand_over: Box<dyn FnOnce(TcpStream, Vec<u8>) + Send>,
 }

@@ -124,6 +124,7 @@ impl Outcome {
 
     /// Whether each outcome is a hit in the hit ratio, in the order of [`NAMES`](Self::NAMES). `None` if it counts neither as
     /// a hit nor as a miss: the cache could not be used.
+    #[cfg(feature = "peer")]
     pub(crate) const IS_HIT: [Option<bool>; Self::NAMES.len()] = [
         Some(true),
         Some(true),
@@ -139,6 +140,7 @@ impl Outcome {
     ];
 
     /// Returns whether the response came from the store or from a shared fetch; `None` if the cache could not be used.
+    #[cfg(feature = "peer")]
     pub(crate) const fn is_hit(self) -> Option<bool> {
         Self::IS_HIT[self.index()]
     }

@@ -1,5 +1,6 @@
 //! [`AccessLogFile`]: an access log in a file.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -53,10 +54,14 @@ struct Shared {
     is_written: Condvar,
 }
 
+thread_local! {
+    /// The time of the last line that this thread logged, and a buffer for the next one.
+    static LINE: RefCell<(Timestamp, String)> = RefCell::default();
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     lines: String,
-    timestamp: Timestamp,
     dropped: u64,
     /// The file to write to from now on, and earlier lines, which belong to the previous file.
     reopened: Option<(File, String)>,
@@ -152,18 +157,22 @@ impl AccessLogFile {
 
 impl AccessLog for AccessLogFile {
     fn log(&self, record: &AccessRecord<'_>) {
-        let now = SystemTime::now();
-        let waiting = &mut *self.shared.waiting.lock();
-        if waiting.lines.len() >= MAX_WAITING {
-            waiting.dropped += 1;
-            return;
-        }
-        waiting.timestamp.update(now);
-        let before = waiting.lines.len();
-        line::write(self.shared.format, record, &waiting.timestamp, &mut waiting.lines);
-        if before < WRITE_AT && waiting.lines.len() >= WRITE_AT {
-            self.shared.is_due.notify_one();
-        }
+        LINE.with_borrow_mut(|(timestamp, line)| {
+            timestamp.update(SystemTime::now());
+            line.clear();
+            line::write(self.shared.format, record, timestamp, line);
+            // Other threads wait for this lock, so a line is complete before.
+            let waiting = &mut *self.shared.waiting.lock();
+            if waiting.lines.len() >= MAX_WAITING {
+                waiting.dropped += 1;
+                return;
+            }
+            let before = waiting.lines.len();
+            waiting.lines.push_str(line);
+            if before < WRITE_AT && waiting.lines.len() >= WRITE_AT {
+                self.shared.is_due.notify_one();
+            }
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use super::forms::body_links::BodyLinks;
 use super::forms::links::View;
 use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
-use super::page_safety::Mark;
+use super::page_safety::AddedFields;
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
@@ -21,6 +21,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::memory_limit::Ledger;
 use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
+use crate::client;
 use crate::message::body::Body;
 use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
@@ -74,7 +75,7 @@ impl Proxy {
         }
         let named = forms::named(target, &self.forwarding.mirrors)?;
         let action = self.forwarded(request, sender.as_ref(), Role::Origin, || named);
-        Some(action.map_err(|refused| Box::new(self.page_mark().apply(*refused))))
+        Some(action.map_err(|refused| Box::new(self.page_added_fields().apply(*refused))))
     }
 
     fn forwarded<T>(
@@ -114,15 +115,15 @@ impl Proxy {
     }
 
     /// Returns the header fields that a response in this form gets.
-    pub(super) fn forward_mark(&self, forwarded: &Forwarded) -> Mark {
+    pub(super) fn forward_added_fields(&self, forwarded: &Forwarded) -> AddedFields {
         match forwarded.named.form {
-            Form::Absolute => Mark::None,
-            _ => self.page_mark(),
+            Form::Absolute => AddedFields::None,
+            _ => self.page_added_fields(),
         }
     }
 
-    pub(super) fn page_mark(&self) -> Mark {
-        if self.forwarding.allow_pages { Mark::Pages } else { Mark::Guard }
+    pub(super) fn page_added_fields(&self) -> AddedFields {
+        if self.forwarding.allow_pages { AddedFields::Pages } else { AddedFields::Guard }
     }
 
     /// Returns the next step of an admitted request. Never blocks.
@@ -144,19 +145,19 @@ impl Proxy {
             };
             return Next::Work(lane, Action::Forward(forwarded), request, ask);
         }
-        let mark = self.forward_mark(&forwarded);
+        let added = self.forward_added_fields(&forwarded);
         let method = request.method().clone();
         let Outgoing { request, context, body_links } = self.outgoing(request.map(drop), &forwarded);
         let step = self.cache.step(target.clone(), request, wakes);
         let requested = target.clone();
         let step = step.map(move |result| context.finish(result, &requested));
         let Some(body_links) = body_links else {
-            return Next::Step(step.map(move |response| mark.apply(response)));
+            return Next::Step(step.map(move |response| added.apply(response)));
         };
         let (wake, ledger) = (wakes(), self.ledger());
         Next::Step(step.and_then(move |response| {
             if !body_links.may_change(&response, &target) {
-                return Step::Serve(mark.apply(response));
+                return Step::Serve(added.apply(response));
             }
             let cancellation = Cancellation::new();
             let token = cancellation.clone();
@@ -168,13 +169,17 @@ impl Proxy {
                     Err(error) => Err(error).into(),
                 },
             });
-            step.map(move |result| mark.apply(result.unwrap_or_else(|error| failure(&error))))
+            step.map(move |result| added.apply(result.unwrap_or_else(|error| failure(&error))))
         }))
     }
 
     /// Sends an admitted request to its owner, and blocks until the response is there.
     pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
         let target = &forwarded.named.target;
+        if let Some(response) = client::take_answer(&request) {
+            let (view, is_leaving) = (self.forwarded_view(forwarded), self.is_leaving());
+            return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
+        }
         let version = request.version();
         let Outgoing { mut request, context, body_links } = self.outgoing(request, forwarded);
         super::proxy::count_down_forwards(&mut request);
@@ -204,7 +209,9 @@ impl Proxy {
         copy.uri_mut().clone_from(request.uri());
         *copy.version_mut() = request.version();
         copy.headers_mut().clone_from(request.headers());
-        copy.extensions_mut().clone_from(request.extensions());
+        if let Some(sender) = Sender::of(request) {
+            copy.extensions_mut().insert(sender);
+        }
         // Bodies are rewritten on a thread.
         let Outgoing { request: mut copy, body_links: None, .. } = self.outgoing(copy, forwarded) else {
             return None;
@@ -238,9 +245,14 @@ impl Proxy {
             }
             body_links = BodyLinks::of(mirror, &self.forwarding.mirrors, peer, &method, headers);
         }
-        let view = View { form: form.clone(), mirrors: self.forwarding.mirrors.clone(), pass_cookies: false };
-        let (request, context) = self.origin_request(request, target, view);
+        let (request, context) = self.origin_request(request, target, self.forwarded_view(forwarded));
         Outgoing { request, context, body_links }
+    }
+
+    /// Returns how the program sees the response.
+    fn forwarded_view(&self, forwarded: &Forwarded) -> View {
+        let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
+        View { form, mirrors, pass_cookies: false }
     }
 
     /// Returns scheme and authority under which the client of a request reaches this peer.

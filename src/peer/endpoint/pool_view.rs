@@ -34,7 +34,7 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
     ) -> Result<Response<Body>>;
 
     /// Returns the message to the owner of the URL, if an event loop may send it; see
-    /// [`Client::ask_without_thread`](crate::Client). [`ask_owner`](Self::ask_owner) finds the response in `extensions`.
+    /// [`Client::ask_without_thread`](crate::Client).
     fn ask_without_thread(
         &self,
         _target: &CanonicalUrl,

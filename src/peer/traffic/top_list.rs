@@ -23,7 +23,7 @@ named! {
     }
 }
 
-/// What is counted for a name.
+/// The counts of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::peer) struct Amounts {
     pub(in crate::peer) requests: u64,
@@ -48,7 +48,8 @@ impl Amounts {
 }
 
 /// The names with the largest amounts, by the algorithm Space-Saving (Metwally et al., 2005): a new name replaces the
-/// smallest one and inherits its rank. What is returned for a name was counted for it; it may be less than its total.
+/// smallest one and inherits its rank. The returned counts of a name begin when it enters the list, so they never exceed
+/// its total.
 #[derive(Debug, Default)]
 pub(super) struct TopList {
     entries: HashMap<Arc<str>, Entry>,
@@ -58,7 +59,7 @@ pub(super) struct TopList {
 #[derive(Debug, Default)]
 struct Entry {
     amounts: Amounts,
-    /// What counts towards the rank beside the amounts.
+    /// The rank of the replaced name, which counts beside the amounts.
     inherited: u64,
 }
 
@@ -92,7 +93,7 @@ impl TopList {
         self.entries.insert(Arc::clone(name), entry);
     }
 
-    /// Returns the names with what was counted for them, in any order.
+    /// Returns the names with their counts, in any order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Amounts)> {
         self.entries.iter().map(|(name, entry)| (name, entry.amounts))
     }

@@ -37,7 +37,7 @@ pub(super) struct Windows {
     previous: Lists,
     /// The start of the current window.
     started: Instant,
-    /// The start of what the lists cover.
+    /// The start of the covered time.
     covers_from: Instant,
 }
 

@@ -138,10 +138,12 @@ impl ThreadContext {
         if let Some(recorder) = self.options.recorder.as_ref().filter(|_| pending.weight > 0) {
             recorder.record(&record, pending.weight, self.now);
         }
-        self.log(pending, remote, is_complete);
+        if let Some(log) = &self.options.access_log {
+            log.log(&record);
+        }
     }
 
-    /// Logs a request that has ended.
+    /// Logs a tunnel that has ended.
     pub(super) fn log(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         if let Some(log) = &self.options.access_log {
             log.log(&pending.record(remote, Instant::now(), is_complete));

@@ -118,7 +118,6 @@ impl IoThread {
                 LISTENERS => has_arrivals = true,
                 Token(token) if token >= tunnel::FIRST => self.tunnels.set_ready(event),
                 Token(token) if token >= upstream::FIRST => {
-                    // Its request continues in this turn.
                     has_messages = true;
                     self.context.inbox.suppress_wakeups();
                     self.upstreams.set_ready(event, self.poll.registry(), &mut self.context);

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `at_hand` | the responses that lookups found last |
 //! | `directory` | creates the directory, and checks its owner |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
@@ -28,13 +29,14 @@
 //! | `purging` | finds and changes the keys that a purge affects |
 //! | `growing` | the files of bodies that are still written |
 //! | `part` | parts of bodies, and how their files are continued |
-//! | `room` | the room for bodies that are being written |
+//! | `space` | the space that is reserved for bodies |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
 //! | `process` | which processes live, and cleaning up after those that were killed |
 //! | `known` | the keys on disk, in memory; pure |
 //! | `inspect` | lists, verifies and removes single responses, for operators |
 
+mod at_hand;
 mod body_file;
 mod commit;
 mod core;
@@ -52,8 +54,8 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod purging;
-mod room;
 mod rows;
+mod space;
 mod stored_body;
 mod sync;
 #[cfg(test)]
@@ -78,7 +80,7 @@ use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
-use super::{Key, StoreError, StoreKey, StoredResponse, Usage};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -150,7 +152,7 @@ impl DiskStore {
             let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
             let core = Arc::new(Core::new(directory.to_owned(), process, index, meta));
             let waking = Arc::downgrade(&core);
-            core.room.set_wake(move || {
+            core.space.set_wake(move || {
                 if let Some(core) = waking.upgrade() {
                     core.pending.hurry();
                 }
@@ -272,12 +274,16 @@ impl Tier for DiskStore {
         self.core().find(key)
     }
 
+    fn find_now(&self, key: &str) -> Option<Variants> {
+        self.core().find_now(key)
+    }
+
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(key, response)
     }
 
     fn put(&self, key: &Key, response: &Arc<StoredResponse>, _: Option<Position>) -> bool {
-        let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
+        let body = if response.remote().is_some() { Body::Unchanged } else { Body::Memory };
         self.put_as(key, response, body)
     }
 
@@ -311,7 +317,7 @@ impl Tier for DiskStore {
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
         core.abandon(number);
-        core.room.note_counted(number);
+        core.space.note_counted(number);
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
@@ -356,7 +362,7 @@ impl Tier for DiskStore {
     fn usage(&self) -> TierUsage {
         let core = self.core();
         let index::Meta { keys, kibibytes, .. } = *core.meta.lock();
-        let bytes = kibibytes * room::KIB;
+        let bytes = kibibytes * space::KIB;
         let index = core.index().map_or(0, |index| index.length());
         TierUsage {
             keys,
@@ -388,7 +394,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.core.is_closing.store(true, Ordering::Relaxed);
         self.core.pending.close();
-        self.core.room.close();
+        self.core.space.close();
         if let Some(writer) = self.writer.lock().take() {
             // The thread catches panics itself.
             let _ = writer.join();
@@ -396,5 +402,7 @@ impl Drop for Open {
         self.core.lane.close();
         // Bodies may still be held.
         *self.core.index.write() = None;
+        // They hold the core.
+        self.core.at_hand.forget_all();
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that download files: curl, wget, Python requests, git, and this crate's own command.
+//! Programs that download files: curl, wget, Python requests, Go's `net/http`, git, and this crate's own command.
 
 use std::fs;
 
@@ -61,6 +61,59 @@ with requests.Session() as session:
         assert response.history
 ";
         output(program("python3", home).args(["-c", script, gateway, &url]));
+    });
+}
+
+/// Requests each URL with the default client, and prints the bodies.
+const GO_PROGRAM: &str = r#"
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	for _, url := range os.Args[1:] {
+		response, err := http.Get(url)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != 200 {
+			fmt.Fprintln(os.Stderr, url, response.Status, err)
+			os.Exit(1)
+		}
+		response.Body.Close()
+		fmt.Print(string(body), ";")
+	}
+}
+"#;
+
+#[test]
+fn net_http_of_go_uses_the_gateway_as_its_proxy_and_as_an_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.go"), GO_PROGRAM).unwrap();
+    let mut go = program("go", folder.path());
+    go.env("GO111MODULE", "off").env("GOPROXY", "off").env("GOFLAGS", "").env("CGO_ENABLED", "0");
+    // The standard library is compiled once.
+    go.env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go")).env("GOPATH", folder.path().join("go"));
+    output(go.args(["build", "-o", "client", "main.go"]));
+    let client = folder.path().join("client");
+    let origin = files().serve();
+    // Go sends no request for a loopback address to a proxy. The unspecified address leads to this machine, too.
+    let urls: Vec<_> = (0..6)
+        .map(|number| format!("http://0.0.0.0:{}/moved/{number}.txt", origin.address().port()))
+        .collect();
+    let expected: String = (0..6).map(|number| format!("file {number};")).collect();
+    check_through_pool(origin, &[], |home, gateway| {
+        let proxied = output(program(&client, home).env("http_proxy", gateway).args(&urls));
+        assert_eq!(proxied, expected);
+        let prefixed = urls.iter().map(|url| format!("{gateway}/fetch/{url}"));
+        assert_eq!(output(program(&client, home).args(prefixed)), expected);
     });
 }
 

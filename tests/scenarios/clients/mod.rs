@@ -7,10 +7,12 @@
 //! |---|---|
 //! | `site` | an origin that serves files |
 //! | `program` | runs a program, and a pool of three behind a gateway |
-//! | `downloads` | curl, wget, Python requests, git, `get -L` |
+//! | `downloads` | curl, wget, Python requests, Go's `net/http`, git, `get -L` |
+//! | `browser` | Chromium |
 //! | `packages` | pip, npm, cargo, apt |
 //! | `refusals` | clients and requests that get nothing |
 
+mod browser;
 mod downloads;
 mod packages;
 mod program;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `unix` | several sockets, Unix sockets, sockets that the service manager hands over |
 //! | `proxy_protocol` | the client that a proxy names |
+//! | `gateway` | the same for a gateway |
 //! | `restart` | a process hands its sockets to its successor |
 
 use std::io::{Read, Write};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::local::escaped;
 use crate::support::TEST_TIMEOUT;
 
+mod gateway;
 mod proxy_protocol;
 mod restart;
 mod unix;

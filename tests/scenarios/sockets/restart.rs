@@ -19,7 +19,7 @@ fn send_signal(name: &str, process: u32) -> bool {
 }
 
 /// The process that serves now. Dropping it ends that process.
-struct Serving(u32);
+pub(super) struct Serving(pub(super) u32);
 
 impl Serving {
     fn signal(&self, name: &str) {
@@ -27,7 +27,7 @@ impl Serving {
     }
 
     /// Starts a successor and waits until it serves.
-    fn restart(&mut self, manager: &Manager) {
+    pub(super) fn restart(&mut self, manager: &Manager) {
         self.signal("USR2");
         let mut next = None;
         // The successor reports that it is ready, and this process names it, in either order.

@@ -92,12 +92,17 @@ fn bad_addresses_get_an_error_that_names_the_flag() {
     assert!(!std::path::Path::new("peer.sock").exists());
 }
 
-/// Starts `serve` as a service manager does: with this socket as descriptor 3, and the variables for it.
+/// Starts `serve` as a service manager does.
 fn serve_on(socket: OwnedFd, manager: &Manager, arguments: &[&str]) -> Process {
+    start_on(socket, manager, &[&["serve"], arguments].concat())
+}
+
+/// Starts the command as a service manager does: with this socket as descriptor 3, and the variables for it.
+pub(super) fn start_on(socket: OwnedFd, manager: &Manager, arguments: &[&str]) -> Process {
     let own = command([""; 0]);
     let mut shell = Command::new("sh");
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    shell.args(["-c", script, "sh"]).arg(own.get_program()).arg("serve").args(arguments);
+    shell.args(["-c", script, "sh"]).arg(own.get_program()).args(arguments);
     shell.env("NOTIFY_SOCKET", &manager.path);
     Process::start_with(shell, socket).expect("there is a shell")
 }

@@ -29,6 +29,15 @@ impl Browser {
     ///
     /// If Chromium is not installed or does not start: no test is skipped.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts the browser with further options.
+    ///
+    /// # Panics
+    ///
+    /// Like [`start`](Self::start).
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         // The protocol uses the descriptors 3 and 4. `exec` keeps the process id, so that the browser can be ended.
@@ -36,6 +45,7 @@ impl Browser {
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
         command.args(["--hide-scrollbars", &format!("--user-data-dir={}", profile.path().display())]);
+        command.args(options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("sh exists");
         let requests = child.stdin.take().unwrap();
@@ -53,18 +63,18 @@ impl Browser {
         });
         let (events, last) = (Vec::new(), 0);
         let mut browser = Self { child, requests, messages, events, session: None, last, _profile: profile };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser
     }
 
     /// Sends a command and returns its result.
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -90,15 +100,15 @@ impl Browser {
     pub(crate) fn set_screen(&mut self, width: u32, height: u32, is_dark: bool) {
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let scheme = if is_dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        self.call("Emulation.setEmulatedMedia", media);
+        self.call("Emulation.setEmulatedMedia", &media);
     }
 
     /// Opens a page and blocks until it is loaded.
     pub(crate) fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({"url": url}));
+        self.call("Page.navigate", &json!({"url": url}));
         self.wait_for_load();
     }
 
@@ -114,14 +124,17 @@ impl Browser {
 
     /// Returns the value of an expression in the page.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
-        let result = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+        let result = self.call("Runtime.evaluate", &json!({"expression": expression, "returnByValue": true}));
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
         result["result"]["value"].clone()
     }
 
     /// Returns the document of the page as HTML.
     pub(crate) fn html(&mut self) -> String {
-        self.evaluate("document.documentElement.outerHTML").as_str().unwrap().to_owned()
+        // Works also in a page that may not run scripts.
+        let document = self.call("DOM.getDocument", &json!({"depth": 0}));
+        let html = self.call("DOM.getOuterHTML", &json!({"nodeId": document["root"]["nodeId"]}));
+        html["outerHTML"].as_str().unwrap().to_owned()
     }
 
     /// Presses a key of the keyboard.
@@ -130,13 +143,13 @@ impl Browser {
         for kind in ["keyDown", "keyUp"] {
             let event =
                 json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
-            self.call("Input.dispatchKeyEvent", event);
+            self.call("Input.dispatchKeyEvent", &event);
         }
     }
 
     /// Returns the page as a PNG image, in its whole length.
     pub(crate) fn screenshot(&mut self) -> Vec<u8> {
-        let image = self.call("Page.captureScreenshot", json!({"captureBeyondViewport": true}));
+        let image = self.call("Page.captureScreenshot", &json!({"captureBeyondViewport": true}));
         STANDARD.decode(image["data"].as_str().unwrap()).unwrap()
     }
 

@@ -1,42 +1,69 @@
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use forwardcache::server::ServerConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 
-use super::{Proxy, hello, open, request, start_echo, start_server};
+use super::{Proxy, hello, open, request, request_on, start_echo, start_server};
 use crate::processes::PeerProcess;
 use crate::support::{SetOnDrop, wait_until};
 
-/// The number of idle tunnels, if the limit of open files permits it.
+/// The number of idle tunnels. A server has a tunnel for four open files.
 const TUNNELS: usize = 5_000;
-const FEWEST: usize = 2_000;
+const FILES: usize = 4 * TUNNELS;
 
-/// Raises the limit of open files as far as possible, and returns it.
+/// The most resident memory of an idle tunnel, in bytes.
+const MEMORY: usize = 4 << 10;
+
+/// Raises the limit of open files as far as possible, as the command does, and returns it.
 fn raise_open_files() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a soft limit can be raised");
     maximum.map_or(usize::MAX, |files| usize::try_from(files).unwrap())
 }
 
-fn threads_of(process: u32) -> usize {
+/// Returns a number of the status of a process: threads, or KiB of memory.
+fn status(process: u32, name: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
-    line.and_then(|count| count.trim().parse().ok()).expect("the status has the number of threads")
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {status}"))
+}
+
+/// Opens tunnels for many clients, each at an address of its own, because one client gets only half of the free ones.
+struct Clients {
+    proxy: SocketAddr,
+    target: String,
+    /// The last number of the address.
+    number: u8,
+}
+
+impl Clients {
+    fn open(&mut self) -> TcpStream {
+        loop {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a file is left");
+            socket
+                .bind(&SocketAddr::from(([127, 0, 1, self.number], 0)).into())
+                .expect("the address is local");
+            socket.connect(&self.proxy.into()).expect("the proxy accepts connections");
+            let (socket, head) = request_on(socket.into(), &self.target, "");
+            if head.starts_with("HTTP/1.1 200 ") {
+                return socket;
+            }
+            assert!(head.starts_with("HTTP/1.1 503 ") && self.number < 100, "client {}: {head}", self.number);
+            self.number += 1;
+        }
+    }
 }
 
 #[test]
 fn thousands_of_idle_tunnels_need_no_threads() {
     let files = raise_open_files();
-    // This process has two sockets of each tunnel, and other tests need files too.
-    let count = TUNNELS.min((files.saturating_sub(2_000)) / 3);
-    assert!(count >= FEWEST, "raise the hard limit of open files: {files} permits only {count} tunnels");
-    if count < TUNNELS {
-        eprintln!("only {count} instead of {TUNNELS} tunnels: the limit of open files is {files}");
-    }
+    assert!(files >= FILES, "{TUNNELS} tunnels need a hard limit of {FILES} open files, and it is {files}");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (send, accepted) = mpsc::channel();
@@ -47,39 +74,30 @@ fn thousands_of_idle_tunnels_need_no_threads() {
             }
         }
     });
-    let options = [
-        "--http-proxy",
-        "--connect-ports",
-        &address.port().to_string(),
-        "--max-tunnels",
-        "12000",
-        "--max-connections-per-address",
-        "12000",
-        "--memory",
-        "64MiB",
-        "--idle-timeout",
-        "600",
-    ];
-    // With fewer files, a quarter of the limit is for tunnels, and half of them for one client.
-    let possible = (files / 4).min(12_000) / 2;
-    let count = count.min(possible);
-    assert!(count >= FEWEST, "raise the hard limit of open files: {files} permits only {count} tunnels");
+    let port = address.port().to_string();
+    let options = ["--http-proxy", "--connect-ports", &port, "--max-tunnels", "5000", "--memory", "64MiB"];
     let peer = PeerProcess::start_as("127.0.0.1:0", &options);
-    let (target, hello) = (format!("localhost:{}", address.port()), hello("localhost"));
-    let start = |(): ()| {
-        let mut client = open(peer.address, &target);
+    let target = format!("localhost:{port}");
+    let mut clients = Clients { proxy: peer.address, target, number: 1 };
+    let hello = hello("localhost");
+    let mut start = || {
+        let mut client = clients.open();
         client.write_all(&hello).unwrap();
         let mut server = accepted.recv().unwrap();
         server.read_exact(&mut vec![0; hello.len()]).unwrap();
         (client, server)
     };
-    let mut tunnels: Vec<(TcpStream, TcpStream)> = (0..10).map(|_| start(())).collect();
-    let before = threads_of(peer.process.id());
-    while tunnels.len() < count {
-        tunnels.push(start(()));
+    let mut tunnels: Vec<(TcpStream, TcpStream)> = (0..10).map(|_| start()).collect();
+    let of_peer = |name| status(peer.process.id(), name);
+    let (threads, memory) = (of_peer("Threads"), of_peer("VmRSS"));
+    while tunnels.len() < TUNNELS {
+        tunnels.push(start());
     }
-    let after = threads_of(peer.process.id());
-    assert!(after <= before + 8, "{before} threads with 10 tunnels, {after} with {count}");
+    let after = of_peer("Threads");
+    assert!(after <= threads + 8, "{threads} threads with 10 tunnels, {after} with {TUNNELS}");
+    let bytes = (of_peer("VmRSS") - memory) * 1024 / (TUNNELS - 10);
+    assert!(bytes <= MEMORY, "{bytes} bytes for each tunnel");
+    eprintln!("{TUNNELS} tunnels of {} clients, {after} threads, {bytes} bytes for each", clients.number);
     // All of them still work.
     for (client, server) in &mut tunnels {
         client.write_all(b"to").unwrap();
@@ -91,7 +109,6 @@ fn thousands_of_idle_tunnels_need_no_threads() {
         client.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"fro");
     }
-    eprintln!("{count} tunnels, {after} threads");
 }
 
 #[test]
@@ -152,7 +169,8 @@ fn the_number_of_tunnels_is_limited_for_each_client() {
     let (_, head) = request(proxy.address(), &target, "");
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 1\r\n"), "{head}");
     assert_eq!(proxy.metric("tunnels_rejected_total{reason=\"too_many\"}"), 1);
-    assert_eq!(proxy.metric("tunnels_open"), 2);
+    // A tunnel is open once its response is written.
+    wait_until("a tunnel is not open", || proxy.metric("tunnels_open") == 2);
     drop(held);
     wait_until("the tunnels stay open", || proxy.metric("tunnels_open") == 0);
     drop(open(proxy.address(), &target));

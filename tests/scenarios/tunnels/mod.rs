@@ -66,7 +66,11 @@ impl Proxy {
 
 /// Sends a CONNECT request. Returns the connection and the head of the response.
 fn request(proxy: SocketAddr, target: &str, fields: &str) -> (TcpStream, String) {
-    let mut socket = TcpStream::connect(proxy).expect("the proxy accepts connections");
+    request_on(TcpStream::connect(proxy).expect("the proxy accepts connections"), target, fields)
+}
+
+/// Like [`request`], on a connection to the proxy.
+fn request_on(mut socket: TcpStream, target: &str, fields: &str) -> (TcpStream, String) {
     socket.set_read_timeout(Some(TEST_TIMEOUT)).expect("the timeout is not zero");
     write!(socket, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n")
         .expect("the request is sent");

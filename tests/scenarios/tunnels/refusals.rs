@@ -69,6 +69,10 @@ fn own_and_forbidden_addresses_are_refused_by_name_and_literal() {
             assert!(matches!(got, 403 | 508), "{host}:{port}: {got}");
         }
     }
+    // The member may be bound to all addresses of this machine.
+    for host in ["127.0.0.2", "127.255.0.1", "[::1]", "[::ffff:127.0.0.2]"] {
+        assert_eq!(status(&proxy, &format!("{host}:{other_port}"), ""), 508, "{host}");
+    }
     for metadata in ["169.254.169.254:443", "[fd00:ec2::254]:443", "[::ffff:169.254.169.254]:443"] {
         assert_eq!(status(&proxy, metadata, ""), 403, "{metadata}");
     }

@@ -337,7 +337,7 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
         let host = httparse::Header { name: "Host", value: b"me.example:3000" };
         let fields: Vec<_> = [host].into_iter().chain(via).collect();
         let request = PlainRequest::new(target, &fields).unwrap();
-        proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
+        proxy.hit(&request, &local(), &mut Scratch::default()).is_some()
     };
     let is_hit = |proxy: &Proxy| is_hit_with(proxy, &[]);
     assert!(is_hit(&open) && !is_hit(&closed));
@@ -611,4 +611,58 @@ fn forms_of_other_programs_reach_the_owner_and_stay_in_their_form() {
     ] {
         assert_eq!(ask(uri, sender).status(), status, "{uri}");
     }
+}
+
+#[test]
+fn tunnel_leads_to_the_address_that_was_checked_although_the_name_moves() {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use crate::origin::testing::{ScriptedLookup, resolving};
+    use crate::peer::endpoint::Tunnels;
+    use crate::server::{Server, ServerConfig};
+
+    // The first address is allowed. The second one has the same port, and is not.
+    let allowed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = allowed.local_addr().unwrap().port();
+    let forbidden = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let lookup = ScriptedLookup::new(|name, number| {
+        assert_eq!(name, "rebinding.example");
+        Ok(vec![IpAddr::from([127, 0, 0, number.min(2)])])
+    });
+    let network = Some(resolving(lookup.clone()));
+    let proxy = proxy_for(Offline, "any,deny:127.0.0.2").with_forwarding(Forwarding {
+        tunnels: Tunnels { network, ports: vec![port] },
+        ..Forwarding::default()
+    });
+    let server = Server::bind("127.0.0.1:0", ServerConfig::new().http_proxy(true), move |request| {
+        proxy.handle(request)
+    });
+    let server = server.unwrap();
+    let connect = || {
+        let mut client = TcpStream::connect(server.local_addr()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let target = format!("rebinding.example:{port}");
+        write!(client, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).unwrap() == 1 {
+            head.push(byte[0]);
+        }
+        (client, String::from_utf8(head).unwrap())
+    };
+    let (mut client, head) = connect();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    // A ClientHello without extensions, so without a name.
+    let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 19, 1, 1, 0]);
+    client.write_all(&hello).unwrap();
+    let mut received = vec![0; hello.len()];
+    allowed.accept().unwrap().0.read_exact(&mut received).unwrap();
+    assert_eq!(received, hello);
+    let (_, head) = connect();
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    assert_eq!(lookup.count(), 2);
+    forbidden.set_nonblocking(true).unwrap();
+    assert!(forbidden.accept().is_err(), "nothing has connected to the forbidden address");
 }

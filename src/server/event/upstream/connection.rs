@@ -85,14 +85,14 @@ impl Upstream {
                 Err(_) => return Progress::Failed,
             }
         }
-        while may_read {
+        let mut is_drained = false;
+        while may_read && !is_drained {
             match self.socket.read(&mut context.input) {
                 Ok(0) => return Progress::Failed,
                 Ok(count) => {
-                    let is_drained = count < context.input.len();
+                    is_drained = count < context.input.len();
                     exchange.received.extend_from_slice(&context.input[..count]);
                     match exchange.reader.read(&exchange.received) {
-                        Arrived::Partly if is_drained => break,
                         Arrived::Partly => {}
                         Arrived::Other => return Progress::Other { is_long: true },
                         Arrived::Whole { response, is_reusable } => {
@@ -101,7 +101,7 @@ impl Upstream {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_not_ready(&error) => break,
+                Err(error) if is_not_ready(&error) => is_drained = true,
                 Err(_) => return Progress::Failed,
             }
         }

@@ -6,7 +6,7 @@
 //! | `set` | the connections of one I/O thread |
 //!
 //! Only short, complete responses are read here. A job whose response is long, late or failed runs on a thread: it gets
-//! the connection with what has arrived, or asks again if the connection failed before a response.
+//! the connection and the received bytes, or asks again if the connection failed before a response.
 
 mod connection;
 mod set;

@@ -16,6 +16,9 @@ use crate::server::event::context::ThreadContext;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
+/// Sockets, and what was received from them.
+type HandedOver = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
+
 /// A thread's connections, and what the asks of a test result in.
 struct Fixture {
     poll: Poll,
@@ -25,7 +28,7 @@ struct Fixture {
     modes: Receiver<RunMode>,
     sender: mpsc::Sender<RunMode>,
     accepted: Arc<Mutex<Vec<Bytes>>>,
-    handed_over: Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>,
+    handed_over: HandedOver,
 }
 
 impl Fixture {

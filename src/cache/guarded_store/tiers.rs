@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Below, GuardedStore, Place};
+use super::{AttachedTier, GuardedStore, Place};
 use crate::cache::fill::{BeginSpill, ContinueSpill};
 use crate::cache::tombstones::Fetch;
 use crate::policy::Validity;
@@ -18,20 +18,31 @@ impl GuardedStore {
     }
 
     /// Returns the tiers that may hold responses of the key. Never waits.
-    fn below(&self, key: &Key) -> impl Iterator<Item = &Below> {
-        self.tiers.iter().filter(|below| below.tier.may_hold(key.as_str()))
+    fn candidates(&self, key: &Key) -> impl Iterator<Item = &AttachedTier> {
+        self.tiers.iter().filter(|attached| attached.tier.may_hold(key.as_str()))
     }
 
     /// Whether a tier below memory may hold responses of the key. Never waits.
-    pub(in crate::cache) fn may_be_below(&self, key: &Key) -> bool {
-        self.below(key).next().is_some()
+    pub(in crate::cache) fn may_be_in_tiers(&self, key: &Key) -> bool {
+        self.candidates(key).next().is_some()
+    }
+
+    /// Returns the responses of a key in the fastest tier that has them without a wait. Never waits.
+    pub(in crate::cache) fn at_hand(&self, key: &str, now: SystemTime) -> Option<Variants> {
+        let find = || self.tiers().find_map(|tier| tier.find_now(key));
+        let found = self.judged(|| find().map(|found| self.valid(key, found)))?;
+        Some(if found.iter().any(|stored| is_ahead(stored, now)) {
+            found.iter().map(|stored| aged(stored, now)).collect()
+        } else {
+            found
+        })
     }
 
     /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
     /// thread is available.
-    pub(in crate::cache) fn spawn_below(&self, key: &Key, work: Work) -> Option<Duration> {
-        let first = self.below(key).next()?;
-        let max_wait = self.below(key).map(|below| below.tier.max_wait()).sum();
+    pub(in crate::cache) fn spawn_tier_lookup(&self, key: &Key, work: Work) -> Option<Duration> {
+        let first = self.candidates(key).next()?;
+        let max_wait = self.candidates(key).map(|attached| attached.tier.max_wait()).sum();
         first.tier.spawn(work).ok().map(|()| max_wait)
     }
 
@@ -50,8 +61,8 @@ impl GuardedStore {
         is_enough: impl Fn(&Variants) -> bool,
     ) -> Variants {
         let mut all = in_memory;
-        for below in self.below(key) {
-            all = self.with_those_of(below, key, &all, now);
+        for attached in self.candidates(key) {
+            all = self.with_those_of(attached, key, &all, now);
             if is_enough(&all) {
                 break;
             }
@@ -66,13 +77,19 @@ impl GuardedStore {
         in_memory: Variants,
         now: SystemTime,
     ) -> Variants {
-        let own = self.below(key).filter(|below| !below.tier.is_shared());
-        own.fold(in_memory, |all, below| self.with_those_of(below, key, &all, now))
+        let own = self.candidates(key).filter(|attached| !attached.tier.is_shared());
+        own.fold(in_memory, |all, attached| self.with_those_of(attached, key, &all, now))
     }
 
     /// Adds the responses of a lower tier.
-    fn with_those_of(&self, below: &Below, key: &Key, in_memory: &Variants, now: SystemTime) -> Variants {
-        let read = || self.answer("read", below.tier.find(key));
+    fn with_those_of(
+        &self,
+        attached: &AttachedTier,
+        key: &Key,
+        in_memory: &Variants,
+        now: SystemTime,
+    ) -> Variants {
+        let read = || self.answer("read", attached.tier.find(key));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
         let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
             let same = others.iter().find(|other| other.variant() == stored.variant());
@@ -94,8 +111,8 @@ impl GuardedStore {
         stored: &Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
         let (key, tier) = (fetch.key(), self.holder(stored)?);
-        let faster = self.tiers.iter().take_while(|below| below.tier.name() != tier.name()).cloned();
-        let faster: Vec<Below> = faster.collect();
+        let faster = self.tiers.iter().take_while(|attached| attached.tier.name() != tier.name()).cloned();
+        let faster: Vec<AttachedTier> = faster.collect();
         let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
         let loaded = Arc::new(loaded);
         let write = |response: &Arc<StoredResponse>| {
@@ -198,21 +215,24 @@ impl GuardedStore {
     }
 
     /// Puts a response into these tiers; returns whether one of them takes it.
-    pub(super) fn put(&self, tiers: &[Below], fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
-        let put = |below: &Below| below.tier.put(fetch.key(), response, fetch.position());
-        tiers.iter().filter(|below| put(below)).count() > 0
+    pub(super) fn put(&self, tiers: &[AttachedTier], fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        let put = |attached: &AttachedTier| attached.tier.put(fetch.key(), response, fetch.position());
+        tiers.iter().filter(|attached| put(attached)).count() > 0
     }
 }
 
 /// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
 fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
-    const SKEW: Duration = Duration::from_secs(1);
-    let validity = *stored.validity();
-    match validity.response_time.wall().duration_since(now) {
-        Ok(ahead) if ahead > SKEW => {
-            let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..validity };
-            Arc::new(stored.with_validity(validity))
-        }
-        _ => Arc::clone(stored),
+    if !is_ahead(stored, now) {
+        return Arc::clone(stored);
     }
+    let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..*stored.validity() };
+    Arc::new(stored.with_validity(validity))
+}
+
+/// Whether a response lies in the future.
+fn is_ahead(stored: &StoredResponse, now: SystemTime) -> bool {
+    const SKEW: Duration = Duration::from_secs(1);
+    let ahead = stored.validity().response_time.wall().duration_since(now);
+    ahead.is_ok_and(|ahead| ahead > SKEW)
 }

@@ -8,11 +8,11 @@ use crate::message::pieces::Pieces;
 
 /// Consecutive pieces of a body, each with its position.
 #[derive(Clone, Default)]
-pub(super) struct Kept {
+pub(super) struct BufferedPieces {
     pieces: VecDeque<(u64, Bytes)>,
 }
 
-impl Kept {
+impl BufferedPieces {
     /// Returns the position of the first byte; `None` if no byte is in memory.
     pub(super) fn start(&self) -> Option<u64> {
         self.pieces.front().map(|(at, _)| *at)
@@ -57,13 +57,13 @@ impl Kept {
 mod tests {
     use super::*;
 
-    fn rest(kept: &Kept, position: u64) -> Option<&[u8]> {
+    fn rest(kept: &BufferedPieces, position: u64) -> Option<&[u8]> {
         kept.at(position).map(|(bytes, skip)| &bytes[skip..])
     }
 
     #[test]
     fn every_position_is_found_in_its_piece() {
-        let mut kept = Kept::default();
+        let mut kept = BufferedPieces::default();
         assert_eq!((kept.start(), rest(&kept, 0)), (None, None));
         for (at, text) in [(0, "abc"), (3, "d"), (4, ""), (4, "ef")] {
             kept.push(at, Bytes::from_static(text.as_bytes()));
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_longer_piece_replaces_the_last() {
-        let mut kept = Kept::default();
+        let mut kept = BufferedPieces::default();
         kept.push(0, Bytes::from_static(b"abc"));
         kept.push(3, Bytes::from_static(b"d"));
         kept.push(3, Bytes::from_static(b"def"));

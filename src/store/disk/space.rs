@@ -20,9 +20,9 @@ const ROUNDS: u64 = 3;
 /// How much more than needed is leased, so that not every body waits for a transaction.
 const SPARE: u64 = 4 << 20;
 
-/// The room for bodies that are being written.
+/// The space that is reserved for bodies that are being written.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct Space {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -43,7 +43,7 @@ struct State {
     is_closed: bool,
 }
 
-impl Room {
+impl Space {
     /// Sets the function that starts a transaction.
     pub(super) fn set_wake(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.state.lock().wake = Some(Box::new(wake));
