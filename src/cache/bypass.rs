@@ -10,6 +10,7 @@ use super::tombstones::invalidated_groups;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
 use crate::message::body::Body;
+use crate::message::purge::Purge;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::policy::{UnknownFields, also_answers_get, invalidated};
 use crate::pool::protocol::Hop;
@@ -53,6 +54,11 @@ impl Inner {
             tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);
         for target in invalidated(method, target, received.status, &received.headers) {
             let public = self.keys.public(&target);
+            // A POST that is stored under its content is a query, and only another method changes what it finds.
+            if self.cache_post > 0 && *method != Method::POST {
+                self.store.purge(&Purge::of_key(public.url()), self.clock.now());
+                continue;
+            }
             let own = self.keys.of(&target, &original_headers);
             if own != public {
                 self.invalidate(&own);

@@ -325,6 +325,24 @@ fn a_post_is_answered_from_the_stored_response_to_the_same_content() {
 }
 
 #[test]
+fn another_unsafe_method_invalidates_the_stored_responses_to_post() {
+    let scene = Scene::built(|cache| cache.cache_post(10));
+    let post = || {
+        let request = Request::post(URL).body(Body::from("{a}")).unwrap();
+        Answer::read(scene.cache.round_trip(request).unwrap())
+    };
+    scene.answer(200, FRESH, "one");
+    post().is(Outcome::Passed(Forward::Method), "one");
+    scene.answer(404, &[], "");
+    scene.send("DELETE", URL, &[]).unwrap();
+    post().is(Outcome::Hit, "one");
+    scene.answer(200, &[], "");
+    scene.send("PUT", URL, &[]).unwrap();
+    scene.answer(200, FRESH, "two");
+    post().is(Outcome::Passed(Forward::Method), "two");
+}
+
+#[test]
 fn post_responses_are_not_stored_by_default() {
     let scene = Scene::new();
     for _ in 0..2 {
