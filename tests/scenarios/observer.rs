@@ -181,7 +181,7 @@ fn evictions_of_each_tier_are_reported() {
 #[test]
 fn near_cache_reports_what_it_answers() {
     let (origin, peer, events) = (page(), LocalPeer::start(), Arc::new(Events::default()));
-    let near = NearCache::new().hot(1, Duration::from_secs(60));
+    let near = NearCache::new().memory(16 << 20).hot(1, Duration::from_secs(60));
     let builder = Client::builder().pool([peer.url()]).near_cache(near).observer(Arc::clone(&events));
     let client = builder.build().unwrap();
     for _ in 0..5 {
