@@ -20,6 +20,7 @@ macro_rules! page {
 
 page!(architecture, "../docs/architecture.md");
 page!(operation, "../docs/guide.md");
+page!(packages, "../docs/packages.md");
 page!(clients, "../docs/clients.md");
 page!(pools, "../docs/pools.md");
 page!(stores, "../docs/stores.md");

@@ -13,11 +13,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 15] = [
     "serve",
     "gateway",
     "config",
     "get",
+    "warm",
     "store ls",
     "store stat",
     "store rm",
@@ -27,6 +28,7 @@ const SUBCOMMANDS: [&str; 13] = [
     "purge",
     "ring",
     "status",
+    "top",
 ];
 
 /// All pages in Markdown, with their text.

@@ -29,6 +29,8 @@ named! {
         Connections = "connections",
         /// Buffers of connections to origins.
         Fetches = "fetches",
+        /// Names of recent traffic for operators.
+        Statistics = "statistics",
     }
 }
 
@@ -123,8 +125,17 @@ impl Ledger {
 
     /// Returns shared bytes that are counted until their last holder drops them, even if they exceed the limit.
     pub(crate) fn share(self: &Arc<Self>, purpose: MemoryUse, bytes: Box<[u8]>) -> Bytes {
-        let hold = self.hold(purpose, bytes.len() as u64);
-        Bytes::from_owner(Counted { bytes, _hold: hold })
+        self.count(purpose, bytes.len() as u64, bytes)
+    }
+
+    /// Like [`share`](Self::share), for a buffer of which `length` bytes are counted.
+    pub(crate) fn count<T: AsRef<[u8]> + Send + 'static>(
+        self: &Arc<Self>,
+        purpose: MemoryUse,
+        length: u64,
+        bytes: T,
+    ) -> Bytes {
+        Bytes::from_owner(Counted { bytes, _hold: self.hold(purpose, length) })
     }
 
     /// Returns shared bytes that are counted until their last holder drops them, if they fit.
@@ -171,14 +182,14 @@ impl Ledger {
 }
 
 /// Bytes that are counted while they exist.
-struct Counted {
-    bytes: Box<[u8]>,
+struct Counted<T> {
+    bytes: T,
     _hold: Hold,
 }
 
-impl AsRef<[u8]> for Counted {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 

@@ -6,6 +6,8 @@
 //! | `error` | [`Error`](error::Error) and [`ErrorKind`](error::ErrorKind): the error type of the public API |
 //! | `clock` | [`Clock`](clock::Clock): the system's time, or a time that a test sets |
 //! | `byte_size` | [`ByteSize`](byte_size::ByteSize): byte counts such as `64MiB` |
+//! | `charged` | the client to which the work of a thread is charged |
+//! | `counted_buffer` | `CountedBuffer`: bytes that grow only as far as the ledger allows |
 //! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
 //! | `memory_limit` | `Ledger`: the memory account with one limit |
 //! | `named` | a macro for enums with a name for each variant |
@@ -17,7 +19,10 @@
 
 pub(crate) mod byte_size;
 pub(crate) mod cancellation;
+pub(crate) mod charged;
 pub mod clock;
+#[cfg(feature = "peer")]
+pub(crate) mod counted_buffer;
 pub(crate) mod error;
 #[cfg(feature = "peer")]
 pub(crate) mod memory_limit;

@@ -1,4 +1,5 @@
-//! A caching resolver. Requests for the same name share one lookup, and a bounded number of threads runs lookups.
+//! A caching resolver. Requests for the same name share one lookup, and a bounded number of threads runs lookups, of which
+//! one client gets at most half.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::base::charged;
 use crate::base::clock::{Clock, SystemClock};
 
 /// How long expired addresses may still be used while a lookup does not finish.
 const STALE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// The maximum number of concurrent lookups. A lookup that hangs blocks its thread until the system's resolver returns.
-const MAX_THREADS: usize = 8;
+const MAX_THREADS: usize = 32;
 
 /// The maximum number of cached names.
 const MAX_NAMES: usize = 1024;
@@ -75,7 +77,12 @@ struct State {
     /// Pending names that wait for a thread. At least one caller waits for each.
     queue: VecDeque<String>,
     threads: usize,
+    /// The number of threads that run lookups of each client.
+    running: HashMap<Client, usize>,
 }
+
+/// The client to which a lookup is charged. `None` stands for the peers of the pool and for this program.
+type Client = Option<IpAddr>;
 
 #[derive(Debug)]
 struct CachedAnswer {
@@ -86,6 +93,8 @@ struct CachedAnswer {
 #[derive(Debug)]
 struct Pending {
     waiting: usize,
+    /// The clients that wait for a queued lookup. The first one with a free thread starts it.
+    clients: Vec<Client>,
     /// Waiting callers share it with the lookup, because the cache may evict the answer before they wake up.
     answer: Arc<OnceLock<Answer>>,
 }
@@ -123,9 +132,9 @@ impl Resolver {
         }
         let stale = state.cached.get(name).filter(|entry| self.is_usable_stale(entry));
         let stale = stale.map(|entry| entry.answer.clone());
+        let answer = self.join_or_start(&mut state, name, charged::client());
         // If lookups queue behind hanging ones, expired addresses are served at once.
-        let is_busy = state.threads >= MAX_THREADS;
-        let answer = self.join_or_start(&mut state, name)?;
+        let is_busy = state.queue.iter().any(|queued| queued == name);
         if let Some(stale) = stale.as_ref().filter(|_| is_busy) {
             return to_result(stale);
         }
@@ -164,31 +173,37 @@ impl Resolver {
         self: &Arc<Self>,
         state: &mut State,
         name: &str,
-    ) -> Result<Arc<OnceLock<Answer>>, LookupError> {
-        if let Some(pending) = state.pending.get_mut(name) {
-            pending.waiting += 1;
-            return Ok(Arc::clone(&pending.answer));
-        }
-        if state.threads < MAX_THREADS {
-            let (names, own_name) = (Arc::clone(self), name.to_owned());
-            thread::Builder::new()
-                .name("forwardcache-names".to_owned())
-                .spawn(move || names.look_up_all(own_name))
-                .map_err(LookupError::Failed)?;
-            state.threads += 1;
-        } else {
+        client: Client,
+    ) -> Arc<OnceLock<Answer>> {
+        let pending = state.pending.entry(name.to_owned()).or_insert_with(|| {
             state.queue.push_back(name.to_owned());
+            Pending { waiting: 0, clients: Vec::new(), answer: Arc::default() }
+        });
+        pending.waiting += 1;
+        if !pending.clients.contains(&client) {
+            pending.clients.push(client);
         }
-        let answer = Arc::new(OnceLock::new());
-        let pending = Pending { waiting: 1, answer: Arc::clone(&answer) };
-        state.pending.insert(name.to_owned(), pending);
-        Ok(answer)
+        let answer = Arc::clone(&pending.answer);
+        self.start_threads(state);
+        answer
     }
 
-    /// Runs on a resolver thread: looks up `first`, then the queued names.
-    fn look_up_all(&self, first: String) {
-        let mut next = Some(first);
-        while let Some(name) = next {
+    /// Starts a thread for each queued lookup that may have one.
+    fn start_threads(self: &Arc<Self>, state: &mut State) {
+        while let Some((name, client)) = state.next() {
+            let (names, own_name) = (Arc::clone(self), name.clone());
+            let thread = thread::Builder::new().name("forwardcache-names".to_owned());
+            if let Err(error) = thread.spawn(move || names.look_up_all(own_name, client)) {
+                state.end(client);
+                self.finish(state, name, Err((error.kind(), error.to_string().into())));
+            }
+        }
+    }
+
+    /// Runs on a resolver thread: looks up `first`, then queued names.
+    fn look_up_all(self: Arc<Self>, first: String, client: Client) {
+        let mut next = Some((first, client));
+        while let Some((name, client)) = next {
             // A panic must not leave the waiting callers without an answer.
             let answer = catch_unwind(AssertUnwindSafe(|| self.lookup.look_up(&name)))
                 .unwrap_or_else(|_| Err(io::Error::other("the lookup panicked")))
@@ -198,17 +213,22 @@ impl Resolver {
                 })
                 .map_err(|error| (error.kind(), error.to_string().into()));
             let mut state = self.state.lock();
-            if let Some(pending) = state.pending.remove(&name) {
-                // This thread is the only one that sets the cell.
-                let _ = pending.answer.set(answer.clone());
-            }
-            self.remember(&mut state, name, answer);
-            self.finished.notify_all();
-            next = state.queue.pop_front();
-            if next.is_none() {
-                state.threads -= 1;
-            }
+            state.end(client);
+            self.finish(&mut state, name, answer);
+            next = state.next();
+            // The end of one lookup may let several clients start another.
+            self.start_threads(&mut state);
         }
+    }
+
+    /// Gives the answer to the callers that wait for it, and remembers it.
+    fn finish(&self, state: &mut State, name: String, answer: Answer) {
+        if let Some(pending) = state.pending.remove(&name) {
+            // A cell is set only here.
+            let _ = pending.answer.set(answer.clone());
+        }
+        self.remember(state, name, answer);
+        self.finished.notify_all();
     }
 
     fn remember(&self, state: &mut State, name: String, answer: Answer) {
@@ -245,6 +265,32 @@ impl Resolver {
 }
 
 impl State {
+    /// Takes the first queued lookup that may run, with the client to which it is charged. A client may have as many threads as
+    /// are free, so that one client gets at most half of them.
+    fn next(&mut self) -> Option<(String, Client)> {
+        let free = MAX_THREADS - self.threads;
+        let running = |client: &Client| self.running.get(client).copied().unwrap_or_default();
+        let mut queued = self.queue.iter().enumerate();
+        let (at, client) = queued.find_map(|(at, name)| {
+            let clients = &self.pending.get(name)?.clients;
+            Some((at, *clients.iter().find(|client| running(client) < free)?))
+        })?;
+        self.threads += 1;
+        *self.running.entry(client).or_default() += 1;
+        Some((self.queue.remove(at)?, client))
+    }
+
+    /// Counts a lookup of this client as ended.
+    fn end(&mut self, client: Client) {
+        self.threads -= 1;
+        if let Some(count) = self.running.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&client);
+            }
+        }
+    }
+
     /// Notes that one caller stopped waiting for `name`, and drops a queued lookup that nothing waits for.
     fn stop_waiting(&mut self, name: &str) {
         let Some(pending) = self.pending.get_mut(name) else { return };

@@ -101,7 +101,7 @@ fn answer_remote(
         }
         if is_ok && incoming.method == Method::GET {
             match range_of(incoming, &headers).map(|range| requested(range, remote.length)) {
-                Some(Requested::Whole) => {
+                Some(Requested::Complete) => {
                     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
                 }
                 Some(Requested::Parts(parts)) if parts.len() == 1 => {
@@ -293,7 +293,7 @@ fn cut_range(
     }
     let range = range_of(incoming, headers)?;
     match ranges::slice(range, body, headers.get(CONTENT_TYPE)) {
-        Slice::Whole => {
+        Slice::Complete => {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             None
         }

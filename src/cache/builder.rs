@@ -85,7 +85,7 @@ impl HttpCacheBuilder {
         match crate::store::DiskStore::open(directory) {
             Ok(store) => self.disk_store(&store.capacity(capacity)),
             Err(error) => {
-                log::warn!("{error}; caching without it");
+                log::warn!("{error:#}; caching without it");
                 self
             }
         }

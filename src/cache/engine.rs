@@ -17,7 +17,9 @@ use super::hit_for_miss::Uncacheable;
 use super::incoming::{BypassRequest, Incoming};
 use super::keys::{KeyHook, Keys};
 use super::near::NearRules;
+use super::recent::Recent;
 use super::refresh_queue::{Background, Refreshes};
+use super::sweeps::Sweeps;
 use super::tombstones::Fetch;
 use super::unstored::Unstored;
 use crate::base::cancellation::Cancellation;
@@ -122,7 +124,10 @@ pub(super) struct Inner {
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
+    /// What was requested from lower tiers.
+    pub(super) recent: Recent,
     pub(super) refreshes: Arc<Refreshes>,
+    pub(super) sweeps: Arc<Sweeps>,
     drain_on_drop: Duration,
     pub(super) worth_finishing: u64,
     /// The longest content of a POST whose response is stored, in bytes.
@@ -168,6 +173,7 @@ impl HttpCache {
         let inner = Arc::new(Inner {
             origin,
             store,
+            recent: Recent::new(ledger.limit()),
             ledger,
             clock,
             rules_digest: rules.digest(),
@@ -184,6 +190,7 @@ impl HttpCache {
             unstored: Unstored::default(),
             is_offline: AtomicBool::new(false),
             refreshes: Arc::new(Refreshes::new(background, spawn)),
+            sweeps: Arc::default(),
             drain_on_drop,
             worth_finishing,
             cache_post: parts.cache_post,

@@ -1,6 +1,6 @@
 //! Wraps the store, so that a failing store never fails a request.
 
-mod below;
+mod tiers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 use parking_lot::Mutex;
 
-use super::soft_purges::SoftPurges;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
@@ -22,12 +21,11 @@ pub(crate) struct GuardedStore {
     store: Arc<dyn Store>,
     stats: Arc<Stats>,
     tombstones: Arc<Tombstones>,
-    soft_purges: Arc<SoftPurges>,
     max_body: u64,
     /// The rules of the cache and their digest.
     rules: Option<Arc<(RulesDigest, Rules)>>,
     /// The tiers below the store in memory, the fastest first.
-    tiers: Vec<Below>,
+    tiers: Vec<AttachedTier>,
     /// When a failure of the store was last logged.
     reported: Arc<Mutex<Option<Instant>>>,
 }
@@ -47,7 +45,7 @@ pub(super) enum Place {
 
 /// A tier below the store in memory.
 #[derive(Clone)]
-struct Below {
+struct AttachedTier {
     tier: Arc<dyn Tier>,
     /// Applies the invalidations of other processes to what is in memory.
     _listener: Arc<dyn Fn(&Purge) + Send + Sync>,
@@ -56,8 +54,8 @@ struct Below {
 impl GuardedStore {
     /// Wraps a store, with an additional limit to the length of stored bodies.
     pub(crate) fn new(store: Arc<dyn Store>, stats: Arc<Stats>, max_body: u64) -> Self {
-        let (tombstones, soft_purges, reported) = Default::default();
-        Self { store, stats, tombstones, soft_purges, max_body, rules: None, tiers: Vec::new(), reported }
+        let (tombstones, reported) = Default::default();
+        Self { store, stats, tombstones, max_body, rules: None, tiers: Vec::new(), reported }
     }
 
     /// Sets the rules of the cache. Responses that were stored under other rules are judged again.
@@ -75,13 +73,13 @@ impl GuardedStore {
             above.purge(purge, purge.time().unwrap_or(SystemTime::UNIX_EPOCH));
         });
         tier.on_invalidation(Arc::downgrade(&listener));
-        self.tiers.push(Below { tier, _listener: listener });
+        self.tiers.push(AttachedTier { tier, _listener: listener });
         self
     }
 
     /// Returns the tiers below the store in memory, the fastest first.
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<dyn Tier>> {
-        self.tiers.iter().map(|below| &below.tier)
+        self.tiers.iter().map(|attached| &attached.tier)
     }
 
     /// Returns the tombstones of all invalidations.
@@ -129,7 +127,7 @@ impl GuardedStore {
             variants
         };
         let variants = self.judged_again(key, variants);
-        self.soft_purges.mark_all(key, variants, &self.tombstones)
+        self.tombstones.mark_all(key, variants)
     }
 
     /// Judges responses again that were stored under other rules, and drops those that the rules would not have stored.
@@ -160,8 +158,7 @@ impl GuardedStore {
 
     /// Whether later requests may share the fetch with this key, URL and number.
     pub(crate) fn is_joinable<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
-        let resource = resource.into();
-        !self.tombstones.covers_key(resource, sequence) && !self.soft_purges.covers_key(resource, sequence)
+        self.tombstones.is_joinable(resource, sequence)
     }
 
     /// Stores the response of a fetch, unless an invalidation covers the fetch; returns whether it is stored. The
@@ -194,7 +191,7 @@ impl GuardedStore {
         if !self.may_insert(fetch, response) {
             return None;
         }
-        let stale = || self.soft_purges.mark(fetch.key().as_str(), response, &self.tombstones);
+        let stale = || self.tombstones.mark(fetch.key().as_str(), response);
         let marked = stale();
         if !write(marked.as_ref().unwrap_or(response)) {
             return None;
@@ -223,24 +220,19 @@ impl GuardedStore {
     }
 
     /// Removes the responses under a key from these tiers, the lowest first, and from memory.
-    fn remove_from(&self, tiers: &[Below], key: &Key) -> bool {
-        let remove = |below: &Below| self.answer("remove", below.tier.remove(key).map(|_| true));
-        let failures = tiers.iter().rev().filter(|below| !remove(below)).count();
+    fn remove_from(&self, tiers: &[AttachedTier], key: &Key) -> bool {
+        let remove = |attached: &AttachedTier| self.answer("remove", attached.tier.remove(key).map(|_| true));
+        let failures = tiers.iter().rev().filter(|attached| !remove(attached)).count();
         self.answer("remove", self.store.remove(key).map(|_| true)) && failures == 0
     }
 
-    /// Voids the responses that a purge selects, and removes them. Responses that the store cannot list, or fails to
+    /// Voids the responses that a purge selects, and removes them; a soft purge marks them as stale. Responses that the store cannot list, or fails to
     /// remove, count as not stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
-        if purge.is_soft() {
-            let (purge, sequence) = self.soft_purges.add(purge, &self.tombstones, now);
-            let purged = self.purge_all(&purge);
-            if purged.is_some() {
-                self.soft_purges.note_swept(sequence, &self.tombstones);
-            }
-            return purged.unwrap_or_else(Purged::uncounted);
-        }
         let tombstone = self.tombstones.add_purge(purge, now);
+        if purge.is_soft() {
+            return self.sweep(&purge.clone().at(now), tombstone);
+        }
         let purged = self.sweep(purge, tombstone);
         if !purged.is_counted
             && let Some(url) = purge.single_url()
@@ -250,7 +242,7 @@ impl GuardedStore {
         purged
     }
 
-    /// Removes the responses that a tombstone covers. The tombstone is retired if the store can list its responses.
+    /// Removes or marks the responses that a tombstone covers. The tombstone is retired if the store can list its responses.
     pub(super) fn sweep(&self, purge: &Purge, tombstone: Sequence) -> Purged {
         let purged = self.purge_all(&purge.clone().before(tombstone));
         if purged.is_some() {
@@ -261,8 +253,11 @@ impl GuardedStore {
 
     /// Purges all tiers, the lowest first, and returns the count; `None` if a tier cannot count.
     fn purge_all(&self, purge: &Purge) -> Option<Purged> {
-        let below =
-            self.tiers.iter().rev().map(|below| self.answer("purge", below.tier.purge(purge).map(Some)));
+        let below = self
+            .tiers
+            .iter()
+            .rev()
+            .map(|attached| self.answer("purge", attached.tier.purge(purge).map(Some)));
         let below: Vec<Option<Purged>> = below.collect();
         let in_memory = self.answer("purge", self.store.purge(purge))?;
         below.into_iter().try_fold(in_memory, |all, below| {
@@ -297,9 +292,7 @@ impl GuardedStore {
             }
             *last = Some(now);
             drop(last);
-            let cause =
-                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            warn!("the store failed to {what}: {error}{cause}");
+            warn!("the store failed to {what}: {error:#}");
             T::default()
         })
     }

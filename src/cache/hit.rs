@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use log::debug;
 
 use super::engine::HttpCache;
@@ -15,7 +16,8 @@ use crate::pool::protocol::{self, Hop};
 use crate::store::StoredResponse;
 
 impl HttpCache {
-    /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole.
+    /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole. Its body may be
+    /// in an open file of a lower tier: then its first bytes go to `beginning`. Never waits.
     /// Appends the field lines that depend on the time to `lines`.
     ///
     /// A URL that is not in canonical form is not found. A response that `accepts` refuses is not returned: the client may
@@ -27,13 +29,18 @@ impl HttpCache {
         hop: Option<Hop>,
         accepts: impl FnOnce(&StoredResponse) -> bool,
         lines: &mut String,
+        beginning: &mut Bytes,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
         // A chosen key differs from the URL, and the text after a space would be another user's partition.
         if inner.keys.are_chosen() || url.contains(' ') || inner.keys.are_selecting(request) {
             return None;
         }
-        let variants = inner.store.variants_nonblocking(url)?;
+        let now = inner.clock.moment();
+        let mut variants = inner.store.variants_nonblocking(url)?;
+        if variants.is_empty() {
+            variants = inner.store.at_hand(url, now.wall())?;
+        }
         let mut selected = None;
         for stored in variants.iter() {
             if stored.variant().matches_plainly(request)? {
@@ -46,15 +53,26 @@ impl HttpCache {
             }
         }
         let stored = selected.filter(|stored| is_whole(stored) && accepts(stored))?;
-        let (validity, now) = (stored.validity(), inner.clock.moment());
+        let validity = stored.validity();
         let is_due = is_due_early(validity, inner.rules.early_refresh, now);
         if is_due || reuse(validity, &RequestDirectives::default(), now) != Reuse::Fresh {
             return None;
+        }
+        if let Some(remote) = stored.remote() {
+            let read = remote.source.read_now(0, usize::MAX, &inner.ledger);
+            *beginning = read.ok().flatten().filter(|_| inner.is_streamed(url, remote))?;
         }
         inner.count(Outcome::Hit, url);
         debug!("{} {}", Outcome::Hit, redacted(url));
         let status =
             CacheStatus::new(Outcome::Hit).time_to_live(validity.remaining(now), validity.staleness(now));
+        let status = match stored.tier() {
+            Some(tier) => {
+                inner.stats.count_hit_of(tier);
+                status.detail(tier)
+            }
+            None => status,
+        };
         // Writing to a String cannot fail.
         let _ = write!(lines, "age: {}\r\n{X_FROM_CACHE}: 1\r\ncache-status: ", validity.age(now).as_secs());
         status.write(lines);

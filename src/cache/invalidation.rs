@@ -52,18 +52,20 @@ impl Inner {
         }
     }
 
-    /// Starts a job that removes an invalidated group from the store. If no thread is available, the tombstone
-    /// remains.
+    /// Lets a job remove an invalidated group from the store. If no thread is available, the tombstone remains.
     pub(super) fn sweep_group(&self, url: &str, name: &[u8], tombstone: Sequence) {
         let origin = CanonicalUrl::parse(url).map(|target| target.origin());
         let name = str::from_utf8(name);
         let (Ok(origin), Ok(name)) = (origin, name) else { return };
         let Ok(purge) = Purge::group(origin.as_str(), name) else { return };
         let purge = self.keys.to_purge(&purge).into_owned();
+        let Some(sweeper) = self.sweeps.add(purge, tombstone) else { return };
         let store = self.store.clone();
         let job = Job::new(Lane::Own, Cancellation::new(), move |mode| {
             if mode == RunMode::Worker {
-                store.sweep(&purge, tombstone);
+                for (purge, tombstone) in sweeper {
+                    store.sweep(&purge, tombstone);
+                }
             }
         });
         drop(self.refreshes.spawn(job));

@@ -82,7 +82,7 @@ impl Inner {
                     leader.finish(if is_stored { FlightResult::Stored } else { FlightResult::NotShared });
                 }
             }
-            Err(NotStored::RequestNoStore) => {}
+            Err(why) if !why.is_about_stored() => {}
             Err(_) => self.store.remove(&incoming.key),
         }
         let status =
@@ -119,11 +119,13 @@ impl Inner {
                 remove_unstored(&mut headers, &self.rules);
                 let get = Incoming { method: Method::GET, ..incoming.clone() };
                 let status = stored.status();
-                if self.may_store(&get, status, &headers).is_ok() {
-                    let head = Head::of(self, &get, status, headers, received.times);
-                    self.store.insert(fetch, &head.into_freshened(stored, fetch.sequence()));
-                } else {
-                    self.store.remove(&incoming.key);
+                match self.may_store(&get, status, &headers) {
+                    Ok(()) => {
+                        let head = Head::of(self, &get, status, headers, received.times);
+                        self.store.insert(fetch, &head.into_freshened(stored, fetch.sequence()));
+                    }
+                    Err(why) if !why.is_about_stored() => {}
+                    Err(_) => self.store.remove(&incoming.key),
                 }
             }
         }
@@ -153,18 +155,12 @@ impl Inner {
                 None => received,
             };
             // The response contradicts the stored one, with exceptions: a server error contradicts only a stored
-            // server error, and a response to a range, a condition or no-store, or about the client (429),
-            // contradicts nothing.
+            // server error, and a response to a range, a condition, no-store or a credential, or about the client
+            // (429), contradicts nothing.
             let is_failure = |status: StatusCode| status.is_server_error();
             let contradicts = (!is_failure(received.status)
                 || selected.is_some_and(|stored| is_failure(stored.status())))
-                && !matches!(
-                    why,
-                    NotStored::Method
-                        | NotStored::RequestNoStore
-                        | NotStored::NotWhole
-                        | NotStored::AboutRequest
-                );
+                && why.is_about_stored();
             if selected.is_some() && contradicts {
                 self.store.remove(&incoming.key);
             }

@@ -35,7 +35,8 @@
 // | `lookup` | what the stored responses can do for a request |
 // | `blocking` | runs the steps on a thread that may block |
 // | `pending` | a request that waits for a fetch |
-// | `look_below` | a lookup in the tier below memory |
+// | `tier_lookup` | a lookup in the tier below memory |
+// | `recent` | which bodies are worth a place in memory |
 // | `singleflight`, `flight` | requests for the same thing share one fetch |
 // | `fetching` | sends a request to the origin and turns the response into an answer; 304 leads to `keeping` |
 // | `forwarding` | the request to the origin, and its response |
@@ -51,8 +52,8 @@
 // | `refresh`, `refresh_queue` | background refreshes |
 // | `bypass` | requests that are forwarded past the store |
 // | `invalidation`, `purging` | invalidation by unsafe requests, and by purges |
-// | `tombstones`, `tombstone_list` | all invalidations in order, and the fetches under way |
-// | `soft_purges` | purges that mark responses as stale |
+// | `tombstones`, `tombstone_list` | all invalidations in order, soft purges included, and the fetches under way |
+// | `sweeps` | invalidated groups that wait to be removed from the store |
 // | `guarded_store` | the store, without its errors and without invalidated responses |
 // | `failures` | fetches that failed within the last second |
 // | `hit_for_miss` | keys whose last response could not be shared |
@@ -81,7 +82,6 @@ mod incoming;
 mod invalidation;
 mod keeping;
 mod keys;
-mod look_below;
 mod lookup;
 mod near;
 mod partial;
@@ -89,12 +89,14 @@ mod pending;
 mod post;
 mod purging;
 mod ranges;
+mod recent;
 mod refresh;
 mod refresh_queue;
 mod serving;
 pub(crate) mod singleflight;
-mod soft_purges;
 mod step;
+mod sweeps;
+mod tier_lookup;
 mod tombstone_list;
 mod tombstones;
 mod unstored;

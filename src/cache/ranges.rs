@@ -12,7 +12,7 @@ use crate::message::pieces::Pieces;
 #[derive(Debug)]
 pub(crate) enum Slice {
     /// The field is ignored; the whole body is sent.
-    Whole,
+    Complete,
     /// One range: the body of a 206.
     One { body: Pieces, content_range: HeaderValue },
     /// Several ranges: a `multipart/byteranges` body (RFC 9110 section 14.6).
@@ -25,7 +25,7 @@ pub(crate) enum Slice {
 pub(crate) fn slice(range: &[u8], whole: &Pieces, content_type: Option<&HeaderValue>) -> Slice {
     let length = whole.len() as u64;
     let parts = match requested(range, length) {
-        Requested::Whole => return Slice::Whole,
+        Requested::Complete => return Slice::Complete,
         Requested::Unsatisfiable => {
             return Slice::Unsatisfiable { content_range: text(format!("bytes */{length}")) };
         }

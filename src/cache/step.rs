@@ -20,9 +20,9 @@ use super::fetching::Exchange;
 use super::flight::{FlightKey, FlightLeader, FlightResult};
 use super::forwarding::received_over;
 use super::incoming::Incoming;
-use super::look_below::LookBelow;
 use super::lookup::{Found, Lookup, Plan, lookup, selected};
 use super::pending::{NextStep, Pending};
+use super::tier_lookup::TierLookup;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -84,8 +84,8 @@ impl Inner {
         }
         if let Some(found) = self.find_nonblocking(&incoming.key) {
             let is_in_memory = selected(&found.variants, &incoming, &self.digest).is_some();
-            return if !is_in_memory && self.store.may_be_below(&incoming.key) {
-                LookBelow::start(self, incoming, found, variant, waits_left, wakes)
+            return if !is_in_memory && self.store.may_be_in_tiers(&incoming.key) {
+                TierLookup::start(self, incoming, found, variant, waits_left, wakes)
             } else {
                 self.decide(incoming, &found, variant, waits_left, wakes)
             };

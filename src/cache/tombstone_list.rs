@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::message::purge::Purge;
+
 /// For how many origins "everything older is void" is remembered.
 const MAX_ORIGINS: usize = 1024;
 
@@ -21,6 +23,8 @@ pub(super) struct TombstoneList {
     /// The newest tombstone for each digest of a URL, key or group.
     pub(super) exact: HashMap<u64, Sequence>,
     pub(super) prefixes: Vec<(Box<str>, Sequence)>,
+    /// The soft purges, oldest first, each with its number and time.
+    pub(super) soft: Vec<(Purge, Sequence)>,
     /// For each origin, all responses up to this number are void: see [`TombstoneList::widen_oldest`].
     pub(super) origins: HashMap<u64, Sequence>,
     /// The length of the list above which it is searched for tombstones to retire.
@@ -47,6 +51,8 @@ pub(super) enum Scope {
     Group(u64, u64),
     Prefix(Box<str>),
     All,
+    /// A soft purge: the responses are stale, not void.
+    Soft(Box<Purge>),
 }
 
 impl TombstoneList {
@@ -72,7 +78,7 @@ impl TombstoneList {
             Scope::Exact(digest) | Scope::Group(digest, _) => {
                 self.exact.get(digest) == Some(&tombstone.sequence)
             }
-            Scope::Prefix(_) | Scope::All => true,
+            Scope::Prefix(_) | Scope::All | Scope::Soft(_) => true,
         }
     }
 
@@ -95,6 +101,7 @@ impl TombstoneList {
                 self.exact.remove(digest);
             }
             Scope::Prefix(_) => self.prefixes.retain(|(_, sequence)| *sequence != tombstone.sequence),
+            Scope::Soft(_) => self.soft.retain(|(_, sequence)| *sequence != tombstone.sequence),
             Scope::All if self.all == tombstone.sequence => self.all = 0,
             Scope::Exact(_) | Scope::Group(..) | Scope::All => {}
         }
@@ -104,6 +111,10 @@ impl TombstoneList {
     /// only, so that one origin cannot void the responses of others.
     pub(super) fn widen_oldest(&mut self) {
         let Some(oldest) = self.list.pop_front() else { return };
+        if matches!(oldest.scope, Scope::Soft(_)) && !oldest.is_swept {
+            // Its purge stays: there are few of them.
+            return;
+        }
         self.remove(&oldest);
         self.unstorable = self.unstorable.max(oldest.sequence);
         match oldest.scope {
@@ -115,5 +126,17 @@ impl TombstoneList {
             }
             _ => self.all = self.all.max(oldest.sequence),
         }
+    }
+
+    /// Replaces the two oldest soft purges by one of everything.
+    pub(super) fn widen_oldest_soft(&mut self, now: SystemTime) {
+        let (_, sequence) = self.soft.remove(0);
+        self.list.retain(|tombstone| tombstone.sequence != sequence);
+        let Some((purge, sequence)) = self.soft.first_mut() else { return };
+        *purge = Purge::all().soft().before(*sequence).at(now);
+        self.list
+            .iter_mut()
+            .filter(|listed| listed.sequence == *sequence)
+            .for_each(|listed| listed.is_swept = false);
     }
 }

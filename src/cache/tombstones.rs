@@ -1,10 +1,11 @@
-//! Tombstones: one ordered list of all invalidations, by purges and by responses.
+//! Tombstones: one ordered list of all invalidations, by purges, soft purges and responses.
 //!
 //! Fetches and invalidations share one sequence of numbers. A stored response has the number of its fetch, and is
 //! void if a later tombstone covers it. The cache checks this at each lookup and again before it stores a response.
-//! Therefore a response that was requested before an invalidation is neither served nor stored after it.
+//! Therefore a response that was requested before an invalidation is neither served nor stored after it. A soft purge makes
+//! responses stale instead: they are kept for validation and for a failing origin.
 //!
-//! A tombstone is retired when the store has removed the responses that it covers and no older fetch is under way.
+//! A tombstone is retired when the store has removed (or marked) the responses that it covers and no older fetch is under way.
 //! The list is bounded: beyond the bound, a tombstone for everything of the same age or older replaces the oldest.
 
 use std::fmt;
@@ -22,7 +23,7 @@ use super::tombstone_list::{Scope, Tombstone, TombstoneList};
 use crate::message::header::cache_groups::{self, CACHE_GROUPS};
 use crate::message::purge::Purge;
 use crate::message::url::CanonicalUrl;
-use crate::store::{Key, Position, StoredResponse, url_of};
+use crate::store::{Key, Position, StoredResponse, Variants, url_of};
 
 static CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
@@ -31,6 +32,9 @@ const MAX_TOMBSTONES: usize = 10_000;
 
 /// How many tombstones may be for prefixes. Each lookup compares its URL with all of them.
 const MAX_PREFIXES: usize = 100;
+
+/// How many soft purges are listed. Beyond this number, the two oldest become one purge of everything.
+const MAX_SOFT_PURGES: usize = 64;
 
 /// The tombstones of a cache.
 pub(crate) struct Tombstones {
@@ -141,21 +145,6 @@ impl Tombstones {
         state.last = state.last.max(sequence);
     }
 
-    /// Notes that soft purges were retired, which has the same consequence as retired tombstones.
-    pub(super) fn note_retirement(&self) {
-        self.retirements.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Returns the next number of the sequence.
-    pub(super) fn next_sequence(&self, now: SystemTime) -> Sequence {
-        self.state.write().next(now)
-    }
-
-    /// Returns the number of the oldest fetch that is under way; `u64::MAX` without fetches.
-    pub(super) fn oldest_fetch(&self) -> Sequence {
-        self.state.read().oldest_fetch()
-    }
-
     /// Registers a fetch that begins now.
     pub(crate) fn begin(self: &Arc<Self>, key: &Key, now: SystemTime) -> Fetch {
         let mut state = self.state.write();
@@ -175,8 +164,11 @@ impl Tombstones {
         self.add(Scope::Group(self.of_group(url, name), self.of_origin(url)), now)
     }
 
-    /// Voids the responses that a purge selects; returns the number of the tombstone.
+    /// Voids the responses that a purge selects, or makes them stale; returns the number of the tombstone.
     pub(super) fn add_purge(&self, purge: &Purge, now: SystemTime) -> Sequence {
+        if purge.is_soft() {
+            return self.add(Scope::Soft(Box::new(purge.clone().at(now))), now);
+        }
         let scope =
             match (purge.single_url(), purge.common_prefix(), purge.group_origin(), purge.group_name()) {
                 (Some(url), ..) => Scope::Exact(self.of_url(url)),
@@ -221,6 +213,39 @@ impl Tombstones {
         self.covers_fetched(resource.into(), sequence, Vec::new)
     }
 
+    /// Whether later requests may share the fetch with this key and number: no tombstone covers it, and no soft purge.
+    pub(super) fn is_joinable<'a>(&self, resource: impl Into<Resource<'a>>, sequence: Sequence) -> bool {
+        let resource = resource.into();
+        let url_for =
+            |purge: &Purge| if purge.matches_by_key() { url_of(resource.key) } else { resource.url };
+        let is_covered = |(purge, at): &(Purge, Sequence)| {
+            sequence <= *at && purge.group_name().is_none() && purge.covers(url_for(purge))
+        };
+        sequence > self.newest.load(Ordering::SeqCst)
+            || !(self.covers_key(resource, sequence) || self.state.read().soft.iter().any(is_covered))
+    }
+
+    /// Returns the response marked as stale if a soft purge covers it; `None` if it stays as it is.
+    pub(super) fn mark(&self, key: &str, response: &StoredResponse) -> Option<Arc<StoredResponse>> {
+        if response.sequence() > self.newest.load(Ordering::SeqCst) {
+            return None;
+        }
+        let state = self.state.read();
+        let mut covering = state.soft.iter().filter(|(purge, _)| purge.is_about(url_of(key), response));
+        covering.find_map(|(purge, _)| purge.stale(response))
+    }
+
+    /// Marks all responses that a soft purge covers as stale.
+    pub(super) fn mark_all(&self, key: &str, variants: Variants) -> Variants {
+        let newest = self.newest.load(Ordering::SeqCst);
+        if variants.iter().all(|response| response.sequence() > newest) {
+            return variants;
+        }
+        let mark_or_keep =
+            |response: &Arc<StoredResponse>| self.mark(key, response).unwrap_or_else(|| Arc::clone(response));
+        variants.iter().map(mark_or_keep).collect()
+    }
+
     /// Whether the fetch with this number must not store its response, whatever that is.
     pub(super) fn is_unstorable(&self, sequence: Sequence) -> bool {
         sequence <= self.newest.load(Ordering::SeqCst) && sequence <= self.state.read().unstorable
@@ -253,6 +278,7 @@ impl Tombstones {
             Scope::Exact(digest) | Scope::Group(digest, _) => drop(state.exact.insert(*digest, sequence)),
             Scope::Prefix(prefix) => state.prefixes.push((prefix.clone(), sequence)),
             Scope::All => state.all = sequence,
+            Scope::Soft(purge) => state.soft.push((Purge::clone(purge).before(sequence), sequence)),
         }
         state.list.push_back(Tombstone { sequence, scope, is_swept: false });
         if state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
@@ -261,6 +287,9 @@ impl Tombstones {
         }
         while state.list.len() > self.max_tombstones || state.prefixes.len() > self.max_prefixes {
             state.widen_oldest();
+        }
+        if state.soft.len() > MAX_SOFT_PURGES {
+            state.widen_oldest_soft(now);
         }
         self.newest.store(sequence, Ordering::SeqCst);
         self.latest.store(sequence, Ordering::SeqCst);
@@ -280,7 +309,9 @@ impl Tombstones {
         state.remove_retirable();
         let newest = state.list.back().map_or(0, |tombstone| tombstone.sequence);
         let of_origins = state.origins.values().copied().max().unwrap_or(0);
-        self.newest.store(newest.max(state.all).max(state.unstorable).max(of_origins), Ordering::SeqCst);
+        let of_soft = state.soft.last().map_or(0, |(_, sequence)| *sequence);
+        let newest = newest.max(state.all).max(state.unstorable).max(of_origins).max(of_soft);
+        self.newest.store(newest, Ordering::SeqCst);
     }
 
     fn of_url(&self, url: &str) -> u64 {

@@ -33,16 +33,18 @@ impl Failure {
 
     /// Prints the message and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
+        if !matches!(self, Self::BrokenPipe) {
+            eprintln!("forwardcache: {self}");
+        }
+        ExitCode::from(self.code())
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(message) => {
-                eprintln!("forwardcache: {message}");
-                ExitCode::from(2)
-            }
-            Self::Failed(message) => {
-                eprintln!("forwardcache: {message}");
-                ExitCode::FAILURE
-            }
-            Self::BrokenPipe => ExitCode::SUCCESS,
+            Self::Usage(_) => 2,
+            Self::Failed(_) => 1,
+            Self::BrokenPipe => 0,
         }
     }
 }

@@ -1,22 +1,36 @@
 //! Header fields of the flag `-H`.
 
+use std::fs;
+use std::io;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 
-/// Parses each `Name: value` into a header field.
-pub(super) fn parse_all(lines: &[String]) -> Result<HeaderMap, Failure> {
+/// Parses each `Name: value` into a header field. `@FILE` stands for the lines of a file, `@-` for those of standard input.
+pub(super) fn parse_all(arguments: &[String]) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    for line in lines {
-        let (name, value) = parse(line)
-            // The message leaves the value out, because it may be a credential.
-            .ok_or_else(|| {
-                let name = name_of(line);
-                Failure::Usage(format!("invalid header field -H {name:?}: write it as 'Name: value'"))
-            })?;
-        headers.append(name, value);
+    for argument in arguments {
+        let Some(file) = argument.strip_prefix('@') else {
+            add(&mut headers, argument, || format!("{:?}", name_of(argument)))?;
+            continue;
+        };
+        let text = if file == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+        let text = text.map_err(|error| Failure::Usage(format!("cannot read -H {argument}: {error}")))?;
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            add(&mut headers, line, || format!("{argument}, line {}", number + 1))?;
+        }
     }
     Ok(headers)
+}
+
+/// Parses a line. `place` names it in an error without its value, which may be a credential.
+fn add(headers: &mut HeaderMap, line: &str, place: impl FnOnce() -> String) -> Result<(), Failure> {
+    let (name, value) = parse(line).ok_or_else(|| {
+        Failure::Usage(format!("invalid header field -H {}: write it as 'Name: value'", place()))
+    })?;
+    headers.append(name, value);
+    Ok(())
 }
 
 fn name_of(line: &str) -> &str {

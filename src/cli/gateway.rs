@@ -20,7 +20,7 @@ use super::listen::{self, Inherited};
 use super::optional::with;
 #[cfg(unix)]
 use super::successor::{self, Sockets};
-use super::{notify, open_files, pool, signals, tokens};
+use super::{announce, notify, open_files, pool, signals, tokens};
 
 /// The URL of a gateway that has only Unix sockets: no name ends like this (RFC 6761), so no request is for it.
 const NO_URL: &str = "http://gateway.invalid";
@@ -69,16 +69,12 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR2])
         .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let config = ServerConfig::new().workers(WORKERS).http_proxy(true);
-    let (shown, try_it) = announced(&listeners);
+    let announcement = announce::of_gateway(&peer, &listeners, arguments.client_token_file.as_deref());
     #[cfg(unix)]
     let sockets = Sockets::of(&listeners, &[])
         .map_err(|error| Failure::io("cannot duplicate the listening sockets", &error))?;
     let server = peer.serve_on(listeners, config)?;
-    let pool = match peer.client().pool().len() {
-        1 => "a pool of one".to_owned(),
-        count => format!("a pool of {count}"),
-    };
-    print(format_args!("gateway to {pool} on {shown}\ntry it: {try_it}\n"))?;
+    print(format_args!("{announcement}"))?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
     thread::spawn(move || {
@@ -91,7 +87,7 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
                     let tokens = [&pool_tokens, &client_tokens].into_iter().flatten();
                     let reloaded = tokens.map(Tokens::reload).chain([peer.reload_certificates()]);
                     for error in reloaded.filter_map(Result::err) {
-                        log::error!("cannot reload: {error}; the previous ones stay in use");
+                        log::error!("cannot reload: {error:#}; the previous ones stay in use");
                     }
                 }
                 #[cfg(unix)]
@@ -110,19 +106,6 @@ pub(crate) fn run(arguments: &Gateway) -> Result<ExitCode, Failure> {
     notify::send("READY=1");
     server.join();
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the addresses of the sockets as text for people, and a command to try.
-fn announced(listeners: &[Listener]) -> (String, String) {
-    let shown: Vec<String> = listeners.iter().map(|socket| listen::shown(socket, "http")).collect();
-    let try_it = match listeners.iter().find_map(Listener::local_addr) {
-        Some(address) => format!("curl -i -x http://{address} http://example.com/"),
-        None => {
-            let path = shown.first().and_then(|socket| socket.strip_prefix("unix:")).unwrap_or_default();
-            format!("curl -i --unix-socket {path} http://localhost/fetch/http://example.com/")
-        }
-    };
-    (shown.join(" and "), try_it)
 }
 
 /// Sets the options of the forms in which any program can request a URL.

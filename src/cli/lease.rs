@@ -80,9 +80,7 @@ impl Lease {
         let path = folder.join(super::manifest::hexadecimal(digest.as_ref()));
         let open = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = open().or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).create(&folder).and_then(|()| open())
-            }
+            io::ErrorKind::NotFound => make_private(&folder).and_then(|()| open()),
             _ => Err(error),
         })?;
         Ok(Self { file, path, touched: Instant::now() })
@@ -115,6 +113,15 @@ impl Lease {
     }
 }
 
+/// Creates a directory that only this user can use. Whoever can open a file can lock it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 fn folder(store: &Path) -> PathBuf {
     store.join("leases")
 }
@@ -126,13 +133,13 @@ fn since(file: &Metadata, now: SystemTime) -> io::Result<Duration> {
 
 /// Returns whether the path still names the open file.
 #[cfg(unix)]
-fn is_same(open: &Metadata, path: &Path) -> bool {
+pub(super) fn is_same(open: &Metadata, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()))
 }
 
 #[cfg(not(unix))]
-fn is_same(_: &Metadata, path: &Path) -> bool {
+pub(super) fn is_same(_: &Metadata, path: &Path) -> bool {
     path.exists()
 }
 

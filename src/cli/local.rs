@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use forwardcache::cache::Background;
 use forwardcache::store::DiskStore;
-use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, RoundTrip};
+use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, ResponseExt, RoundTrip};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 
-use super::arguments::LocalStore;
+use super::arguments::{LocalStore, StoreDirectory};
 use super::failure::Failure;
 use super::lease::Lease;
 
@@ -46,15 +46,22 @@ const REFRESH: Duration = Duration::from_secs(10);
 pub(super) struct Local {
     origin: Arc<Origin>,
     cache: HttpCache,
-    kept: Option<Kept>,
+    kept: Option<OpenStore>,
     is_offline: bool,
     /// Held while this process refreshes stale responses, so that no other process does.
     refreshes: Mutex<Vec<Lease>>,
 }
 
+impl StoreDirectory {
+    /// Returns the directory, if there is one by default.
+    fn path(&self) -> Option<PathBuf> {
+        self.store.clone().or_else(default_directory)
+    }
+}
+
 /// A directory that is open.
 #[derive(Clone)]
-struct Kept {
+struct OpenStore {
     directory: PathBuf,
     disk: DiskStore,
 }
@@ -62,23 +69,35 @@ struct Kept {
 impl Local {
     /// Opens the store. One that cannot be used is reported, and the command goes on without it.
     pub(super) fn open(arguments: &LocalStore, origin: Origin) -> Result<Self, Failure> {
-        let kept = match &arguments.store {
-            _ if arguments.no_store => None,
-            Some(directory) => Some(directory.clone()),
-            None => default_directory(),
-        };
-        let kept = match kept {
+        let directory = arguments.directory.path().filter(|_| !arguments.no_store);
+        let kept = match directory {
             None if arguments.offline => return Err(no_directory("--offline")),
             None => None,
             Some(directory) if arguments.offline => Some(open_existing(directory)?),
             Some(directory) => match DiskStore::open(&directory) {
-                Ok(disk) => Some(Kept { directory, disk }),
+                Ok(disk) => Some(OpenStore { directory, disk }),
                 Err(error) => {
-                    eprintln!("forwardcache: {error}; nothing is kept between runs");
+                    eprintln!("forwardcache: {error:#}; nothing is kept between runs");
                     None
                 }
             },
         };
+        Self::above(kept, &arguments.directory, origin, arguments.offline)
+    }
+
+    /// Opens the store of a command that would be useless without it.
+    pub(super) fn open_required(arguments: &StoreDirectory, origin: Origin) -> Result<Self, Failure> {
+        let directory = arguments.path().ok_or_else(|| no_directory("without a pool, this command"))?;
+        let disk = DiskStore::open(&directory).map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        Self::above(Some(OpenStore { directory, disk }), arguments, origin, false)
+    }
+
+    fn above(
+        kept: Option<OpenStore>,
+        arguments: &StoreDirectory,
+        origin: Origin,
+        is_offline: bool,
+    ) -> Result<Self, Failure> {
         if let (Some(kept), Some(size)) = (&kept, arguments.disk) {
             // A clone of the handle sets the limit of the store.
             let _ = kept.disk.clone().capacity(size.bytes());
@@ -86,16 +105,16 @@ impl Local {
         if let (Some(kept), Some(file)) = (&kept, &arguments.store_key_file)
             && let Err(error) = kept.disk.clone().key_file(file)
         {
-            eprintln!("forwardcache: {error}; responses that depend on credentials are not kept");
+            eprintln!("forwardcache: {error:#}; responses that depend on credentials are not kept");
         }
         let origin = Arc::new(origin);
         let cache = cache(&origin, kept.as_ref())?;
-        cache.set_offline(arguments.offline);
-        Ok(Self { origin, cache, kept, is_offline: arguments.offline, refreshes: Mutex::default() })
+        cache.set_offline(is_offline);
+        Ok(Self { origin, cache, kept, is_offline, refreshes: Mutex::default() })
     }
 
     /// Answers a request that other processes may send at the same time.
-    fn shared(&self, kept: &Kept, request: &Request<Body>) -> Result<Response<Body>, Error> {
+    fn shared(&self, kept: &OpenStore, request: &Request<Body>) -> Result<Response<Body>, Error> {
         let url = request.uri().to_string();
         if let Some(stored) = stored(&self.cache, request)? {
             if Outcome::of(stored.headers()) == Some(Outcome::StaleWhileRevalidate) {
@@ -117,7 +136,7 @@ impl Local {
         };
         // Another process may have stored the response since this one looked. The memory of this cache may hold an older one.
         if let Err(error) = kept.disk.refresh() {
-            log::debug!("{error}");
+            log::debug!("{error:#}");
         }
         let cache = cache(&self.origin, Some(kept))?;
         if let Some(stored) = stored(&cache, request)? {
@@ -125,7 +144,7 @@ impl Local {
             return Ok(stored);
         }
         let response = match cache.round_trip(copy(request)) {
-            Ok(response) if is_shareable(response.headers()) => response,
+            Ok(response) if is_shareable(&response) => response,
             Ok(response) => {
                 lease.give_up();
                 return Ok(response);
@@ -194,7 +213,7 @@ impl Drop for Local {
 struct Led {
     body: Body,
     lease: Option<Lease>,
-    kept: Kept,
+    kept: OpenStore,
     url: String,
     /// Keeps the cache open while the body is read.
     _cache: HttpCache,
@@ -220,7 +239,7 @@ impl Read for Led {
     }
 }
 
-fn cache(origin: &Arc<Origin>, kept: Option<&Kept>) -> Result<HttpCache, Error> {
+fn cache(origin: &Arc<Origin>, kept: Option<&OpenStore>) -> Result<HttpCache, Error> {
     let cache = HttpCache::builder().origin(Arc::clone(origin)).background(Background::CallerRuns);
     match kept {
         Some(kept) => cache.disk_store(&kept.disk).build(),
@@ -237,11 +256,10 @@ fn stored(cache: &HttpCache, request: &Request<Body>) -> Result<Option<Response<
 }
 
 /// Returns whether other processes will find the response on the disk.
-fn is_shareable(headers: &HeaderMap) -> bool {
-    let outcome = Outcome::of(headers);
-    let status = headers.get_all("cache-status").iter().next_back();
-    let is_stored = status.is_some_and(|status| status.as_bytes().windows(8).any(|part| part == b"; stored"));
-    (is_stored || matches!(outcome, Some(Outcome::Revalidated(_)))) && !headers.contains_key(SET_COOKIE)
+fn is_shareable(response: &Response<Body>) -> bool {
+    let info = response.info();
+    let is_on_disk = info.is_stored() || matches!(info.outcome(), Some(Outcome::Revalidated(_)));
+    is_on_disk && !response.headers().contains_key(SET_COOKIE)
 }
 
 /// Returns the same request, whose body is empty.
@@ -258,12 +276,12 @@ fn no_directory(flag: &str) -> Failure {
 }
 
 /// Opens a store that `store` or `--offline` uses. It is not created.
-fn open_existing(directory: PathBuf) -> Result<Kept, Failure> {
+fn open_existing(directory: PathBuf) -> Result<OpenStore, Failure> {
     if !directory.join("index.redb").exists() {
         return Err(Failure::failed(format_args!("there is no store in {}", directory.display())));
     }
     let disk = DiskStore::open(&directory).map_err(Failure::failed)?;
-    Ok(Kept { directory, disk })
+    Ok(OpenStore { directory, disk })
 }
 
 /// Opens the store that a command names, or the one that `get` uses by default.

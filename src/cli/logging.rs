@@ -1,8 +1,10 @@
 //! The log on standard error.
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use forwardcache::peer::RecentWarnings;
 use log::{Level, Log, Metadata, Record};
 
 /// Starts the log. `RUST_LOG` selects what is logged. Default: warnings, and with `-v` the outcome of every request.
@@ -15,10 +17,14 @@ pub(super) fn start(verbose: bool, hides_client_warnings: bool) {
     };
     let environment = env_logger::Env::default().default_filter_or(default);
     let logger = env_logger::Builder::from_env(environment).format(write_line).build();
-    log::set_max_level(logger.filter());
+    // The status page shows warnings even if the log does not.
+    log::set_max_level(logger.filter().max(Level::Warn.to_level_filter()));
     // This fails only if a logger is already set, and nothing else in this program sets one.
     let _ = log::set_boxed_logger(Box::new(CredentialSafeLogger(logger)));
 }
+
+/// The last warnings of this process.
+pub(super) static WARNINGS: LazyLock<RecentWarnings> = LazyLock::new(RecentWarnings::new);
 
 /// Libraries whose debug messages contain whole requests with their credentials.
 const LIBRARIES_THAT_LOG_CREDENTIALS: [&str; 2] = ["ureq", "rustls"];
@@ -34,6 +40,10 @@ impl Log for CredentialSafeLogger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        // Messages of libraries may contain what this crate removes from its own.
+        if record.level() <= Level::Warn && record.target().starts_with("forwardcache") {
+            WARNINGS.add(&record.args().to_string(), SystemTime::now());
+        }
         if self.enabled(record.metadata()) {
             self.0.log(record);
         }

@@ -9,6 +9,7 @@
 //! | `failure` | one line on standard error, and the exit code |
 //! | `serve` | `serve`: serves a peer until a signal |
 //! | `serve_flags_to_options` | the peer that `serve` serves: each flag becomes an option of the library |
+//! | `announce` | what `serve` prints at start
 //! | `redis` | the store in Redis, if the command was built with it |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
@@ -19,23 +20,27 @@
 //! | `logging` | the log on standard error |
 //! | `open_files` | the limit of open files |
 //! | `gateway` | `gateway`: sends the requests of any program to the pool |
-//! | `get` | `get`: fetches one URL through the pool, or directly without a pool |
-//! | `local` | the cache of `get` without a pool, which keeps responses between runs |
+//! | `get` | `get`: fetches URLs through the pool, or directly without a pool |
+//! | `warm` | `warm`: requests the URLs of a list, so that the pool stores them |
+//! | `local` | the cache of `get` and `warm` without a pool, which keeps responses between runs |
 //! | `lease` | of several processes that fetch one URL at the same time, one fetches |
 //! | `manifest` | the list of `store manifest` and `get --frozen` |
 //! | `store` | `store`: lists, verifies, removes and exports what is kept |
-//! | `progress` | the progress bar of a download |
+//! | `progress` | progress bars |
 //! | `why` | `why`: what would happen to a GET request |
 //! | `purge` | `purge`: removes stored responses from every peer |
 //! | `owner` | `owner`: which peer owns each URL |
 //! | `ring` | `ring`: the share of the keys that each peer owns |
 //! | `status` | `status`: the state of peers as a table |
+//! | `top` | `top`: the URLs, origins and clients with the most requests |
 //! | `demo` | `demo`: a pool of three peers in one process |
+//! | `packaging` | `completions` and `man`: completions for shells, and man pages |
 //! | `pool` | the pool of the command line, and a client for it |
 //! | `tokens` | tokens from a file or from the environment |
 //! | `fields` | header fields of the flag `-H` |
 //! | `optional` | builder options that are set only if the command line specifies them |
 
+mod announce;
 mod arguments;
 mod config;
 mod demo;
@@ -52,6 +57,7 @@ mod notify;
 mod open_files;
 mod optional;
 mod owner;
+mod packaging;
 mod pool;
 mod progress;
 mod purge;
@@ -67,6 +73,8 @@ mod store;
 #[cfg(unix)]
 mod successor;
 mod tokens;
+mod top;
+mod warm;
 mod why;
 
 use std::env;
@@ -81,9 +89,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(parsed) => parsed,
         Err(usage) => return usage.report(),
     };
-    // `get` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
+    // `get`, `warm` and `why` report failures of the client themselves, and the demo stops a peer on purpose.
     let hides_client_warnings =
-        matches!(arguments.command, Command::Get(_) | Command::Why(_) | Command::Demo);
+        matches!(arguments.command, Command::Get(_) | Command::Warm(_) | Command::Why(_) | Command::Demo);
     logging::start(arguments.verbose, hides_client_warnings);
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments, sources),
@@ -93,13 +101,17 @@ pub(crate) fn run() -> ExitCode {
             ConfigAction::Show => config::show::show(arguments.file.as_deref()),
         },
         Command::Get(arguments) => get::run(&arguments),
+        Command::Warm(arguments) => warm::run(&arguments),
         Command::Owner(arguments) => owner::run(&arguments),
         Command::Why(arguments) => why::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Demo => demo::run(),
+        Command::Completions(arguments) => packaging::completions(&arguments),
+        Command::Man(arguments) => packaging::man(&arguments),
     };
     result.unwrap_or_else(Failure::report)
 }

@@ -3,14 +3,23 @@
 use std::time::SystemTime;
 
 use forwardcache::client::{ClientBuilder, Membership, OnNoPeers};
+use forwardcache::origin::OriginBuilder;
 use forwardcache::pool::{Discovery, DnsDiscovery, FileDiscovery, Member, RingKind};
-use forwardcache::{Client, Error};
+use forwardcache::{Client, Error, Origin};
 
 use super::arguments::{PeerList, PoolAccess, RingName, RingOptions};
 use super::optional::with;
 use super::tokens;
 
+/// The maximum number of redirects that `-L` follows.
+pub(crate) const MAX_REDIRECTS: u32 = 20;
+
 impl PeerList {
+    /// Returns whether the command line names no pool.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.is_empty() && !self.is_external()
+    }
+
     /// Returns whether the list comes from a file or from DNS.
     pub(crate) fn is_external(&self) -> bool {
         self.peers_file.is_some() || self.peers_dns.is_some()
@@ -26,16 +35,8 @@ impl PeerList {
         Ok(Some(Box::new(DnsDiscovery::new(&name)?)))
     }
 
-    /// Returns the flag that selects the same external list, preceded by a space.
-    pub(crate) fn flag(&self, scheme: &str) -> Option<String> {
-        match (&self.peers_file, self.base_url(scheme)) {
-            (Some(path), _) => Some(format!(" --peers-file {}", path.display())),
-            (None, name) => name.map(|name| format!(" --peers-dns {name}")),
-        }
-    }
-
-    /// Returns the DNS name with a scheme. A name without a port stays unchanged, and [`DnsDiscovery`] rejects it.
-    fn base_url(&self, scheme: &str) -> Option<String> {
+    /// Returns the DNS name of the list with a scheme. A name without a port stays unchanged, and [`DnsDiscovery`] rejects it.
+    pub(crate) fn base_url(&self, scheme: &str) -> Option<String> {
         let name = self.peers_dns.as_ref()?;
         let has_port = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let stays_unchanged = name.contains("://") || !has_port;
@@ -72,6 +73,11 @@ pub(crate) fn client(
     let client = with(client, tokens, ClientBuilder::tokens).build()?;
     access.peer_list.load_into(&client)?;
     Ok(client)
+}
+
+/// Builds the origin of requests without a pool.
+pub(crate) fn origin(access: &PoolAccess) -> Result<Origin, Error> {
+    with(Origin::builder(), access.cacert.as_ref(), OriginBuilder::root_certificates_file).build()
 }
 
 /// Applies the ring options to a client.

@@ -20,7 +20,10 @@ mod available {
     use super::super::optional::with;
 
     /// Returns the store that the arguments specify. Connects to nothing yet.
-    pub(in super::super) fn open(arguments: &RedisArguments) -> Result<Option<RedisStore>, Failure> {
+    pub(in super::super) fn open(
+        arguments: &RedisArguments,
+        key_file: Option<&Path>,
+    ) -> Result<Option<RedisStore>, Failure> {
         let Some(address) = &arguments.redis else { return Ok(None) };
         let read = |option: &str, path: &Path| {
             fs::read_to_string(path)
@@ -34,13 +37,14 @@ mod available {
         let first_line = password.as_deref().map(|text| text.lines().next().unwrap_or_default());
         let builder = with(builder, first_line, RedisStoreBuilder::password);
         let builder = with(builder, root, RedisStoreBuilder::root_certificates);
+        let builder = with(builder, key_file, RedisStoreBuilder::key_file);
         let builder = with(builder, arguments.redis_prefix.as_ref(), RedisStoreBuilder::prefix);
         let builder =
             with(builder, arguments.redis_max_value, |builder, size| builder.max_value(size.bytes()));
         let builder = with(builder, arguments.redis_timeout, |builder, timeout| {
             builder.timeout(Duration::from_millis(timeout.into()))
         });
-        builder.build().map(Some).map_err(|error| Failure::Usage(format!("--redis: {error}")))
+        builder.build().map(Some).map_err(|error| Failure::Usage(format!("--redis: {error:#}")))
     }
 
     pub(in super::super) fn add(builder: PeerBuilder, store: &RedisStore) -> PeerBuilder {
@@ -54,6 +58,7 @@ mod available {
 
 #[cfg(not(feature = "redis"))]
 mod unavailable {
+    use std::path::Path;
     use std::time::Duration;
 
     use forwardcache::peer::PeerBuilder;
@@ -66,7 +71,10 @@ mod unavailable {
     pub(in super::super) enum RedisStore {}
 
     /// Fails if the arguments specify a store.
-    pub(in super::super) fn open(arguments: &RedisArguments) -> Result<Option<RedisStore>, Failure> {
+    pub(in super::super) fn open(
+        arguments: &RedisArguments,
+        _: Option<&Path>,
+    ) -> Result<Option<RedisStore>, Failure> {
         let RedisArguments {
             redis,
             redis_password_file: _,

@@ -9,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use forwardcache::client::Membership;
-use forwardcache::pool::{Member, Tokens};
+use forwardcache::pool::Tokens;
 use forwardcache::server::{Listener, ServerConfig, ServerHandle, ServerTls, ShutdownHandle};
 use forwardcache::store::DiskStore;
 use forwardcache::{Error, ErrorKind, Peer};
 
-use super::arguments::{Mode, PeerList, RingName, Serve, ServerKind};
+use super::arguments::{Mode, PeerList, Serve, ServerKind};
 use super::config::Sources;
 use super::failure::{Failure, print};
 use super::listen::{self, Inherited, Place};
@@ -23,7 +23,7 @@ use super::serve_flags_to_options::Stores;
 use super::signals::{self, Running};
 #[cfg(unix)]
 use super::successor::{self, Sockets};
-use super::{notify, open_files, redis, serve_flags_to_options, server, tokens};
+use super::{announce, notify, open_files, redis, serve_flags_to_options, server, tokens};
 
 /// The limit of open connections at the admin address.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -59,20 +59,19 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
             format!("--admin {address} is not a loopback address: require a token with --token-file FILE");
         return Err(Failure::Usage(text));
     }
-    let (scheme, ring) = (serve_flags_to_options::scheme(arguments), arguments.pool.ring.ring);
+    let scheme = serve_flags_to_options::scheme(arguments);
     let (peer_list, interval) = (arguments.peer_list.clone(), arguments.peers_interval);
     let drain = Duration::from_secs(arguments.drain_time.into());
     let has_certificates = arguments.cacert.is_some() || arguments.tls_cert.is_some();
     let disk = disk(arguments);
-    let redis = redis::open(&arguments.redis)?;
+    let redis = redis::open(&arguments.redis, arguments.store_key_file.as_deref())?;
     let stores = Stores { disk: disk.as_ref(), redis: redis.as_ref() };
     let peer =
         serve_flags_to_options::build(arguments, stores, tokens.clone(), operator_tokens.clone(), address)?;
     let membership = membership(&peer, &peer_list, interval, scheme)?;
     check_own_pool(&peer, &peer_list)?;
     let signals = signals::install()?;
-    let shown: Vec<String> = listeners.iter().map(|socket| listen::shown(socket, scheme)).collect();
-    let shown_admin = admin.as_ref().map(Listener::to_string);
+    let announcement = announce::text(arguments, &peer, tokens.is_some(), &listeners, admin.as_ref());
     #[cfg(unix)]
     let sockets = (server_kind == ServerKind::Event)
         .then(|| {
@@ -100,7 +99,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
         }
         None => None,
     };
-    announce(&peer, &peer_list, scheme, ring, &shown.join(" and "), shown_admin)?;
+    print(announcement)?;
     let watcher = membership.map(Membership::watch).transpose()?;
     let shutdown = server.shutdown_handle();
     let (admin_shutdown, admin) = admin.map(|admin| (admin.shutdown_handle(), admin)).unzip();
@@ -176,7 +175,7 @@ pub(crate) fn check(arguments: &Serve) -> Result<(), Failure> {
     server::config(&arguments.server, tls, server::access_log(&arguments.server)?)?;
     check_access_is_explicit(arguments, tokens.is_some(), &addresses)?;
     let scheme = serve_flags_to_options::scheme(arguments);
-    let redis = redis::open(&arguments.redis)?;
+    let redis = redis::open(&arguments.redis, None)?;
     let stores = Stores { disk: None, redis: redis.as_ref() };
     let peer = serve_flags_to_options::build(arguments, stores, tokens, operator_tokens, address)?;
     membership(&peer, &arguments.peer_list, arguments.peers_interval, scheme)?;
@@ -195,11 +194,11 @@ fn check_mode(arguments: &Serve) -> Result<(), Failure> {
 /// Opens the store on disk. If it cannot be opened, the peer serves without it, so this only logs an error.
 fn disk(arguments: &Serve) -> Option<DiskStore> {
     let opened = DiskStore::open(arguments.store.as_ref()?);
-    let disk = opened.inspect_err(|error| log::error!("{error}; serving without it")).ok()?;
+    let disk = opened.inspect_err(|error| log::error!("{error:#}; serving without it")).ok()?;
     if let Some(file) = &arguments.store_key_file
         && let Err(error) = disk.clone().key_file(file)
     {
-        log::error!("{error}; responses that depend on credentials stay in memory");
+        log::error!("{error:#}; responses that depend on credentials stay in memory");
     }
     Some(match arguments.disk {
         Some(size) => disk.capacity(size.bytes()),
@@ -303,38 +302,4 @@ fn tls(arguments: &Serve) -> Result<Option<ServerTls>, Error> {
         Some(roots) => tls.client_certificates_from(roots).map(Some),
         None => Ok(Some(tls)),
     }
-}
-
-/// Prints the address, the size of the pool, and a command to try.
-fn announce(
-    peer: &Peer,
-    peer_list: &PeerList,
-    scheme: &str,
-    ring: RingName,
-    served: &str,
-    admin: Option<String>,
-) -> Result<(), Failure> {
-    let count = peer.client().pool().len();
-    let pool = if count == 1 { "a pool of one".to_owned() } else { format!("one of a pool of {count}") };
-    // With several peers, a client has to find the owner, so curl is not enough.
-    let try_it = if count == 1 {
-        let peer_path = format!("{}{}", peer.self_url(), peer.path());
-        format!("curl -i --get --data-urlencode 'q=https://example.com/' {peer_path}")
-    } else {
-        let ring = if ring == RingName::Rendezvous { " --ring rendezvous" } else { "" };
-        let by_url = || peer.members().iter().map(|member| format!(" --peer {}", quoted(member))).collect();
-        let peers: String = peer_list.flag(scheme).unwrap_or_else(by_url);
-        format!("forwardcache get -i{ring}{peers} https://example.com/")
-    };
-    let admin = admin.map_or_else(String::new, |socket| match socket.strip_prefix("unix:") {
-        Some(_) => format!("metrics on {socket}\n"),
-        None => format!("metrics on http://{socket}/metrics\n"),
-    });
-    print(format_args!("serving on {served} as {pool}\n{admin}try it: {try_it}\n"))
-}
-
-/// Returns the member as one word for a shell.
-fn quoted(member: &Member) -> String {
-    let text = member.to_string();
-    if text.contains(' ') { format!("'{text}'") } else { text }
 }

@@ -12,6 +12,7 @@ use forwardcache::store::DiskStore;
 use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
+use super::logging;
 use super::optional::with;
 use super::redis::RedisStore;
 use super::{gateway, pool, redis, server};
@@ -36,6 +37,7 @@ pub(super) fn build(
         arguments.self_url.clone().or_else(|| address.map(|address| format!("{scheme}://{address}")));
     let client = pool::with_ring(&arguments.pool.ring, Client::builder());
     let builder = Peer::builder(self_url.unwrap_or_default())
+        .recent_warnings(&logging::WARNINGS)
         .client(client.accept_unmarked(arguments.pool.go_peers))
         .rules(rules(arguments))
         .origin_limits(origin_limits(arguments))

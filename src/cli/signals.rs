@@ -72,7 +72,7 @@ impl Running {
 
     fn reopen_log(&self) {
         if let Some(Err(error)) = self.access_log.as_ref().map(AccessLogFile::reopen) {
-            log::error!("{error}; the log continues in the previous file");
+            log::error!("{error:#}; the log continues in the previous file");
         }
     }
 

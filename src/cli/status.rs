@@ -22,7 +22,19 @@ const COLUMNS: [&str; 8] = ["PEER", "STATE", "HIT RATIO", "REQUESTS", "MEMORY", 
 /// Moves the cursor of a terminal to the upper left corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
+/// The `/status.json` of each peer that was asked, or why it did not answer.
+pub(super) type Answers = [(String, Result<String, Error>)];
+
 pub(crate) fn run(arguments: &Status) -> Result<ExitCode, Failure> {
+    repeat(arguments, |answers| if arguments.json { json(answers) } else { table(answers) })
+}
+
+/// Asks the peers and prints what `show` returns: once, or again and again.
+///
+/// # Errors
+///
+/// The failure of a peer, after the others are printed, unless this repeats.
+pub(super) fn repeat(arguments: &Status, show: impl Fn(&Answers) -> String) -> Result<ExitCode, Failure> {
     let credential = tokens::load(arguments.token_file.as_deref())?.and_then(|tokens| tokens.credential());
     let origin = with(Origin::builder(), arguments.cacert.as_ref(), |origin, file| {
         origin.root_certificates_file(file)
@@ -44,7 +56,7 @@ pub(crate) fn run(arguments: &Status) -> Result<ExitCode, Failure> {
             })
             .collect();
         let clear = if arguments.watch.is_some() { CLEAR } else { "" };
-        let text = if arguments.json { json(&answers) } else { table(&answers) };
+        let text = show(&answers);
         print(format_args!("{clear}{text}"))?;
         let Some(interval) = arguments.watch else {
             let failure = answers.into_iter().find_map(|(_, answer)| answer.err());
@@ -54,16 +66,23 @@ pub(crate) fn run(arguments: &Status) -> Result<ExitCode, Failure> {
     }
 }
 
-fn json(answers: &[(String, Result<String, Error>)]) -> String {
+/// Returns the JSON of each peer; `None` if it did not answer or the answer is not JSON.
+pub(super) fn parsed(answers: &Answers) -> impl Iterator<Item = (&str, Option<Value>)> {
+    answers.iter().map(|(url, answer)| {
+        let status = answer.as_ref().ok().and_then(|text| serde_json::from_str(text).ok());
+        (url.as_str(), status)
+    })
+}
+
+fn json(answers: &Answers) -> String {
     answers.iter().filter_map(|(_, answer)| answer.as_deref().ok()).collect()
 }
 
 /// Returns a table with a row for each peer that was asked and for each peer that only these know.
-fn table(answers: &[(String, Result<String, Error>)]) -> String {
+fn table(answers: &Answers) -> String {
     let (mut rows, mut others) = (vec![COLUMNS.map(str::to_owned)], Vec::new());
     let mut asked = Vec::new();
-    for (url, answer) in answers {
-        let status = answer.as_ref().ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    for (url, status) in parsed(answers) {
         let Some(status) = status else {
             rows.push(row(url, "unreachable"));
             continue;

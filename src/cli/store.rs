@@ -1,6 +1,5 @@
 //! `forwardcache store`: lists, verifies, removes and exports what is kept in a directory.
 
-use std::error::Error as _;
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
@@ -67,8 +66,7 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
 
 #[allow(clippy::needless_pass_by_value, reason = "the argument of `map_err`")]
 fn failed(error: StoreError) -> Failure {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    Failure::failed(format_args!("{error}{cause}"))
+    Failure::failed(format_args!("{error:#}"))
 }
 
 fn purges(prefix: Option<&str>, all: bool, urls: &[String]) -> Result<Vec<Purge>, Error> {

@@ -13,7 +13,7 @@ use super::answer::{Answer, AnsweredBy};
 use super::buffering;
 use super::candidates::{Candidate, Candidates};
 use super::inner::{Fallback, Inner};
-use super::observation::{Attempts, Mark, Observation, is_from_another_program};
+use super::observation::{Attempts, HealthEffect, Observation, is_from_another_program};
 use super::peer_circuit_breaker::{Epoch, Evidence};
 use super::peers::PeerEntry;
 use super::replayable_request::ReplayableRequest;
@@ -177,7 +177,7 @@ impl Inner {
     }
 
     fn no_peers_error(&self, target: &CanonicalUrl) -> Error {
-        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target);
+        let error = |text| Error::new(ErrorKind::NoPeers, text).with_url(target).unsent();
         match self.pool.owners(target).next() {
             None => error("the pool has no peers"),
             Some(owner) => {
@@ -252,12 +252,12 @@ impl Inner {
     /// Records a failure in the circuit breaker of the peer, and warns if it is misconfigured.
     fn record_failure(&self, peer: &PeerEntry, epoch: Epoch, error: &Error) {
         let consequence = Observation::of(error).consequence();
-        match consequence.mark {
-            Mark::Failed => self.peers.record_error(peer, Evidence::Failed, epoch, error),
-            Mark::Alive => self.peers.record(peer, Evidence::Answered, epoch),
+        match consequence.health {
+            HealthEffect::Failed => self.peers.record_error(peer, Evidence::Failed, epoch, error),
+            HealthEffect::Alive => self.peers.record(peer, Evidence::Answered, epoch),
             _ if error.is_reported_by_peer() => self.peers.record(peer, Evidence::Answered, epoch),
             // Recorded once another peer has sent the complete body.
-            Mark::Broken | Mark::Nothing => {}
+            HealthEffect::Broken | HealthEffect::Nothing => {}
         }
         if consequence.needs_warning {
             self.peers.warn(peer, error);

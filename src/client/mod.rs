@@ -92,6 +92,7 @@ mod ring_mismatches;
 #[cfg(test)]
 mod tests;
 
+pub use crate::message::body_identity::BodyIdentity;
 pub use crate::pool::peer_state::PeerState;
 pub use builder::ClientBuilder;
 pub use client::Client;

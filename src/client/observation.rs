@@ -36,7 +36,7 @@ pub(super) enum Observation {
 
 /// The effect of a failure on the state of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum HealthEffect {
     Nothing,
     /// The peer responds.
     Alive,
@@ -60,7 +60,7 @@ pub(super) enum Next {
 /// The consequence of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Consequence {
-    pub(super) mark: Mark,
+    pub(super) health: HealthEffect,
     pub(super) next: Next,
     /// Whether the peer has not started to process the request, so that even a request that is not idempotent
     /// may be sent elsewhere.
@@ -98,9 +98,9 @@ impl Observation {
     }
 
     pub(super) fn consequence(self) -> Consequence {
-        use Mark::{Alive, Broken, Failed, Nothing};
+        use HealthEffect::{Alive, Broken, Failed, Nothing};
         use Next::{Fail, Owner, OwnerOnBudget, OwnerOnce};
-        let (mark, next) = match self {
+        let (health, next) = match self {
             Self::Dead => (Failed, Owner),
             // A background probe finds out whether the peer is up.
             Self::Unconnected | Self::Silent | Self::Late | Self::NotAPeer | Self::Untrusted => {
@@ -115,7 +115,7 @@ impl Observation {
         };
         let is_setup = matches!(self, Self::Misconfigured | Self::Untrusted);
         Consequence {
-            mark,
+            health,
             next,
             is_unprocessed: is_setup || matches!(self, Self::Busy | Self::Unconnected),
             needs_warning: is_setup || self == Self::NotAPeer,

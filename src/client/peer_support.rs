@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::client::Client;
 use super::inner::Fallback;
@@ -52,6 +52,19 @@ impl Client {
         match purge.single_url().and_then(|url| CanonicalUrl::parse(url).ok()) {
             Some(target) => near.forget(&target),
             None => near.forget_all(),
+        }
+    }
+
+    /// Removes from this client's near cache what the response to an unsafe request invalidates.
+    pub(crate) fn forget_near(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        if let Some(near) = &self.near {
+            near.forget_after(method, target, status, headers);
         }
     }
 

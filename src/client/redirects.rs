@@ -1,24 +1,16 @@
 //! Follows redirects (RFC 9110 section 15.4). Each hop is a request of its own, to the owner of its URL.
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, LOCATION, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
+    LOCATION, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::message::body::Body;
 use crate::message::digest::{CONTENT_DIGEST, REPR_DIGEST};
+use crate::message::header::credential::is_credential;
 use crate::message::url::CanonicalUrl;
-
-/// Fields that must not reach another origin.
-static CREDENTIALS: [HeaderName; 5] = [
-    AUTHORIZATION,
-    COOKIE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-auth-token"),
-];
 
 /// Fields about the content of a request.
 static ABOUT_CONTENT: [HeaderName; 7] = [
@@ -80,14 +72,16 @@ impl Redirect {
         };
         let mut locations = response.headers().get_all(LOCATION).into_iter();
         let (location, None) = (locations.next()?, locations.next()) else { return None };
-        let target = target.join(location.to_str().ok()?)?;
+        let target = target.join_field(location.as_bytes())?;
         Some(Self { target, method })
     }
 
     /// Changes the request that was redirected from this URL into the next one.
     fn request(self, from: &CanonicalUrl, mut request: Request<Body>) -> Request<Body> {
         if !from.same_origin(&self.target) {
-            remove(request.headers_mut(), &CREDENTIALS);
+            let names = request.headers().keys().filter(|name| is_credential(name));
+            let credentials: Vec<HeaderName> = names.cloned().collect();
+            remove(request.headers_mut(), &credentials);
         }
         if self.method != *request.method() {
             remove(request.headers_mut(), &ABOUT_CONTENT);
@@ -137,6 +131,9 @@ mod tests {
             .header("content-type", "text/plain")
             .header("authorization", "Basic secret")
             .header("cookie", "a=b")
+            .header("private-token", "secret")
+            .header("x-amz-signature", "secret")
+            .header("apikey", "secret")
             .header("accept", "text/html")
             .body(Body::from("content"))
             .unwrap()
@@ -189,7 +186,7 @@ mod tests {
             assert_eq!(result.unwrap().status(), 200);
             let next = requests.pop().unwrap();
             assert_eq!(next.uri().to_string(), url("http://a.example/x").join(location).unwrap().as_str());
-            for name in ["authorization", "cookie"] {
+            for name in ["authorization", "cookie", "private-token", "x-amz-signature", "apikey"] {
                 assert_eq!(next.headers().contains_key(name), has_credentials, "{status} {location}");
             }
             assert_eq!(next.headers().contains_key("content-type"), has_content, "{status} {location}");

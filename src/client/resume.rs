@@ -4,11 +4,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::header::RANGE;
+use http::{Method, Response};
 use log::debug;
 
 use super::announced_digest::has_announced_digest;
@@ -19,9 +16,7 @@ use super::peer_circuit_breaker::Evidence;
 use super::replayable_request::{ReplayableBody, ReplayableRequest};
 use crate::base::error::{Cause, Error, ErrorKind, redacted};
 use crate::message::body::Body;
-use crate::message::header::date;
-use crate::message::header::entity_tag::EntityTag;
-use crate::message::header::range::ContentRange;
+use crate::message::body_identity::BodyIdentity;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::protocol::Endpoint;
 
@@ -30,10 +25,6 @@ const MAX_RESUMES: u32 = 3;
 
 /// Time over which the rate of a body is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
-
-/// A `Last-Modified` date is a strong validator if the response is at least this much younger (RFC 9110
-/// section 8.8.2.2), since the clocks that set the two dates may differ.
-const STRONG_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns a response whose body records failures of its peer and continues from another peer if possible.
 pub(super) fn resumable(
@@ -46,8 +37,11 @@ pub(super) fn resumable(
     if response.body().as_bytes().is_some() {
         return response;
     }
+    let is_whole = replayable.parts.method == Method::GET
+        && replayable.body.is_empty()
+        && !replayable.parts.headers.contains_key(RANGE);
+    let identity = is_whole.then(|| BodyIdentity::of(&response)).flatten();
     let (parts, body) = response.into_parts();
-    let identity = BodyIdentity::of(replayable, parts.status, &parts.headers, &body);
     from.exchange().set_may_be_repeated(identity.is_some());
     let rate = Rate { waited: from.waited, bytes: 0 };
     let rest =
@@ -95,8 +89,8 @@ struct Rate {
 }
 
 impl Rate {
-    /// Adds a read. At the end of each window, returns whether the body was too slow in it.
-    fn is_too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
+    /// Adds a read. At the end of each window, returns whether it was below the minimum rate.
+    fn record_read(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes += bytes as u64;
         if self.waited < RATE_WINDOW {
@@ -147,9 +141,9 @@ impl ResumableBody {
         // for being slow.
         let is_judged = self.rest.is_some() && self.from.as_ref().is_some_and(|from| from.is_stored);
         let is_at_end = self.rest.as_ref().is_some_and(|rest| {
-            rest.identity.length.is_some_and(|length| length <= self.offset + count as u64)
+            rest.identity.length().is_some_and(|length| length <= self.offset + count as u64)
         });
-        if is_judged && count > 0 && !is_at_end && self.rate.is_too_slow(started.elapsed(), count) {
+        if is_judged && count > 0 && !is_at_end && self.rate.record_read(started.elapsed(), count) {
             return Err(Error::new(ErrorKind::Timeout, "the body arrives too slowly").into());
         }
         Ok(count)
@@ -183,7 +177,7 @@ impl ResumableBody {
             return false;
         };
         // The body is already complete.
-        if rest.identity.length == Some(self.offset) {
+        if rest.identity.length() == Some(self.offset) {
             return false;
         }
         if let Some(from) = &self.from {
@@ -245,90 +239,9 @@ impl Continuation {
     }
 }
 
-/// What identifies the bytes of a response, so that another peer can continue them.
-#[derive(Debug)]
-struct BodyIdentity {
-    field: HeaderName,
-    validator: HeaderValue,
-    length: Option<u64>,
-}
-
-impl BodyIdentity {
-    /// Returns `None` if the response has no strong validator, or is not a complete 200 response to a plain
-    /// GET.
-    fn of(
-        replayable: &ReplayableRequest,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &Body,
-    ) -> Option<Self> {
-        let is_whole = replayable.parts.method == Method::GET
-            && replayable.body.is_empty()
-            && status == StatusCode::OK
-            && !replayable.parts.headers.contains_key(RANGE)
-            && body.is_end_proven();
-        if !is_whole {
-            return None;
-        }
-        let (field, validator) = strong_validator(headers)?;
-        Some(Self { field, validator, length: body.length().or_else(|| length(headers)) })
-    }
-
-    fn request_rest(&self, offset: u64, headers: &mut HeaderMap) {
-        // The conditions led to this response; they must not apply to the rest.
-        for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
-            headers.remove(name);
-        }
-        let range = HeaderValue::try_from(format!("bytes={offset}-"));
-        headers.insert(RANGE, range.expect("digits are valid in a header value"));
-        headers.insert(IF_RANGE, self.validator.clone());
-    }
-
-    /// Returns how many bytes of this response precede the offset: zero, or all bytes before it if the origin
-    /// does not support ranges and sends the whole body again. `None` if the bytes may differ.
-    fn bytes_before_rest(&self, offset: u64, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
-        if headers.get(&self.field) != Some(&self.validator) {
-            return None;
-        }
-        let (start, complete) = match status {
-            StatusCode::PARTIAL_CONTENT => {
-                let range = ContentRange::parse(headers.get(CONTENT_RANGE)?.as_bytes())?;
-                (range.start, range.complete.filter(|complete| *complete == range.end))
-            }
-            StatusCode::OK => (0, length(headers)),
-            _ => return None,
-        };
-        let is_same = match (self.length, complete) {
-            (Some(length), Some(complete)) => length == complete,
-            // A partial response must specify the complete length.
-            (_, None) => status == StatusCode::OK,
-            (None, Some(_)) => true,
-        };
-        (is_same && (start == offset || start == 0)).then(|| offset - start)
-    }
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Skips this many bytes; returns whether they were there.
 fn skip(body: &mut Body, bytes: u64) -> bool {
     bytes == 0 || io::copy(&mut body.take(bytes), &mut io::sink()).is_ok_and(|count| count == bytes)
-}
-
-/// Returns the header field that identifies the exact bytes of the body.
-fn strong_validator(headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
-    if let Some(tag) = headers.get(ETAG) {
-        // `If-Range` requires a quoted entity tag.
-        let is_strong = tag.as_bytes().starts_with(b"\"")
-            && EntityTag::parse(tag.as_bytes()).is_some_and(EntityTag::is_strong);
-        return is_strong.then(|| (ETAG, tag.clone()));
-    }
-    let modified = date::of(headers, &LAST_MODIFIED)?;
-    let answered = date::of(headers, &DATE)?;
-    let is_strong = answered.duration_since(modified).is_ok_and(|between| between >= STRONG_AFTER);
-    is_strong.then(|| headers.get(LAST_MODIFIED).cloned().map(|value| (LAST_MODIFIED, value)))?
 }
 
 #[cfg(test)]

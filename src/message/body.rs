@@ -65,7 +65,7 @@ pub(crate) trait Growing: Read + Send {
     /// # Errors
     ///
     /// Fails if the transfer was cut short.
-    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown>;
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead>;
 
     /// Returns the job that fills the stream and may wait. Returns `None` if another thread has taken the job or
     /// nothing is left to do. If a driver is dropped without being run, the next call returns it again.
@@ -93,7 +93,7 @@ pub(crate) trait Growing: Read + Send {
 
 /// The result of reading a growing stream without waiting.
 #[derive(Debug)]
-pub(crate) enum Grown {
+pub(crate) enum PollRead {
     /// Bytes that have arrived.
     Bytes(Bytes),
     /// Nothing is available yet.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::error::{Error, ErrorKind};
-use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 use crate::message::deadline::Deadline;
 
 /// Returns the body with a deadline, after which reads fail with [`ErrorKind::Timeout`]. A body that is already in
@@ -93,12 +93,12 @@ impl Read for LimitedGrowing {
             check(self.until)?;
             *self.signal.is_set.lock() = false;
             match self.stream.poll_read(out.len(), &self.wake)? {
-                Grown::Bytes(bytes) => {
+                PollRead::Bytes(bytes) => {
                     out[..bytes.len()].copy_from_slice(&bytes);
                     return Ok(bytes.len());
                 }
-                Grown::End => return Ok(0),
-                Grown::Pending => {}
+                PollRead::End => return Ok(0),
+                PollRead::Pending => {}
             }
             if let Some(driver) = self.stream.driver() {
                 // The driver may block past the deadline, so it does not run on this thread.
@@ -113,7 +113,7 @@ impl Read for LimitedGrowing {
 }
 
 impl Growing for LimitedGrowing {
-    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
         check(self.until)?;
         self.stream.poll_read(most, wake)
     }

@@ -1,9 +1,12 @@
 //! [`ResponseExt`]: reads the body of a response, and where it comes from.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::Response;
 
 use super::body::Body;
+use super::header::retry_after;
 use super::response_info::ResponseInfo;
 use crate::base::error::{Error, ErrorKind, Result};
 
@@ -67,12 +70,21 @@ pub trait ResponseExt: Sized {
     #[cfg(feature = "json")]
     fn json<T: serde::de::DeserializeOwned>(self) -> Result<T>;
 
+    /// Returns the error of a response whose status is 4xx or 5xx: [`ErrorKind::Status`], with its [`Error::status`] and the
+    /// time of its `Retry-After` ([`Error::retry_after`]).
+    fn status_error(&self) -> Option<Error>;
+
     /// Returns the response unless its status is 4xx or 5xx.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Status`] for these statuses; [`Error::status`] returns the status.
-    fn error_for_status(self) -> Result<Self>;
+    /// The [`status_error`](Self::status_error) of the response.
+    fn error_for_status(self) -> Result<Self> {
+        match self.status_error() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
 
     /// Returns where the response comes from: the outcome at the cache, the peer, the number of attempts.
     fn info(&self) -> ResponseInfo;
@@ -99,14 +111,17 @@ impl ResponseExt for Response<Body> {
         })
     }
 
-    fn error_for_status(self) -> Result<Self> {
+    fn status_error(&self) -> Option<Error> {
         let status = self.status();
-        if status.is_client_error() || status.is_server_error() {
-            let text = format!("the response has status {}", status.as_u16());
-            let error = Error::new(ErrorKind::Status, text).with_status(status);
-            return Err(about(error, &self.info()));
+        if !status.is_client_error() && !status.is_server_error() {
+            return None;
         }
-        Ok(self)
+        let text = format!("the response has status {}", status.as_u16());
+        let error = about(Error::new(ErrorKind::Status, text).with_status(status), &self.info());
+        Some(match retry_after::of(self.headers(), SystemTime::now()) {
+            Some(time) => error.with_retry_after(time),
+            None => error,
+        })
     }
 
     fn info(&self) -> ResponseInfo {
@@ -148,6 +163,7 @@ mod tests {
     fn error_statuses_become_errors() {
         let with_status = |status: u16| {
             let mut response = Response::new(Body::empty());
+            response.headers_mut().insert("retry-after", "7".parse().unwrap());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             ResponseInfo::of_mut(&mut response).set_url("http://example.com/a?secret".parse().unwrap());
             response.error_for_status()
@@ -156,6 +172,7 @@ mod tests {
         let error = with_status(404).unwrap_err();
         assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(StatusCode::NOT_FOUND)));
         assert_eq!(error.url(), Some("http://example.com/a"));
+        assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(7)));
         assert!(!error.is_retryable() && with_status(503).unwrap_err().is_retryable());
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Response, Uri};
 
-use super::stats::Outcome;
+use super::stats::{LastMember, Outcome};
 
 /// Where a response comes from, see [`ResponseExt::info`](crate::ResponseExt::info).
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,8 @@ use super::stats::Outcome;
 pub struct ResponseInfo {
     url: Option<Uri>,
     outcome: Option<Outcome>,
+    is_stored: bool,
+    not_stored: Option<Arc<str>>,
     peer: Option<Arc<str>>,
     attempts: u32,
     is_direct: bool,
@@ -21,7 +23,10 @@ impl ResponseInfo {
     /// Returns the information in the extensions of a response, with the outcome that its `Cache-Status` reports.
     pub(crate) fn of<B>(response: &Response<B>) -> Self {
         let known: Self = response.extensions().get().cloned().unwrap_or_default();
-        Self { outcome: Outcome::of(response.headers()), ..known }
+        let LastMember { outcome, is_stored, detail } =
+            LastMember::of(response.headers()).unwrap_or_default();
+        let not_stored = detail.filter(|_| !is_stored).map(Arc::from);
+        Self { outcome, is_stored, not_stored, ..known }
     }
 
     /// Returns the information in the extensions of a response, to be completed.
@@ -53,6 +58,19 @@ impl ResponseInfo {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
+    }
+
+    /// Returns whether that cache stores this response, which the origin has just sent. `false` for a response that comes
+    /// from its store. A response whose body turns out to be incomplete or too large is not kept.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// Returns why that cache does not store a response of the origin, as in `Cache-Status`: for example `no-store`.
+    #[must_use]
+    pub fn not_stored(&self) -> Option<&str> {
+        self.not_stored.as_deref()
     }
 
     /// Returns the base URL of the peer that answered; `None` if the response comes from this process or directly from

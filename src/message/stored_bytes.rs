@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 
 /// The most that is read at a time for a reader that never waits, in bytes.
 const BLOCK: usize = 256 * 1024;
@@ -25,6 +25,26 @@ pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
     ///
     /// When the bytes cannot be read, or are not those that were stored.
     fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>>;
+
+    /// Like [`read`](Self::read), but never waits for the disk: `None` if the bytes would have to be waited for. Default: `None`.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not those that were stored.
+    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<Bytes>> {
+        let _ = (at, most, ledger);
+        Ok(None)
+    }
+
+    /// Opens what the bytes are read from, so that they can be read also if they are removed meanwhile. Blocks. Default: does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not there.
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Has a thread of the store do this, which may block. Never waits. Dropped undone where that cannot be.
     fn spawn(&self, work: Box<dyn FnOnce() + Send>);
@@ -69,7 +89,9 @@ enum Slot {
     #[default]
     Empty,
     Reading(Option<Wake>),
-    Read(u64, io::Result<VecDeque<Bytes>>),
+    /// What was read from a position on, and whether all of it was read without waiting for the disk. Then what follows is read
+    /// only when it is needed.
+    Read(u64, io::Result<VecDeque<Bytes>>, bool),
 }
 
 impl ReadAhead {
@@ -85,7 +107,7 @@ impl ReadAhead {
     ) -> io::Result<Option<Bytes>> {
         let mut slot = self.0.lock();
         match mem::take(&mut *slot) {
-            Slot::Read(at, read) if at == range.start => {
+            Slot::Read(at, read, is_cached) if at == range.start => {
                 let mut pieces = read?;
                 let Some(mut taken) = pieces.pop_front() else {
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -95,8 +117,8 @@ impl ReadAhead {
                 }
                 let next = at + taken.len() as u64;
                 if !pieces.is_empty() {
-                    *slot = Slot::Read(next, Ok(pieces));
-                } else if next < range.end {
+                    *slot = Slot::Read(next, Ok(pieces), is_cached);
+                } else if next < range.end && !is_cached {
                     *slot = Slot::Reading(None);
                     drop(slot);
                     self.read(source, next..range.end, ledger);
@@ -108,6 +130,10 @@ impl ReadAhead {
                 Ok(None)
             }
             Slot::Empty | Slot::Read(..) => {
+                let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                if let Some(bytes) = source.read_now(range.start, left.min(most), ledger)? {
+                    return Ok(Some(bytes));
+                }
                 *slot = Slot::Reading(Some(Arc::clone(wake)));
                 drop(slot);
                 self.read(source, range, ledger);
@@ -117,18 +143,25 @@ impl ReadAhead {
     }
 
     fn read(&self, source: &Arc<dyn StoredBytes>, range: Range<u64>, ledger: &Arc<Ledger>) {
-        let promise = Promise { slot: Self::clone(self), at: range.start, read: None };
+        let promise = Promise { slot: Self::clone(self), at: range.start, read: None, is_cached: true };
         let (from, ledger) = (Arc::clone(source), Arc::clone(ledger));
         let mut left = usize::try_from(range.end - range.start).map_or(BLOCK, |left| left.min(BLOCK));
         source.spawn(Box::new(move || {
             let mut promise = promise;
             let (mut at, mut pieces) = (range.start, VecDeque::new());
             while left > 0 {
-                match from.read(at, left) {
+                let read = match from.read_now(at, left, &ledger) {
+                    Ok(None) => {
+                        promise.is_cached = false;
+                        from.read(at, left).map(|bytes| ledger.share(MemoryUse::Windows, bytes))
+                    }
+                    read => read.map(Option::unwrap_or_default),
+                };
+                match read {
                     Ok(bytes) => {
                         at += bytes.len() as u64;
                         left = left.saturating_sub(bytes.len());
-                        pieces.push_back(ledger.share(MemoryUse::Windows, bytes));
+                        pieces.push_back(bytes);
                     }
                     // What came before it is right.
                     Err(_) if !pieces.is_empty() => break,
@@ -148,13 +181,15 @@ struct Promise {
     slot: ReadAhead,
     at: u64,
     read: Option<io::Result<VecDeque<Bytes>>>,
+    is_cached: bool,
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         let read =
             self.read.take().unwrap_or_else(|| Err(io::Error::other("the store is not there any more")));
-        let before = mem::replace(&mut *self.slot.0.lock(), Slot::Read(self.at, read));
+        let read = Slot::Read(self.at, read, self.is_cached);
+        let before = mem::replace(&mut *self.slot.0.lock(), read);
         if let Slot::Reading(Some(wake)) = before {
             wake();
         }
@@ -167,19 +202,29 @@ pub(crate) struct StoredReader {
     range: Range<u64>,
     ledger: Arc<Ledger>,
     ahead: ReadAhead,
-    /// What a waiting reader has read and not handed out.
+    /// What was read and not handed out.
     rest: Bytes,
 }
 
 impl StoredReader {
     /// The range as a body.
     pub(crate) fn body(source: Arc<dyn StoredBytes>, range: Range<u64>, ledger: Arc<Ledger>) -> Body {
+        Self::body_after(Bytes::new(), source, range, ledger)
+    }
+
+    /// The range as a body, whose first bytes were read before.
+    pub(crate) fn body_after(
+        rest: Bytes,
+        source: Arc<dyn StoredBytes>,
+        range: Range<u64>,
+        ledger: Arc<Ledger>,
+    ) -> Body {
         let length = range.end - range.start;
         if length == 0 {
             return Body::empty();
         }
         let ahead = ReadAhead::default();
-        Body::growing(Self { source, range, ledger, ahead, rest: Bytes::new() }, Some(length))
+        Body::growing(Self { source, range, ledger, ahead, rest }, Some(length))
     }
 }
 
@@ -198,20 +243,20 @@ impl Read for StoredReader {
 }
 
 impl Growing for StoredReader {
-    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
         if self.range.is_empty() {
-            return Ok(Grown::End);
+            return Ok(PollRead::End);
         }
         if !self.rest.is_empty() {
             let bytes = self.rest.split_to(most.min(self.rest.len()));
             self.range.start += bytes.len() as u64;
-            return Ok(Grown::Bytes(bytes));
+            return Ok(PollRead::Bytes(bytes));
         }
         let Some(bytes) = self.ahead.take(&self.source, self.range.clone(), most, &self.ledger, wake)? else {
-            return Ok(Grown::Pending);
+            return Ok(PollRead::Pending);
         };
         self.range.start += bytes.len() as u64;
-        Ok(Grown::Bytes(bytes))
+        Ok(PollRead::Bytes(bytes))
     }
 
     fn skip(&mut self, most: u64) -> u64 {
@@ -268,9 +313,9 @@ mod tests {
         let mut read = Vec::new();
         loop {
             match stream.poll_read(100_000, &wake)? {
-                Grown::Bytes(bytes) => read.extend_from_slice(&bytes),
-                Grown::Pending => wait.recv().unwrap(),
-                Grown::End => return Ok(read),
+                PollRead::Bytes(bytes) => read.extend_from_slice(&bytes),
+                PollRead::Pending => wait.recv().unwrap(),
+                PollRead::End => return Ok(read),
             }
         }
     }

@@ -99,6 +99,17 @@ impl Counts {
         self.outcomes[outcome.index()]
     }
 
+    /// Returns the share of hits among hits and misses; `None` before the first request.
+    pub(crate) fn hit_ratio(&self) -> Option<f64> {
+        let sum = |is_hit| -> u64 {
+            let outcomes = self.outcomes.iter().zip(Outcome::IS_HIT);
+            outcomes.filter(|(_, one)| *one == Some(is_hit)).map(|(count, _)| count).sum()
+        };
+        let (hits, misses) = (sum(true), sum(false));
+        #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
+        (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64)
+    }
+
     /// Returns the number of responses that were read from the tier with this name.
     pub(crate) fn hits_of(&self, tier: &str) -> u64 {
         if tier == "redis" { self.redis_hits } else { self.disk_hits }
@@ -127,6 +138,7 @@ mod tests {
         assert_eq!(counts.of(Outcome::Hit), 1);
         assert_eq!(counts.of(Outcome::Miss(Forward::Stale)), 2);
         assert_eq!(counts.of(Outcome::OnlyIfCached), 0);
+        assert_eq!((counts.hit_ratio(), Stats::default().counts().hit_ratio()), (Some(1.0 / 3.0), None));
         let text = counts.to_string();
         assert!(text.contains("hit 1\n") && text.contains("miss 2\n") && text.contains("store-errors 1\n"));
     }

@@ -1,9 +1,8 @@
-//! [`Durations`]: how long requests took, by outcome.
+//! [`Histograms`]: how long something took, by one label.
 
+use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use crate::message::stats::Outcome;
 
 /// Upper bounds of the buckets in microseconds.
 const BOUNDS: [u64; 16] = [
@@ -11,13 +10,10 @@ const BOUNDS: [u64; 16] = [
     2_500_000, 10_000_000, 60_000_000,
 ];
 
-/// The label of requests without an outcome, such as a purge or a rejected request.
-const NO_OUTCOME: &str = "none";
-
-/// A histogram for each outcome. Counting is two relaxed additions.
-#[derive(Debug, Default)]
-pub(crate) struct Durations {
-    histograms: [Histogram; Outcome::NAMES.len() + 1],
+/// A histogram for each of `N` values of a label. Counting is two relaxed additions.
+#[derive(Debug)]
+pub(crate) struct Histograms<const N: usize> {
+    histograms: [Histogram; N],
 }
 
 #[derive(Debug, Default)]
@@ -30,31 +26,38 @@ struct Histogram {
 /// The values of one histogram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DurationCounts {
-    pub(crate) outcome: &'static str,
+    /// The value of the label.
+    pub(crate) label: &'static str,
     /// The number of durations in each bucket. Not cumulative.
     buckets: [u64; BOUNDS.len() + 1],
     microseconds: u64,
 }
 
-impl Durations {
-    pub(crate) fn count(&self, outcome: Option<Outcome>, duration: Duration) {
-        let histogram = &self.histograms[outcome.map_or(Outcome::NAMES.len(), Outcome::index)];
+impl<const N: usize> Default for Histograms<N> {
+    fn default() -> Self {
+        Self { histograms: array::from_fn(|_| Histogram::default()) }
+    }
+}
+
+impl<const N: usize> Histograms<N> {
+    /// Counts a duration under the label with this index.
+    pub(crate) fn count(&self, index: usize, duration: Duration) {
+        let histogram = &self.histograms[index];
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < microseconds);
         histogram.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         histogram.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 
-    /// Returns the values by outcome.
-    pub(crate) fn counts(&self) -> Vec<DurationCounts> {
+    /// Returns the values, given the labels in the order of their indices.
+    pub(crate) fn counts(&self, labels: impl IntoIterator<Item = &'static str>) -> Vec<DurationCounts> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let names = Outcome::NAMES.into_iter().chain([NO_OUTCOME]);
-        let counts = |(outcome, histogram): (_, &Histogram)| DurationCounts {
-            outcome,
+        let counts = |(label, histogram): (_, &Histogram)| DurationCounts {
+            label,
             buckets: histogram.buckets.each_ref().map(read),
             microseconds: read(&histogram.microseconds),
         };
-        names.zip(&self.histograms).map(counts).collect()
+        labels.into_iter().zip(&self.histograms).map(counts).collect()
     }
 }
 
@@ -87,27 +90,27 @@ mod tests {
 
     #[test]
     fn duration_counts_in_the_bucket_whose_bound_it_does_not_exceed() {
-        let durations = Durations::default();
+        let durations = Histograms::<2>::default();
         for microseconds in [0, 100, 101, 60_000_000, 60_000_001] {
-            durations.count(Some(Outcome::Hit), Duration::from_micros(microseconds));
+            durations.count(0, Duration::from_micros(microseconds));
         }
-        durations.count(None, Duration::from_secs(1));
-        let counts = durations.counts();
-        let hit: Vec<_> = counts[0].cumulative().collect();
-        let of = |bound: &str| hit.iter().find(|(one, _)| one == bound).unwrap().1;
+        durations.count(1, Duration::from_secs(1));
+        let counts = durations.counts(["first", "second"]);
+        let first: Vec<_> = counts[0].cumulative().collect();
+        let of = |bound: &str| first.iter().find(|(one, _)| one == bound).unwrap().1;
         assert_eq!((of("0.0001"), of("0.00025"), of("10"), of("60"), of("+Inf")), (2, 3, 3, 4, 5));
         assert!((counts[0].seconds() - 120.000_202).abs() < 1e-9, "{}", counts[0].seconds());
-        assert_eq!((counts[11].outcome, counts[11].cumulative().last().unwrap().1), ("none", 1));
+        assert_eq!((counts[1].label, counts[1].cumulative().last().unwrap().1), ("second", 1));
     }
 
     #[test]
     fn counts_of_several_servers_add_up() {
-        let (one, other) = (Durations::default(), Durations::default());
-        one.count(None, Duration::from_secs(1));
-        other.count(None, Duration::from_secs(2));
-        let mut sum = one.counts();
-        sum.iter_mut().zip(other.counts()).for_each(|(sum, more)| sum.add(&more));
-        assert_eq!(sum[11].cumulative().last().unwrap().1, 2);
-        assert!((sum[11].seconds() - 3.0).abs() < 1e-9);
+        let (one, other) = (Histograms::<1>::default(), Histograms::<1>::default());
+        one.count(0, Duration::from_secs(1));
+        other.count(0, Duration::from_secs(2));
+        let mut sum = one.counts(["a"]);
+        sum.iter_mut().zip(other.counts(["a"])).for_each(|(sum, more)| sum.add(&more));
+        assert_eq!(sum[0].cumulative().last().unwrap().1, 2);
+        assert!((sum[0].seconds() - 3.0).abs() < 1e-9);
     }
 }

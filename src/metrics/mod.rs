@@ -5,7 +5,8 @@
 // | file | content |
 // |---|---|
 // | `counters` | counters of a cache: one for each outcome, and others for origins, the store and purges |
-// | `durations` | histograms of how long requests took |
+// | `durations` | histograms of how long something took |
+// | `fetches` | how long origins took to respond |
 // | `server` | counters of a server: connections, refusals and handshakes |
 // | `observer` | [`Observer`], the code of a program that runs on events |
 //
@@ -15,6 +16,8 @@
 mod counters;
 #[cfg(feature = "peer")]
 mod durations;
+#[cfg(feature = "peer")]
+mod fetches;
 mod observer;
 #[cfg(feature = "peer")]
 mod server;
@@ -22,6 +25,10 @@ mod server;
 pub use crate::message::stats::Forward;
 #[cfg(feature = "peer")]
 pub use counters::{Counts, Stats};
+#[cfg(feature = "peer")]
+pub(crate) use durations::DurationCounts;
+#[cfg(feature = "peer")]
+pub(crate) use fetches::{FetchResult, FetchTimes, SlowOrigin};
 pub(crate) use observer::Watcher;
 pub use observer::{
     AttemptFinished, CacheAnswer, Eviction, FailedOver, Observer, OriginAnswer, PeerStateChanged,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::durations::{DurationCounts, Durations};
+use super::durations::{DurationCounts, Histograms};
 use crate::base::named::named;
 use crate::message::stats::Outcome;
 
@@ -99,6 +99,9 @@ named! {
     }
 }
 
+/// The label of requests without an outcome, such as a purge or a rejected request.
+const NO_OUTCOME: &str = "none";
+
 /// The counters of one server, shared by all of its threads. Counting is one relaxed addition, so the counters that are
 /// read together need not be from exactly the same moment.
 #[derive(Debug, Default)]
@@ -114,7 +117,8 @@ pub(crate) struct ServerStats {
     tunnel_refusals: [AtomicU64; TunnelRefusal::ALL.len()],
     /// Bytes from clients, and to clients.
     tunnelled: [AtomicU64; 2],
-    durations: Durations,
+    /// By outcome; the last is for requests without one.
+    durations: Histograms<{ Outcome::NAMES.len() + 1 }>,
 }
 
 /// Counters with their names.
@@ -170,11 +174,11 @@ impl ServerStats {
 
     /// Counts how long an answered request took.
     pub(crate) fn count_duration(&self, outcome: Option<Outcome>, duration: Duration) {
-        self.durations.count(outcome, duration);
+        self.durations.count(outcome.map_or(Outcome::NAMES.len(), Outcome::index), duration);
     }
 
     pub(crate) fn durations(&self) -> Vec<DurationCounts> {
-        self.durations.counts()
+        self.durations.counts(Outcome::NAMES.into_iter().chain([NO_OUTCOME]))
     }
 
     pub(crate) fn accepted(&self) -> u64 {

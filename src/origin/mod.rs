@@ -30,6 +30,7 @@
 // | `chunks` | normalises the chunked coding for ureq |
 // | `truncation` | distinguishes a reset connection from a closed one |
 // | `response` | builds the response and its body stream |
+// | `timed` | counts how long an origin takes to respond |
 // | `failure` | converts ureq's errors to [`Error`](crate::Error) |
 //
 // Two folders follow: `access` decides which origins may be fetched, `throttle` limits the
@@ -64,6 +65,8 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(feature = "peer")]
 pub(crate) mod throttle;
+#[cfg(feature = "peer")]
+pub(crate) mod timed;
 mod transport;
 mod truncation;
 

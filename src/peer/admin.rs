@@ -69,8 +69,8 @@ impl Peer {
     ///
     /// If the peer has [tokens](crate::peer::PeerBuilder::tokens), every request except the first two requires one. If it has
     /// [operator tokens](crate::peer::PeerBuilder::operator_tokens), a purge requires one of these. A token is accepted in
-    /// `Authorization` and in `Proxy-Authorization`, as a bearer token or as a password (`Basic`). No response contains a URL of
-    /// an origin, a user or a credential.
+    /// `Authorization` and in `Proxy-Authorization`, as a bearer token or as a password (`Basic`). No response contains a
+    /// credential. Only the status has URLs that clients request, without userinfo and query, and addresses of clients.
     ///
     /// ```
     /// use forwardcache::{Body, Peer};

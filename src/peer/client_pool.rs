@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Extensions, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use super::addresses::MemberAddresses;
 use crate::base::error::Result;
@@ -86,6 +86,10 @@ impl PoolView for ClientPool {
 
     fn purge_near_cache(&self, purge: &Purge) {
         self.client.purge_near_cache(purge);
+    }
+
+    fn forget_after(&self, method: &Method, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap) {
+        self.client.forget_near(method, target, status, headers);
     }
 
     fn is_alone(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use super::threads::PeerThreads;
+use super::traffic::{RecentWarnings, Traffic};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::cache::{Explanation, HttpCache};
 use crate::client::Client;
@@ -14,7 +15,7 @@ use crate::message::purge::Purge;
 use crate::message::request_builder::request_methods;
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
-use crate::metrics::Stats;
+use crate::metrics::{FetchTimes, Stats};
 use crate::origin::Origin;
 use crate::origin::access::OriginRules;
 use crate::origin::throttle::Throttle;
@@ -54,6 +55,9 @@ pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) cache: HttpCache,
     pub(super) throttle: Throttle,
+    pub(super) fetch_times: Arc<FetchTimes>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) warnings: RecentWarnings,
     pub(super) own_addresses: Arc<OwnAddresses>,
     /// The network origin, or `None` if the program supplied its own origin.
     pub(super) network: Option<Origin>,

@@ -7,7 +7,7 @@ use crate::base::memory_limit::MemoryUse;
 use crate::client::PeerState;
 use crate::message::nonblocking::Refused;
 use crate::message::stats::Outcome;
-use crate::metrics::{Counts, Named, ServerStats};
+use crate::metrics::{Counts, DurationCounts, Named, ServerStats};
 use crate::scheduler::SchedulerLoad;
 use crate::store::{TierUsage, Usage};
 
@@ -40,30 +40,22 @@ impl Peer {
                 let _ = writeln!(text, "{PREFIX}{name}{labels} {value}");
             }
         }
-        self.write_durations(&mut text);
+        let name = "request_duration_seconds";
+        let help = "Time from the complete head of a request to the last byte of its response, by outcome.";
+        write_histograms(&mut text, name, help, "outcome", &self.request_durations());
+        let name = "fetch_duration_seconds";
+        let help = "Time from a request to an origin to the head of its response, by result.";
+        write_histograms(&mut text, name, help, "result", &self.inner.fetch_times.counts());
         text
     }
 
-    /// Appends the histograms of how long requests took.
-    fn write_durations(&self, text: &mut String) {
-        let name = "request_duration_seconds";
-        let help = "Time from the complete head of a request to the last byte of its response, by outcome.";
+    /// Returns how long requests took, by outcome.
+    fn request_durations(&self) -> Vec<DurationCounts> {
         let mut sums = ServerStats::default().durations();
         for stats in self.servers().stats() {
             sums.iter_mut().zip(stats.durations()).for_each(|(sum, more)| sum.add(&more));
         }
-        write_head(text, name, help, "histogram");
-        for counts in sums {
-            let (outcome, mut count) = (counts.outcome, 0);
-            for (bound, total) in counts.cumulative() {
-                count = total;
-                let _ =
-                    writeln!(text, "{PREFIX}{name}_bucket{{outcome=\"{outcome}\",le=\"{bound}\"}} {total}");
-            }
-            for (suffix, value) in [("sum", counts.seconds().to_string()), ("count", count.to_string())] {
-                let _ = writeln!(text, "{PREFIX}{name}_{suffix}{{outcome=\"{outcome}\"}} {value}");
-            }
-        }
+        sums
     }
 
     /// Returns metrics of the cache and the requests to it.
@@ -152,6 +144,14 @@ impl Peer {
         if let Some((_, usage, _)) = below.iter().find(|(.., is_shared)| *is_shared) {
             families.extend([
                 one("redis_up", "1 if Redis is asked, 0 after a failure.", u64::from(usage.is_up)),
+                (
+                    "redis_operations_total",
+                    "Operations in Redis, by result.",
+                    vec![
+                        labelled("result", "answer", usage.answers),
+                        labelled("result", "error", usage.errors),
+                    ],
+                ),
                 one("redis_failures_total", "Failures after which Redis was not asked.", usage.failures),
                 one("redis_pending_bytes", "Bytes that wait to be written to Redis.", usage.bytes),
             ]);
@@ -274,6 +274,22 @@ impl Peer {
 fn write_head(text: &mut String, name: &str, help: &str, kind: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}");
+}
+
+/// Appends the histograms of one metric.
+fn write_histograms(text: &mut String, name: &str, help: &str, label: &str, histograms: &[DurationCounts]) {
+    write_head(text, name, help, "histogram");
+    for counts in histograms {
+        let (value, mut count) = (counts.label, 0);
+        for (bound, total) in counts.cumulative() {
+            count = total;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{PREFIX}{name}_bucket{{{label}=\"{value}\",le=\"{bound}\"}} {total}");
+        }
+        for (suffix, sum) in [("sum", counts.seconds().to_string()), ("count", count.to_string())] {
+            let _ = writeln!(text, "{PREFIX}{name}_{suffix}{{{label}=\"{value}\"}} {sum}");
+        }
+    }
 }
 
 fn one(name: &'static str, help: &'static str, value: impl ToString + Copy) -> Family {

@@ -106,7 +106,7 @@ impl Mirror {
     /// `/fetch/` then. Use this if an index names its files by absolute URLs. Default: bodies are not changed.
     ///
     /// Rewritten are HTML and JSON of up to 16 MiB, as they are or compressed with gzip, unless the response forbids it
-    /// (`Cache-Control: no-transform`). A rewritten response has a weak `ETag` of its own. The stored response does not
+    /// (`Cache-Control: no-transform`) or would become longer than 32 MiB. A rewritten response has a weak `ETag` of its own. The stored response does not
     /// change. This mirror answers requests for ranges with the whole response.
     ///
     /// # Errors

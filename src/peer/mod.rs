@@ -20,6 +20,7 @@
 // | `leaving` | announces that the peer is leaving |
 // | `admin` | the address for operators: health, metrics, status, purging |
 // | `access_log` | one line in a file for each request |
+// | `traffic` | recent requests, and warnings, for the status |
 // | `status` | the state for operators: text, JSON, a page |
 // | `metrics` | counters in the text format of Prometheus |
 
@@ -36,9 +37,11 @@ mod mirror;
 mod serving;
 mod status;
 mod threads;
+mod traffic;
 mod warm_up;
 
 pub use access_log::{AccessLogFile, AccessLogFormat};
 pub use builder::PeerBuilder;
 pub use member::Peer;
 pub use mirror::Mirror;
+pub use traffic::RecentWarnings;

@@ -100,6 +100,8 @@ impl Peer {
     /// Like [`serve`](Self::serve).
     #[allow(clippy::needless_pass_by_value, reason = "a configuration is built for one call")]
     pub fn serve_on(&self, listeners: impl Into<Listeners>, options: ServerConfig) -> Result<ServerHandle> {
+        let traffic = Arc::clone(&self.inner.traffic);
+        let options = options.recorder(traffic);
         let server = Server::responder_on(listeners, &options, &self.responder())?;
         self.is_served_by(&server);
         if options.has_trusted_proxies() {
@@ -151,7 +153,7 @@ impl Responder for PeerResponder {
         sender: &Sender,
         scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
-        self.0.inner.proxy.hit(request, sender, &mut scratch.url, &mut scratch.lines)
+        self.0.inner.proxy.hit(request, sender, scratch)
     }
 
     fn step(self: Arc<Self>, request: Request<Body>, wakes: Wakes<'_>) -> Step<Response<Body>> {

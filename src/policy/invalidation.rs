@@ -19,7 +19,7 @@ pub(crate) fn invalidated(
     }
     let named = [LOCATION, CONTENT_LOCATION]
         .into_iter()
-        .filter_map(|name| target.join(headers.get(name)?.to_str().ok()?))
+        .filter_map(|name| target.join_field(headers.get(name)?.as_bytes()))
         // An origin must not be able to invalidate responses of another origin.
         .filter(|named| named.same_origin(target));
     let mut targets: Vec<CanonicalUrl> = std::iter::once(target.clone()).chain(named).collect();

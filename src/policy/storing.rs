@@ -61,6 +61,15 @@ impl NotStored {
         }
     }
 
+    /// Returns whether the response replaces what is stored for its URL, although it is not stored itself. A response that is not
+    /// stored because of its request says nothing about a stored one: otherwise every client could remove responses.
+    pub(crate) const fn is_about_stored(self) -> bool {
+        !matches!(
+            self,
+            Self::Method | Self::RequestNoStore | Self::Authorization | Self::NotWhole | Self::AboutRequest
+        )
+    }
+
     /// Returns the RFC section, or the limit that applied.
     pub(crate) const fn clause(self) -> &'static str {
         match self {
@@ -174,7 +183,7 @@ pub(crate) fn also_answers_get(
     headers: &HeaderMap,
     rules: &Rules,
 ) -> bool {
-    let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join(location.to_str().ok()?));
+    let location = headers.get(CONTENT_LOCATION).and_then(|location| target.join_field(location.as_bytes()));
     *method == Method::POST
         && status == StatusCode::OK
         && has_explicit_lifetime(headers, rules)

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::rules::Rules;
 use crate::message::header::cache_control::ResponseDirectives;
+use crate::message::header::credential::is_credential;
 use crate::message::header::{list, quality};
 use crate::message::nonblocking::{PlainField, PlainRequest};
 
@@ -37,9 +38,13 @@ pub(crate) fn implied_fields(
     selecting.iter().cloned().chain(cookie).collect()
 }
 
-/// Returns whether no request can select a response: a member of its `Vary` is `*` or not a valid field name.
+/// The most members of a `Vary` that selects responses. Every request for the URL is compared with each of them.
+const MAX_NAMES: usize = 64;
+
+/// Returns whether no request can select a response: a member of its `Vary` is `*` or not a valid field name, or there are too
+/// many.
 pub(crate) fn varies_by_anything(response: &HeaderMap) -> bool {
-    vary_names(response).any(|name| name.is_none_or(|name| name == "*"))
+    vary_names(response).enumerate().any(|(at, name)| at >= MAX_NAMES || name.is_none_or(|name| name == "*"))
 }
 
 /// Returns the members of `Vary`; `None` for a member that is not a valid field name. Quotes have no meaning there.
@@ -152,13 +157,6 @@ impl Variant {
             .filter(|(name, _)| is_credential(name))
             .all(|(name, value)| normalised(name, request, digest).as_deref() == value.as_deref())
     }
-}
-
-/// Returns whether a field may hold credentials: the standard fields, and fields whose name suggests so. Such a value
-/// is compared by its digest and never stored.
-fn is_credential(name: &HeaderName) -> bool {
-    const WORDS: [&str; 8] = ["auth", "cookie", "token", "key", "secret", "session", "signature", "password"];
-    WORDS.iter().any(|word| name.as_str().contains(word))
 }
 
 /// Returns the value of a field without differences that have no meaning by the field's grammar.

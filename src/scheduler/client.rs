@@ -14,6 +14,11 @@ impl ClientAddress {
             address => Self(address),
         }
     }
+
+    /// Returns the address, or that of the network.
+    pub(crate) fn address(self) -> IpAddr {
+        self.0
+    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,11 @@ impl Grant {
             purpose => purpose.origin(),
         }
     }
+
+    /// Returns the client of the job.
+    pub(super) fn client(&self) -> Option<ClientAddress> {
+        self.claim.client
+    }
 }
 
 impl FairShare {

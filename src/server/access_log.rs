@@ -41,17 +41,25 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
 }
 
+/// Receives a sample of the requests that a server has answered. Each record stands for `weight` requests.
+pub(crate) trait TrafficRecorder: fmt::Debug + Send + Sync {
+    /// Records requests that ended at about this time. I/O threads call it; it must be fast and never block.
+    fn record(&self, record: &AccessRecord<'_>, weight: u64, now: Instant);
+}
+
 /// What is known about a request whose response is not yet written.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) started: Instant,
     pub(super) method: Option<Method>,
-    /// Empty if nothing is logged.
+    /// Empty if nothing is logged and the request does not belong to the sample.
     pub(super) target: Box<str>,
     /// `None` until there is a response.
     pub(super) status: Option<StatusCode>,
     pub(super) outcome: Option<Outcome>,
     pub(super) bytes: u64,
+    /// How many requests this one stands for in the sample; 0 if it does not belong to the sample.
+    pub(super) weight: u64,
 }
 
 /// nginx's status code for a client that left before there was a response.
@@ -59,8 +67,8 @@ const CLIENT_LEFT: u16 = 499;
 
 impl Pending {
     /// Creates the record of a request whose head is complete.
-    pub(super) fn new(started: Instant, method: Option<Method>, target: Box<str>) -> Self {
-        Self { started, method, target, status: None, outcome: None, bytes: 0 }
+    pub(super) fn new(started: Instant, method: Option<Method>, target: Box<str>, weight: u64) -> Self {
+        Self { started, method, target, status: None, outcome: None, bytes: 0, weight }
     }
 
     /// Returns the record at the end of the request.

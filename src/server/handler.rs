@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::base::cancellation::Cancellation;
@@ -112,6 +113,8 @@ pub(crate) struct Scratch {
     pub(crate) url: Vec<u8>,
     /// Field lines to send in addition to the stored ones.
     pub(crate) lines: String,
+    /// The first bytes of a body that is read while it is sent.
+    pub(crate) beginning: Bytes,
 }
 
 /// Adapts a handler that may block: each request runs on a worker.
@@ -166,6 +169,8 @@ pub(crate) struct Sender {
     pub(crate) is_tls: bool,
     /// Whether the server is a [forward proxy](super::ServerConfig::http_proxy).
     pub(crate) is_http_proxy: bool,
+    /// Whether proxies name clients of this server, so that a loopback address may be one of another machine.
+    pub(crate) is_behind_proxies: bool,
 }
 
 impl Sender {
@@ -175,13 +180,19 @@ impl Sender {
         let extensions = request.extensions();
         extensions.get().copied().or_else(|| {
             let RemoteAddress(address) = *extensions.get()?;
-            Some(Self { address, shows_certificate: false, is_tls: false, is_http_proxy: false })
+            Some(Self {
+                address,
+                shows_certificate: false,
+                is_tls: false,
+                is_http_proxy: false,
+                is_behind_proxies: false,
+            })
         })
     }
 
-    /// Returns whether the client runs on this machine.
+    /// Returns whether the client certainly runs on this machine.
     pub(crate) fn is_local(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
+        self.address.ip().to_canonical().is_loopback() && !self.is_behind_proxies
     }
 }
 

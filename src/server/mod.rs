@@ -15,6 +15,7 @@
 // | `options` | [`ServerConfig`]: threads, queue, limits, deadlines |
 // | `server_handle` | [`ServerHandle`]: a running server, its shutdown and its end |
 // | `access_log` | [`AccessLog`]: receives a record of each answered request |
+// | `sampler` | which requests belong to the sample for the status page; pure |
 // | `event` | [`Server`]: the event loop over non-blocking sockets |
 // | `request_head` | validation of request heads; pure |
 // | `response_head` | encoding of response heads, and the framing of bodies; pure |
@@ -37,6 +38,7 @@ mod options;
 mod proxy_protocol;
 mod request_head;
 mod response_head;
+mod sampler;
 mod server_handle;
 mod sessions;
 #[cfg(feature = "tiny_http")]
@@ -44,6 +46,7 @@ mod tiny_http;
 mod tls;
 mod tunnel_to;
 
+pub(crate) use access_log::TrafficRecorder;
 pub use access_log::{AccessLog, AccessRecord};
 pub use event::Server;
 pub use handler::{Handler, RemoteAddress};

@@ -239,7 +239,7 @@ forward!(Arc<S>, Box<S>);
 /// filling the store.
 pub const MAX_VARIANTS: usize = 16;
 
-/// The error of a store or backend.
+/// The error of a store or backend. Its message leaves the cause to [`source`](StdError::source); `{:#}` shows both.
 #[derive(Debug)]
 pub struct StoreError {
     message: String,
@@ -262,7 +262,15 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        if f.alternate() {
+            let causes =
+                std::iter::successors(self.source(), |cause| (*cause).source()).map(ToString::to_string);
+            for cause in causes.filter(|cause| !self.message.contains(cause)) {
+                write!(f, ": {cause}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,9 @@ use std::thread;
 
 use super::contract_suite::{StoreSubject, contract_suite};
 use super::testing::{Failing, body_numbers, grouped, key, response, response_of};
-use super::{BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, NoStore, Store};
+use super::{
+    BackedStore, ByteStore, Key, Lru, MAX_VARIANTS, MemoryByteStore, MemoryStore, NoStore, Store, StoreError,
+};
 use crate::message::purge::{Purge, Purged};
 
 const CAPACITY: u64 = 100_000;
@@ -214,15 +216,15 @@ fn purge_of_an_empty_store_removes_nothing() {
 struct Unlisted(MemoryByteStore);
 
 impl ByteStore for Unlisted {
-    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, super::StoreError> {
+    fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, StoreError> {
         self.0.get(key)
     }
 
-    fn set(&self, key: &str, value: bytes::Bytes) -> Result<bool, super::StoreError> {
+    fn set(&self, key: &str, value: bytes::Bytes) -> Result<bool, StoreError> {
         self.0.set(key, value)
     }
 
-    fn delete(&self, key: &str) -> Result<bool, super::StoreError> {
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
         self.0.delete(key)
     }
 }
@@ -261,4 +263,14 @@ fn concurrent_purges_count_each_response_once() {
         assert!(purged > 0 && purged <= 300);
         assert_eq!((store.usage().keys, store.usage().bytes), (0, 0));
     }
+}
+
+#[test]
+fn alternate_form_of_an_error_shows_each_cause_once() {
+    let cause = || std::io::Error::other("the disk is full");
+    let error = StoreError::new("a body cannot be written").with_source(cause());
+    assert_eq!(error.to_string(), "a body cannot be written");
+    assert_eq!(format!("{error:#}"), "a body cannot be written: the disk is full");
+    let outer = StoreError::new("cannot store it: the disk is full").with_source(error);
+    assert_eq!(format!("{outer:#}"), "cannot store it: the disk is full: a body cannot be written");
 }

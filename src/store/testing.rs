@@ -66,6 +66,22 @@ pub(super) fn body_numbers(all: &[Arc<StoredResponse>]) -> Vec<u64> {
         .collect()
 }
 
+/// Compares an encoding with the golden file of its format, and returns the bytes of the file. A format that changes needs another
+/// version and another file: what an earlier version wrote must never be read as something else.
+pub(super) fn golden(name: &str, now: &[u8]) -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/store/");
+    let path = format!("{path}{name}.bin");
+    let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let differs = golden.iter().zip(now).position(|(old, new)| old != new);
+    assert!(
+        golden == now,
+        "{path} has {} bytes, not {}, and differs at {differs:?}",
+        golden.len(),
+        now.len()
+    );
+    golden
+}
+
 /// Runs a test with several seeds. If one fails, its seed is printed; `FORWARDCACHE_SEED` runs only that
 /// seed.
 pub(super) fn with_seed(test: &str, run: impl Fn(u64)) {

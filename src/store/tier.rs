@@ -9,7 +9,7 @@ use http::{StatusCode, header::SET_COOKIE};
 
 #[cfg(any(feature = "disk", feature = "redis"))]
 use super::url_of;
-use super::{Key, StoreError, StoredResponse};
+use super::{Key, StoreError, StoredResponse, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -25,8 +25,13 @@ pub(crate) struct TierUsage {
     pub(crate) skipped: u64,
     /// Entries that were damaged, and were removed.
     pub(crate) corrupt: u64,
-    /// Operations that failed or took too long. Only of a shared tier.
+    /// Operations that were answered, and those that failed or took too long. Only of a shared tier.
+    pub(crate) answers: u64,
+    pub(crate) errors: u64,
+    /// How often it was not asked for a while after an error. Only of a shared tier.
     pub(crate) failures: u64,
+    /// The state of the circuit breaker. Only of a shared tier.
+    pub(crate) circuit: &'static str,
     /// Whether it is asked at the moment. Only of a shared tier.
     pub(crate) is_up: bool,
 }
@@ -81,6 +86,12 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
 
     /// Returns the responses of a key without their bodies, the newest first. May block.
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError>;
+
+    /// Returns what [`find`](Self::find) would, if that needs no wait. Never waits. Default: `None`.
+    fn find_now(&self, key: &str) -> Option<Variants> {
+        let _ = key;
+        None
+    }
 
     /// Reads the body of a response into memory. A damaged entry is removed. May block.
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError>;

@@ -2,23 +2,25 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::{Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use forwardcache::Client;
 use forwardcache::pool::{Member, RingKind};
 
 use crate::local::{self, LocalPeer, escaped};
+use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Reply};
 use crate::support::port::Port;
 use crate::support::process::{Process, command, run};
-use crate::support::tls::TlsOrigin;
+use crate::support::tls::{Authority, TlsOrigin};
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
 /// Checks that the command exits with this status and prints exactly one line to stderr, which contains `words`.
-fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
+pub(crate) fn assert_refuses(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
@@ -90,6 +92,11 @@ fn usage_error_prints_one_line_and_exits_with_2() {
         (&["get", "--peer", "https://h", "--key", "a", "http://host/"], "--cert"),
         (&["get", "--cert", "a", "--key", "a", "http://host/"], "--peer"),
         (&["get", "--peer", "https://h", "--cert", "/no/c", "--key", "/no/k", "http://h/"], "/no/c"),
+        (&["warm"], "<LIST>"),
+        (&["warm", "--rate", "5/d", "list"], "5/s"),
+        (&["warm", "--concurrency", "0", "list"], "1..=256"),
+        (&["warm", "http://user:secret@host/"], "user name"),
+        (&["warm", "--peer", "http://h", "--store", "s", "list"], "--store"),
         (&["why", "--peer", "https://h", "--cert", "a", "http://host/"], "--key"),
         (&["why", "http://host/"], "--peer"),
         (&["why", "--peer", "http://10.0.0.1:3000"], "<URL>"),
@@ -114,6 +121,8 @@ fn runtime_error_prints_one_line_and_exits_with_1() {
     assert_refuses(&["get", "--peers-only", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["why", "--peer", &peer, "http://host/"], 1, &peer);
     assert_refuses(&["get", "http://name.invalid/"], 1, "resolve");
+    assert_refuses(&["warm", "--peer", &peer, "/no/such/list"], 1, "/no/such/list");
+    assert_refuses(&["warm", "--peer", &peer, "--resume", "/dev/null/j", "list"], 1, "/dev/null/j");
 }
 
 #[test]
@@ -359,6 +368,75 @@ fn closed_stdout_is_not_an_error() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), message.as_str()), (Some(0), ""), "{arguments:?}");
     }
+}
+
+/// Runs the command after `try it:` in a shell, for this URL. Returns what it prints.
+fn paste(process: &Process, url: &str) -> String {
+    let line = process.wait_for_line("try it: ");
+    let line = line
+        .strip_prefix("try it: ")
+        .unwrap()
+        .replace("https://example.com/", url)
+        .replace("http://example.com/", url);
+    let program = Path::new(env!("CARGO_BIN_EXE_forwardcache")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).env("PATH", path).env_remove("FORWARDCACHE_TOKEN");
+    let mut shell = Process::start(shell).unwrap();
+    let status = shell.wait();
+    assert!(status.success(), "{line}: {status}: {}", shell.stderr());
+    shell.stdout()
+}
+
+#[test]
+fn command_that_serve_prints_works_when_it_is_pasted() {
+    let origin = Origin::start(|_| Reply::ok("tried").field("Cache-Control", "max-age=60"));
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let token = file("the pool's token", "a-token-of-sixteen-bytes-or-more\n");
+    let socket = format!("unix:{}", folder.path().join("peer.sock").display());
+    let (own, ca) = (authority.server_file().to_str().unwrap(), authority.ca_file().to_str().unwrap());
+    let tls = ["--tls-cert", own, "--tls-key", own, "--cacert", ca];
+    for (listen, options) in [
+        ("127.0.0.1:0", &[][..]),
+        ("[::1]:0", &["--path", "/a'b"]),
+        (&socket, &["--self-url", "http://localhost:1"]),
+        ("127.0.0.1:0", &["--token-file", &token, "--path", "/it's"]),
+        ("127.0.0.1:0", &tls),
+        ("127.0.0.1:0", &[&tls[..], &["--tls-client-ca", ca]].concat()),
+    ] {
+        let mut peer = Process::spawn([&["serve", "--listen", listen], options].concat());
+        for _ in 0..2 {
+            let printed = paste(&peer, &origin.url("/"));
+            assert!(
+                printed.contains("cache-status: forwardcache") && printed.ends_with("tried"),
+                "{printed}"
+            );
+        }
+        peer.terminate();
+        assert!(peer.wait().success());
+    }
+    assert_eq!(origin.count(), 6, "each peer stored the response, and the second command got it");
+
+    let options = ["--token-file", &token, "--replicas", "7", "--path", "/it's"];
+    let pool = PeerProcess::pool_as(3, &options);
+    for peer in &pool {
+        let printed = paste(&peer.process, &origin.url("/pool"));
+        assert!(printed.contains("cache-status: forwardcache") && printed.ends_with("tried"), "{printed}");
+    }
+    assert_eq!(origin.count(), 7, "the printed commands ask the owner");
+
+    let peers = file("the peers.txt", &(PeerProcess::urls(&pool).join("\n") + "\n"));
+    let options = ["--replicas", "7", "--path", "/it's"];
+    let pool_access = ["--peers-file", &peers, "--token-file", &token];
+    let gateway = ["gateway", "--listen", "127.0.0.1:0", "--client-token-file", &token];
+    let gateway = Process::spawn([&gateway[..], &pool_access, &options].concat());
+    let printed = paste(&gateway, &origin.url("/pool"));
+    assert!(printed.contains("cache-status: forwardcache; hit") && printed.ends_with("tried"), "{printed}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use forwardcache::store::DiskStore;
 
 use crate::local::{LocalPeer, escaped, listen, send};
 use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::port::Port;
 use crate::support::raw::Connection;
 use crate::support::tls::Authority;
 use crate::support::wait_until;
@@ -284,4 +285,61 @@ fn promtool_accepts_all_metrics_and_the_guide_lists_them() {
     assert!(names.len() > 30, "{names:?}");
     let missing: Vec<_> = names.into_iter().filter(|name| !listed(name)).collect();
     assert!(missing.is_empty(), "docs/guide.md does not list {missing:?}");
+}
+
+#[test]
+fn fetches_are_timed_by_result_and_slow_origins_are_named_in_the_status_only() {
+    let gate = Gate::new();
+    let slow = {
+        let gate = gate.clone();
+        Origin::start(move |received| Reply::target(received).gate_head(&gate))
+    };
+    let fast = Origin::start(|_| Reply::status(404));
+    let refusing = Port::hold();
+    let peer = LocalPeer::start();
+    let admin = Admin::of(&peer.peer);
+    let delay = Duration::from_millis(300);
+    let begun = Instant::now();
+    let mut asking = peer.start_get(&slow.url("/a"));
+    slow.wait_for(1);
+    let received = Instant::now();
+    wait_until("time does not pass", || received.elapsed() >= delay);
+    gate.open();
+    assert_eq!(asking.read_response().status, 200);
+    let longest = begun.elapsed().as_secs_f64();
+    assert_eq!(peer.get(&fast.url("/b")).status, 404);
+    assert_eq!(peer.get(&format!("http://{}/", refusing.address())).status, 502);
+    assert_eq!(peer.get(&slow.url("/a")).field("x-from-cache"), Some("1"), "a hit is not a fetch");
+
+    let (_, metrics) = admin.get("/metrics");
+    let value = |name: &str| -> f64 {
+        let begin = format!("forwardcache_fetch_duration_seconds_{name} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&begin));
+        value.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().unwrap()
+    };
+    for (result, count) in
+        [("2xx", 1.0), ("3xx", 0.0), ("4xx", 1.0), ("5xx", 0.0), ("timeout", 0.0), ("error", 1.0)]
+    {
+        assert_eq!(value(&format!("count{{result=\"{result}\"}}")), count, "{result}");
+    }
+    let (shortest, sum) = (delay.as_secs_f64(), value("sum{result=\"2xx\"}"));
+    assert!((shortest..=longest).contains(&sum), "{sum} of {longest}");
+    assert_eq!(value("bucket{result=\"2xx\",le=\"0.25\"}"), 0.0);
+    let names = [slow.url(""), fast.url(""), format!("http://{}", refusing.address())];
+    let is_named = |text: &str| names.iter().any(|name| text.contains(name.trim_start_matches("http://")));
+    assert!(!is_named(&metrics), "{metrics}");
+
+    let (_, status) = admin.get("/status.json");
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let origins = status["slow_origins"].as_array().unwrap();
+    assert_eq!(origins.len(), 3, "{origins:?}");
+    assert_eq!(
+        (origins[0]["origin"].as_str(), origins[0]["fetches"].as_u64()),
+        (Some(names[0].as_str()), Some(1))
+    );
+    let average = origins[0]["average_seconds"].as_f64().unwrap();
+    assert!(
+        (average - sum).abs() < 0.001 && origins[0]["slowest_seconds"].as_f64() == Some(average),
+        "{average}"
+    );
 }

@@ -243,3 +243,19 @@ fn peer_with_near_cache_does_not_retry_a_post() {
     assert!(!error.is_reported_by_peer(), "{error}");
     assert_eq!((owner.count(), origin.count()), (1, 0));
 }
+
+#[test]
+fn unsafe_request_to_a_peer_removes_its_own_copies() {
+    let (origin, (pool, _clock)) = (origin("max-age=60"), pool());
+    let (url, owner) = url_of_other_owner(&pool, &origin);
+    for _ in 0..10 {
+        get(&pool[0].peer, &url);
+    }
+    let asked = request_count(owner);
+    get(&pool[0].peer, &url);
+    assert_eq!(request_count(owner), asked, "the copy answers");
+    // This peer answers the request itself, although it does not own the URL.
+    assert_eq!(pool[0].send("POST", &url, "Content-Length: 0\r\n").status, 200);
+    get(&pool[0].peer, &url);
+    assert_eq!(request_count(owner), asked + 1);
+}

@@ -206,6 +206,122 @@ fn server_that_is_killed_under_load_and_comes_back_fails_no_request() {
     });
 }
 
+/// The numbers that a peer shows of its store in Redis.
+fn redis_status(peer: &PeerProcess) -> serde_json::Value {
+    let line = peer.process.wait_for_line("metrics on http://");
+    let address = line.split('/').nth(2).unwrap().parse().unwrap();
+    let status = send(address, "GET", "/status.json", "");
+    let metrics = send(address, "GET", "/metrics", "");
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    let metric = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("forwardcache_redis_{name} ")));
+        line.expect(name).parse::<u64>().unwrap()
+    };
+    let redis = status["redis"].clone();
+    // The metrics are later.
+    for result in ["answer", "error"] {
+        let shown = redis[format!("{result}s")].as_u64().unwrap();
+        assert!(metric(&format!("operations_total{{result=\"{result}\"}}")) >= shown, "{metrics}");
+    }
+    assert!(metric("up") <= 1);
+    redis
+}
+
+#[test]
+fn master_of_a_cluster_that_is_killed_fails_no_request_and_its_replica_takes_over() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let (mut cluster, origin) = (Cluster::start_with(3), origin());
+    let url = cluster.url();
+    let options = ["--redis", &url, "--redis-timeout", "500", "--admin", "127.0.0.1:0"];
+    let mut peer = PeerProcess::start_as("127.0.0.1:0", &options);
+    let urls: Vec<_> = (0..60).map(|number| origin.url(&format!("/t{number}"))).collect();
+    urls.iter().for_each(|url| drop(get(&peer, url)));
+    let sizes = |servers: &[RedisServer]| -> Vec<String> {
+        servers.iter().map(|server| server.run(&["DBSIZE"])).collect()
+    };
+    let stored = || {
+        sizes(&cluster.servers[..3])
+            .iter()
+            .filter_map(|size| size.trim().parse::<usize>().ok())
+            .sum::<usize>()
+    };
+    // A value for each URL, and a list of purges for each shard.
+    wait_until("all are in Redis, and copied", || {
+        stored() > urls.len() && sizes(&cluster.servers[..3]) == sizes(&cluster.servers[3..])
+    });
+    assert_eq!(redis_status(&peer)["circuit"], "closed");
+    cluster.servers[1].kill();
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    let mut count = 0;
+    let is_slave = |server: &RedisServer| server.run(&["ROLE"]).starts_with("slave");
+    while is_slave(&cluster.servers[4]) || count < 100 {
+        let asked = Instant::now();
+        get(&peer, &origin.url(&format!("/t/new/{count}")));
+        longest = longest.max(asked.elapsed());
+        count += 1;
+        assert!(begun.elapsed() < Duration::from_secs(60), "the replica does not take over");
+    }
+    // At most a lookup that connects and waits; the rest is the time of a loaded machine.
+    assert!(longest < 2 * TIMEOUT + Duration::from_secs(2), "{longest:?}");
+    assert!(redis_status(&peer)["errors"].as_u64() > Some(0));
+    wait_until("Redis is asked again", || redis_status(&peer)["circuit"] == "closed");
+    // A new process finds what the killed master had.
+    stop(&mut peer);
+    peer.restart();
+    let asked = origin.count();
+    wait_until("all responses are found", || {
+        stop(&mut peer);
+        peer.restart();
+        urls.iter().all(|url| cache_status(&get(&peer, url)).contains("detail=redis"))
+    });
+    assert!(origin.count() < asked + urls.len(), "{} of {}", origin.count() - asked, urls.len());
+}
+
+#[test]
+fn responses_for_credentials_are_shared_by_a_key_file_and_redis_gets_no_credential() {
+    const SECRETS: [(&str, &str); 3] = [
+        ("Authorization", "Basic c2VjcmV0LWF1dGhvcml6YXRpb24="),
+        ("Cookie", "session=secret-cookie"),
+        ("X-Api-Key", "secret-api-key"),
+    ];
+    let origin = Origin::start(|received: &Received| {
+        Reply::ok(format!("the body of {}", received.target))
+            .field("Cache-Control", "private, max-age=3600")
+            .field("Vary", "Cookie, X-Api-Key")
+    });
+    let (server, folder) = (RedisServer::start(&[]), TempDir::new().unwrap());
+    let (url, file) = (server.url(), folder.path().join("key"));
+    let file = file.to_str().unwrap();
+    let keyed = options(&url, &["--store-key-file", file]);
+    let ask = |peer: &PeerProcess, number: usize, fields: &str| {
+        let path = format!("/proxy?q={}", escaped(&origin.url(&format!("/t{number}"))));
+        let response = send(peer.address, "GET", &path, fields);
+        assert_eq!(response.status, 200, "{response:?}");
+        cache_status(&response).contains("; hit")
+    };
+    let field = |number: usize| format!("{}: {}\r\n", SECRETS[number].0, SECRETS[number].1);
+    let mut first = PeerProcess::start_as("127.0.0.1:0", &keyed);
+    for number in 0..SECRETS.len() {
+        assert!(!ask(&first, number, &field(number)) && ask(&first, number, &field(number)));
+    }
+    stop(&mut first);
+    let second = PeerProcess::start_as("127.0.0.1:0", &keyed);
+    let without = PeerProcess::start_as("127.0.0.1:0", &options(&url, &[]));
+    for (number, (name, _)) in SECRETS.iter().enumerate() {
+        assert!(ask(&second, number, &field(number)), "{name}");
+        assert!(!ask(&without, number, &field(number)), "{name}");
+        let other = format!("{name}: another\r\n");
+        assert!(!ask(&second, number, &other) && !ask(&second, number, ""), "{name}");
+    }
+    let dump = server.dump();
+    let has = |text: &str| dump.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(has("the body of /t0") && has("the body of /t2"));
+    for (_, secret) in SECRETS {
+        assert!(!has(secret) && !has(secret.split(['=', ' ']).nth(1).unwrap_or(secret)), "{secret}");
+    }
+}
+
 #[test]
 fn invalid_address_is_an_error_without_the_password() {
     let run = |url: &str| {

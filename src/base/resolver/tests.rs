@@ -6,6 +6,9 @@ use crate::origin::testing::ScriptedLookup;
 
 const LIFETIME: Duration = Duration::from_secs(30);
 
+/// How many threads the lookups of one client may hold.
+const OF_ONE_CLIENT: usize = MAX_THREADS / 2;
+
 /// Reports the name of each lookup that starts, and blocks until the test sends the answer.
 #[derive(Debug)]
 struct HangingLookup {
@@ -23,6 +26,11 @@ impl Lookup for HangingLookup {
 
 /// Senders that let the lookup of each name finish.
 type Answers = HashMap<String, Sender<Vec<IpAddr>>>;
+
+/// Returns as many names as one client may look up at a time.
+fn names_of_one_client() -> Vec<String> {
+    (0..OF_ONE_CLIENT).map(|number| format!("{number}.example")).collect()
+}
 
 fn hanging(names: &[&str]) -> (Arc<Resolver>, Receiver<String>, Answers) {
     let (started, starts) = mpsc::channel();
@@ -64,7 +72,7 @@ fn answers_are_cached_for_their_lifetime() {
 
 #[test]
 fn stale_addresses_are_used_while_hanging_lookups_hold_all_threads() {
-    let silent: Vec<String> = (0..MAX_THREADS).map(|number| format!("{number}.example")).collect();
+    let silent = names_of_one_client();
     let mut all: Vec<&str> = silent.iter().map(String::as_str).collect();
     all.push("known.example");
     let (resolver, starts, answers) = hanging(&all);
@@ -162,28 +170,66 @@ fn answer_of_a_timed_out_lookup_is_not_lost() {
 
 #[test]
 fn hanging_lookups_hold_a_bounded_number_of_threads() {
-    let hang = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
-    let all: Vec<_> = hang.into_iter().chain(["given-up", "waits"]).collect();
+    let hang = names_of_one_client();
+    let all: Vec<_> = hang.iter().map(String::as_str).chain(["given-up", "waits"]).collect();
     let (resolver, starts, answers) = hanging(&all);
-    for name in hang {
+    for name in &hang {
         assert!(matches!(resolver.addresses(name, no_wait()), Err(LookupError::Timeout)));
         starts.recv().unwrap();
     }
-    // No thread is free, so this lookup never starts.
+    // No thread is free for this client, so this lookup never starts.
     assert!(matches!(resolver.addresses("given-up", no_wait()), Err(LookupError::Timeout)));
     {
         let state = resolver.state.lock();
-        assert_eq!((state.threads, state.queue.len(), state.pending.len()), (MAX_THREADS, 0, MAX_THREADS));
+        assert_eq!(
+            (state.threads, state.queue.len(), state.pending.len()),
+            (OF_ONE_CLIENT, 0, OF_ONE_CLIENT)
+        );
     }
     let waits = {
         let resolver = Arc::clone(&resolver);
         thread::spawn(move || resolver.addresses("waits", None).unwrap())
     };
-    answers["h3"].send(vec![address(3)]).unwrap();
+    answers["3.example"].send(vec![address(3)]).unwrap();
     // The lookup gets a thread whether it was queued before or after the answer was sent.
     assert_eq!(starts.recv().unwrap(), "waits");
     answers["waits"].send(vec![address(9)]).unwrap();
     assert_eq!(waits.join().unwrap()[..], [address(9)]);
+}
+
+#[cfg(feature = "peer")]
+#[test]
+fn lookups_of_one_client_leave_threads_for_other_clients() {
+    let hang = names_of_one_client();
+    let all: Vec<_> = hang.iter().map(String::as_str).chain(["queued", "other", "third"]).collect();
+    let (resolver, starts, answers) = hanging(&all);
+    let ask = |client: u8, name: &str| {
+        let _charged = charged::charge(Some(address(client)));
+        resolver.addresses(name, no_wait())
+    };
+    for name in &hang {
+        assert!(matches!(ask(1, name), Err(LookupError::Timeout)));
+        starts.recv().unwrap();
+    }
+    // It waits behind the hanging ones of its client.
+    let waiting = {
+        let resolver = Arc::clone(&resolver);
+        thread::spawn(move || {
+            let _charged = charged::charge(Some(address(1)));
+            resolver.addresses("queued", None).unwrap()
+        })
+    };
+    while resolver.state.lock().queue.is_empty() {
+        thread::yield_now();
+    }
+    // Those of other clients start at once, also one that is queued for the first client.
+    for (client, name) in [(2, "other"), (3, "third"), (2, "queued")] {
+        assert!(matches!(ask(client, name), Err(LookupError::Timeout)));
+        assert_eq!(starts.recv().unwrap(), name);
+    }
+    answers["queued"].send(vec![address(9)]).unwrap();
+    assert_eq!(waiting.join().unwrap()[..], [address(9)]);
+    drop(answers);
 }
 
 #[test]

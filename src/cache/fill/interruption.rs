@@ -40,7 +40,7 @@ impl State {
         let Beginning { keep, stored, .. } = self.beginning.take()?;
         let arrived = match &self.spill {
             Some(spill) => Remains::File(Arc::clone(spill)),
-            None if self.keeps_all => Remains::Memory(Arrived::Pieces(self.kept.pieces()), self.received),
+            None if self.keeps_all => Remains::Memory(Arrived::Pieces(self.buffered.pieces()), self.received),
             None => return None,
         };
         Some(Interrupted { keep, stored, arrived })

@@ -8,7 +8,7 @@
 //! | `beginning` | keeps the beginning of a body whose transfer is interrupted |
 //! | `interruption` | when a beginning is reported and taken |
 //! | `hashing` | the digest of a body in transit |
-//! | `kept` | the pieces of a body that are in memory (pure) |
+//! | `buffered_pieces` | the pieces of a body that are in memory (pure) |
 //! | `failure` | an error that is reported to each reader |
 //! | `keeping` | the limits of a body that is stored, and the call that stores it |
 //! | `state` | the progress of a body and of its readers (pure) |
@@ -19,12 +19,12 @@
 //! | `prepare` | prepares a response for a thread that never blocks |
 
 mod beginning;
+mod buffered_pieces;
 mod driver;
 mod failure;
 mod hashing;
 mod interruption;
 mod keeping;
-mod kept;
 mod prepare;
 mod reader;
 mod spilling;

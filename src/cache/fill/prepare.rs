@@ -10,7 +10,7 @@ use super::transfer::Fill;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Error;
 use crate::base::memory_limit::Ledger;
-use crate::message::body::{Body, Growing, Grown, Wake};
+use crate::message::body::{Body, Growing, PollRead, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Collecting, JobResult};
 use crate::message::pieces::Pieces;
@@ -106,9 +106,9 @@ fn read_ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let mut pieces = Vec::new();
     loop {
         match stream.poll_read(usize::MAX, &wake)? {
-            Grown::Bytes(bytes) => pieces.push(bytes),
-            Grown::End => return Ok(pieces.into_iter().collect()),
-            Grown::Pending => return Err(io::ErrorKind::UnexpectedEof.into()),
+            PollRead::Bytes(bytes) => pieces.push(bytes),
+            PollRead::End => return Ok(pieces.into_iter().collect()),
+            PollRead::Pending => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::keeping::Keeping;
 use super::transfer::Fill;
 use crate::base::cancellation::Cancellation;
 use crate::base::memory_limit::Ledger;
-use crate::message::body::{Body, Driver, Growing, Grown, Wake};
+use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 use crate::message::stored_bytes::ReadAhead;
 
 /// Reads a body from its beginning while it arrives.
@@ -89,9 +89,9 @@ impl Read for FillReader {
 }
 
 impl Growing for FillReader {
-    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+    fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
         let grown = self.fill.read_nonblocking(self.reader, self.position, most, &self.behind, wake)?;
-        if let Grown::Bytes(bytes) = &grown {
+        if let PollRead::Bytes(bytes) = &grown {
             self.position += bytes.len() as u64;
         }
         Ok(grown)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use log::{error, warn};
 
+use super::buffered_pieces::BufferedPieces;
 use super::keeping::{Arrived, Commit};
-use super::kept::Kept;
 use super::transfer::Fill;
 use crate::message::digest::Digest;
 use crate::message::stored_bytes::Spill;
@@ -16,7 +16,7 @@ impl Fill {
     /// body.
     pub(super) fn begin_spill(&self, read: &[u8]) {
         let mut state = self.state.lock();
-        let (begin, kept) = (state.begin_spill.take(), state.kept.clone());
+        let (begin, kept) = (state.begin_spill.take(), state.buffered.clone());
         drop(state);
         let spill = begin.and_then(|begin| begin(self.length)).filter(|spill| {
             let pieces = kept.pieces();
@@ -40,7 +40,7 @@ impl Fill {
     pub(super) fn spill(&self, read: &[u8], received: u64) {
         let Some(spill) = self.state.lock().spill.clone() else { return };
         if let Err(error) = spill.write(read) {
-            warn!("a body is not stored after {received} bytes: {error}");
+            warn!("a body is not stored after {received} bytes: {error:#}");
             let mut state = self.state.lock();
             let (unused, wakes) = state.lose_file();
             drop(state);
@@ -54,7 +54,7 @@ impl Fill {
 
     pub(super) fn commit(
         &self,
-        whole: Kept,
+        whole: BufferedPieces,
         commit: Option<(Commit, Option<Arc<dyn Spill>>)>,
         digest: Digest,
         received: u64,
@@ -71,11 +71,11 @@ impl Fill {
                         error!("storing a response panicked");
                     }
                 }
-                Err(error) => warn!("a body is not stored: {error}"),
+                Err(error) => warn!("a body is not stored: {error:#}"),
             }
         }
         let mut state = self.state.lock();
-        state.kept = whole;
+        state.buffered = whole;
         state.received = received;
     }
 }

@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Arc;
 
 use super::beginning::Beginning;
+use super::buffered_pieces::BufferedPieces;
 use super::failure::Failure;
 use super::hashing::Hashing;
 use super::keeping::{BeginSpill, Commit, PIECE};
-use super::kept::Kept;
 use crate::base::error::ErrorKind;
 use crate::base::memory_limit::Hold;
 use crate::message::body::{Body, Wake};
@@ -24,7 +24,7 @@ pub(super) const BACKLOG: u64 = 16 * 1024 * 1024;
 /// The state of a fill, which its lock protects.
 pub(super) struct State {
     pub(super) progress: Progress,
-    pub(super) kept: Kept,
+    pub(super) buffered: BufferedPieces,
     /// Whether the body stays in memory from its first byte on, to be stored.
     pub(super) keeps_all: bool,
     /// The bytes that have arrived.
@@ -79,15 +79,15 @@ pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
 
 impl State {
     pub(super) fn new(source: Source, commit: Option<Commit>) -> Self {
-        let (mut kept, mut received) = (Kept::default(), 0);
+        let (mut buffered, mut received) = (BufferedPieces::default(), 0);
         for piece in source.beginning.iter() {
             let length = piece.len() as u64;
-            kept.push(received, piece);
+            buffered.push(received, piece);
             received += length;
         }
         Self {
             progress: Progress::Idle(Box::new(source)),
-            kept,
+            buffered,
             keeps_all: commit.is_some(),
             received,
             readers: vec![Position { reader: 0, at: 0, wake: None }],
@@ -111,7 +111,7 @@ impl State {
     /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
-        let has_beginning = self.received == 0 || self.kept.start() == Some(0) || self.spill.is_some();
+        let has_beginning = self.received == 0 || self.buffered.start() == Some(0) || self.spill.is_some();
         if has_failed || self.is_cancelled || !has_beginning {
             return None;
         }
@@ -149,7 +149,7 @@ impl State {
     pub(super) fn drop_read(&mut self) {
         if !self.keeps_all {
             let recent = if self.spill.is_some() { self.received.saturating_sub(WINDOW) } else { 0 };
-            self.kept.drop_before(self.slowest_position().max(recent));
+            self.buffered.drop_before(self.slowest_position().max(recent));
         }
     }
 
@@ -163,7 +163,7 @@ impl State {
     /// Gives up the file and removes the readers that need it. Returns the values to drop and the wake-up calls of the
     /// removed readers.
     pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
-        let from = self.kept.start().unwrap_or(self.received);
+        let from = self.buffered.start().unwrap_or(self.received);
         let unused = (self.commit.take(), self.spill.take());
         self.beginning = None;
         let (stay, cut): (Vec<Position>, Vec<Position>) =
@@ -213,14 +213,14 @@ impl State {
     }
 
     /// Returns how the memory is accounted for once this many bytes have arrived.
-    pub(super) fn room_for(&self, received: u64) -> Room {
+    pub(super) fn grant_for(&self, received: u64) -> BufferGrant {
         let ahead = if self.spill.is_some() { 0 } else { received - self.slowest_position() };
         if ahead < WINDOW + PIECE as u64 {
-            Room::Window
+            BufferGrant::Window
         } else if ahead < WINDOW + BACKLOG {
-            Room::Backlog
+            BufferGrant::Backlog
         } else {
-            Room::None
+            BufferGrant::None
         }
     }
 
@@ -239,7 +239,7 @@ impl State {
 
 /// How the memory that slow readers need is accounted for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum BufferGrant {
     /// Within the window, which every transfer is granted.
     Window,
     /// Beyond the window: granted if the ledger has room.

@@ -16,7 +16,7 @@ use super::*;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::{Error, ErrorKind};
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body::{Body, Growing, Grown, Wake};
+use crate::message::body::{Body, Growing, PollRead, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Content, Slot};
 use crate::message::pieces::Pieces;
@@ -283,7 +283,7 @@ fn a_reader_that_is_cut_off_is_woken() {
     let ledger = Ledger::new(u64::MAX);
     let mut fast = pass(Body::from_reader(io::repeat(7).take(BACKLOG * 2), None), &ledger);
     let mut slow = Watching::new(fast.fill().reader().unwrap());
-    assert!(matches!(slow.reader.poll_read(1, &slow.wake).unwrap(), Grown::Pending));
+    assert!(matches!(slow.reader.poll_read(1, &slow.wake).unwrap(), PollRead::Pending));
     io::copy(&mut fast, &mut io::sink()).unwrap();
     assert!(slow.woken() > 0);
     assert!(slow.look().is_err());
@@ -359,9 +359,9 @@ impl Watching {
         let mut all = Vec::new();
         loop {
             match self.reader.poll_read(4, &self.wake)? {
-                Grown::Bytes(bytes) => all.extend_from_slice(&bytes),
-                Grown::Pending => return Ok((all, false)),
-                Grown::End => return Ok((all, true)),
+                PollRead::Bytes(bytes) => all.extend_from_slice(&bytes),
+                PollRead::Pending => return Ok((all, false)),
+                PollRead::End => return Ok((all, true)),
             }
         }
     }
@@ -439,13 +439,13 @@ fn a_driver_returns_if_readers_are_slow_and_can_be_replaced() {
     let wake: Wake = Arc::new(|| {});
     loop {
         match reader.poll_read(10_000, &wake).unwrap() {
-            Grown::Bytes(bytes) => read += bytes.len() as u64,
-            Grown::Pending => {
+            PollRead::Bytes(bytes) => read += bytes.len() as u64,
+            PollRead::Pending => {
                 // The driver returns although no reader has read.
                 reader.driver().unwrap()();
                 drivers += 1;
             }
-            Grown::End => break,
+            PollRead::End => break,
         }
         assert!(fill.state.lock().received - read <= WINDOW + PIECE as u64);
         assert!(ledger.held(MemoryUse::Windows) <= WINDOW + 2 * PIECE as u64);
@@ -509,7 +509,7 @@ fn every_reader_shares_the_same_bytes() {
     let stored = setup.committed().unwrap();
     for piece in stored.slices() {
         for Watching { reader, wake, .. } in &mut readers {
-            let Grown::Bytes(bytes) = reader.poll_read(usize::MAX, wake).unwrap() else {
+            let PollRead::Bytes(bytes) = reader.poll_read(usize::MAX, wake).unwrap() else {
                 panic!("it is here")
             };
             assert_eq!((bytes.as_ptr(), bytes.len()), (piece.as_ptr(), piece.len()));

@@ -31,11 +31,11 @@ use super::failure::Failure;
 use super::hashing::Hashing;
 use super::keeping::Commit;
 use super::keeping::PIECE;
-use super::state::{Progress, Room, Source, State, WINDOW};
+use super::state::{BufferGrant, Progress, Source, State, WINDOW};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::ErrorKind;
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body::{Body, FINISH_TIMEOUT, Grown, Wake};
+use crate::message::body::{Body, FINISH_TIMEOUT, PollRead, Wake};
 use crate::message::pieces::merged;
 use crate::message::stored_bytes::{ReadAhead, StoredBytes};
 
@@ -102,7 +102,7 @@ impl Fill {
         let mut state = self.state.lock();
         loop {
             state.check_admitted(reader)?;
-            if let Some((bytes, skip)) = state.kept.at(position) {
+            if let Some((bytes, skip)) = state.buffered.at(position) {
                 let count = out.len().min(bytes.len() - skip);
                 out[..count].copy_from_slice(&bytes[skip..skip + count]);
                 state.note_position(reader, position + count as u64);
@@ -133,13 +133,13 @@ impl Fill {
         most: usize,
         behind: &ReadAhead,
         wake: &Wake,
-    ) -> io::Result<Grown> {
+    ) -> io::Result<PollRead> {
         let mut state = self.state.lock();
         state.check_admitted(reader)?;
-        if let Some((bytes, skip)) = state.kept.at(position) {
+        if let Some((bytes, skip)) = state.buffered.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
             state.note_position(reader, position + bytes.len() as u64);
-            return Ok(Grown::Bytes(bytes));
+            return Ok(PollRead::Bytes(bytes));
         }
         if let Some(source) = state.spilled(position) {
             let received = state.received;
@@ -148,17 +148,17 @@ impl Fill {
             let is_far_behind = received - position > 2 * WINDOW;
             let until = if is_far_behind { received } else { received.min(position + PIECE as u64) };
             let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
-                return Ok(Grown::Pending);
+                return Ok(PollRead::Pending);
             };
             self.state.lock().note_position(reader, position + bytes.len() as u64);
-            return Ok(Grown::Bytes(bytes));
+            return Ok(PollRead::Bytes(bytes));
         }
         match &state.progress {
-            Progress::Ended(Ok(())) => Ok(Grown::End),
+            Progress::Ended(Ok(())) => Ok(PollRead::End),
             Progress::Ended(Err(failure)) => Err(failure.to_error()),
             Progress::Idle(_) | Progress::Busy => {
                 state.register_wake(reader, wake);
-                Ok(Grown::Pending)
+                Ok(PollRead::Pending)
             }
         }
     }
@@ -229,7 +229,7 @@ impl Fill {
             let interrupted = state.take_beginning();
             let unused = (
                 mem::replace(&mut state.progress, Progress::Ended(Err(failure))),
-                mem::take(&mut state.kept),
+                mem::take(&mut state.buffered),
                 (state.commit.take(), state.spill.take()),
             );
             (unused, interrupted)
@@ -284,7 +284,7 @@ impl Fill {
         let read = &source.buffer[..count];
         let state = self.state.lock();
         // Only this thread adds pieces; other threads may only drop pieces that all readers have read.
-        let (received, last) = (state.received + count as u64, state.kept.last().cloned());
+        let (received, last) = (state.received + count as u64, state.buffered.last().cloned());
         drop(state);
         match self.length {
             Some(length) if received > length || (count == 0 && received < length) => {
@@ -322,7 +322,7 @@ impl Fill {
         if state.is_whole
             && let Some(digest) = source.digest.take()
         {
-            let mut whole = state.kept.clone();
+            let mut whole = state.buffered.clone();
             whole.push(at, piece);
             let (commit, spill) = (state.commit.take(), state.spill.clone());
             drop(state);
@@ -330,7 +330,7 @@ impl Fill {
             return Progress::Ended(Ok(()));
         }
         state.received = received;
-        state.kept.push(at, piece);
+        state.buffered.push(at, piece);
         state.drop_read();
         if state.is_whole { Progress::Ended(Ok(())) } else { Progress::Idle(source) }
     }
@@ -349,14 +349,14 @@ impl Fill {
             self.begin_spill(read);
         }
         loop {
-            let room = self.state.lock().room_for(received);
-            match room {
-                Room::Window => return self.ledger.share(MemoryUse::Windows, piece),
-                Room::Backlog => match self.ledger.try_share(MemoryUse::Windows, piece) {
+            let grant = self.state.lock().grant_for(received);
+            match grant {
+                BufferGrant::Window => return self.ledger.share(MemoryUse::Windows, piece),
+                BufferGrant::Backlog => match self.ledger.try_share(MemoryUse::Windows, piece) {
                     Ok(bytes) => return bytes,
                     Err(refused) => piece = refused,
                 },
-                Room::None => {}
+                BufferGrant::None => {}
             }
             let cut = self.state.lock().disconnect_slowest();
             let Some(wakes) = cut else { return self.ledger.share(MemoryUse::Windows, piece) };

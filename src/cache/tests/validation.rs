@@ -293,3 +293,27 @@ fn the_clients_condition_applies_to_the_replacing_response() {
     assert_eq!((answer.status, answer.field("etag")), (304, Some("\"2\"")));
     scene.get(&[]).is(Outcome::Hit, "two");
 }
+
+#[test]
+fn response_that_may_not_be_stored_because_of_its_request_removes_nothing() {
+    let tagged = [("cache-control", "max-age=60"), ("etag", "\"1\"")];
+    let no_store = [("cache-control", "no-cache, no-store")];
+    let authorized = [("cache-control", "no-cache"), ("authorization", "Basic YTpi")];
+    for (method, asked, status) in [
+        ("GET", &no_store[..], 200),
+        ("GET", &no_store, 304),
+        ("HEAD", &no_store, 200),
+        ("GET", &authorized, 200),
+        ("GET", &authorized, 304),
+        ("HEAD", &authorized, 200),
+    ] {
+        let scene = Scene::shared();
+        scene.answer(200, &tagged, "one");
+        scene.get(&[]);
+        let body = if method == "GET" && status == 200 { "two" } else { "" };
+        scene.answer(status, &tagged, body);
+        assert!(scene.send(method, URL, asked).is_ok());
+        assert_eq!(scene.times_asked(), 2);
+        scene.get(&[]).is(Outcome::Hit, "one");
+    }
+}

@@ -1,6 +1,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
+use http::StatusCode;
+
 use super::*;
+use crate::policy::{LifetimeSource, Validity, Variant};
 
 const URL: &str = "http://example.com/a";
 
@@ -122,4 +125,72 @@ fn numbers_grow_with_the_clock_and_never_go_back() {
     let later = tombstones.begin(&Key::new(URL), at(50)).sequence();
     assert_eq!(later, 50_000_000);
     assert_eq!(tombstones.begin(&Key::new(URL), at(1)).sequence(), later + 1);
+}
+
+/// A response that is fresh for an hour.
+fn stored(sequence: Sequence) -> StoredResponse {
+    let validity = Validity {
+        response_time: at(0).into(),
+        initial_age: Duration::ZERO,
+        lifetime: Duration::from_secs(3600),
+        lifetime_source: LifetimeSource::MaxAge,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: None,
+        no_cache: false,
+        must_revalidate: false,
+        immutable: false,
+    };
+    let response = StoredResponse::new(
+        StatusCode::OK,
+        &HeaderMap::new(),
+        bytes::Bytes::new(),
+        validity,
+        Variant::default(),
+    );
+    response.with_sequence(sequence)
+}
+
+#[test]
+fn a_soft_purge_stays_listed_until_swept_and_no_older_fetch_is_under_way() {
+    let tombstones = Arc::new(Tombstones::default());
+    let fetch = tombstones.begin(&Key::new(URL), at(1));
+    let stored = stored(fetch.sequence());
+    let is_stale = || tombstones.mark(URL, &stored).is_some();
+    assert!(!is_stale());
+    let soft = Purge::prefix("http://example.com/").unwrap().soft();
+    let sequence = tombstones.add_purge(&soft, at(2));
+    assert!(is_stale() && !tombstones.is_joinable(URL, fetch.sequence()));
+    assert!(!tombstones.covers(URL, &stored) && !tombstones.covers_key(URL, fetch.sequence()));
+    let later = tombstones.begin(&Key::new(URL), at(3));
+    assert!(tombstones.is_joinable(URL, later.sequence()));
+    assert!(tombstones.is_joinable("http://other/", fetch.sequence()));
+    tombstones.note_swept(sequence);
+    assert!(is_stale(), "an older fetch is under way");
+    let before = tombstones.retirements();
+    drop(fetch);
+    assert!(!is_stale() && tombstones.state.read().soft.is_empty());
+    assert!(tombstones.retirements() > before);
+}
+
+#[test]
+fn beyond_the_limit_of_soft_purges_everything_older_is_stale() {
+    let tombstones = Tombstones::default();
+    for number in 0..=MAX_SOFT_PURGES {
+        let soft = Purge::url(&format!("http://other/{number}")).unwrap().soft();
+        tombstones.add_purge(&soft, at(1));
+    }
+    let state = tombstones.state.read();
+    assert_eq!((state.soft.len(), state.list.len()), (MAX_SOFT_PURGES, MAX_SOFT_PURGES));
+    drop(state);
+    assert!(tombstones.mark(URL, &stored(1)).is_some() && !tombstones.covers(URL, &stored(1)));
+}
+
+#[test]
+fn soft_purge_holds_after_its_tombstone_made_room_for_others() {
+    let tombstones = Tombstones::with_limits(2, 2);
+    tombstones.add_purge(&Purge::url(URL).unwrap().soft(), at(1));
+    for number in 0..3 {
+        tombstones.add_key(&Key::new(&format!("http://other/{number}")), at(2));
+    }
+    assert!(tombstones.mark(URL, &stored(1)).is_some());
 }

@@ -8,14 +8,20 @@
 //! | `redis` | flags of `serve` for a store in Redis |
 //! | `server` | flags of `serve` for its connections and threads |
 //! | `forward` | flags for programs that do not know the pool: forward proxy, mirrors, `gateway` |
-//! | `requests` | flags of `get`, `owner`, `ring`, `why` and `purge` |
+//! | `get` | flags of `get` |
+//! | `requests` | flags of `owner`, `ring`, `why` and `purge` |
 //! | `store` | flags of `store`, and of `get` for what it keeps between runs |
 //! | `pool` | flags that several subcommands share: the list of peers, the ring, access to the pool |
 //! | `status` | flags of `status` |
+//! | `warm` | flags of `warm` |
+//! | `packaging` | flags of `completions` and `man` |
+//! | `top` | flags of `top` |
 //! | `values` | parsers of flag values |
 
 mod config;
 mod forward;
+mod get;
+mod packaging;
 mod pool;
 mod redis;
 mod requests;
@@ -23,19 +29,25 @@ mod serve;
 mod server;
 mod status;
 mod store;
+mod top;
 mod values;
+mod warm;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use config::{Config, ConfigAction};
 pub(crate) use forward::{ForwardArguments, Gateway};
+pub(crate) use get::{Get, Message};
+pub(crate) use packaging::{Completions, Man};
 pub(crate) use pool::{PeerList, PoolAccess, RingName, RingOptions};
 pub(crate) use redis::RedisArguments;
-pub(crate) use requests::{Get, Owner, Purge, Ring, Why};
+pub(crate) use requests::{Owner, Purge, Ring, Why};
 pub(crate) use serve::{Mode, OriginArguments, Serve, UnknownFields};
 pub(crate) use server::{LogFormat, ServerArguments, ServerKind};
 pub(crate) use status::Status;
-pub(crate) use store::{LocalStore, Store, StoreAction};
+pub(crate) use store::{LocalStore, Store, StoreAction, StoreDirectory};
+pub(crate) use top::{Amount, Subject, Top};
+pub(crate) use warm::Warm;
 
 /// A distributed, private, forward HTTP cache.
 ///
@@ -66,15 +78,26 @@ pub(crate) enum Command {
     Gateway(Box<Gateway>),
     /// Check or print the options of serve that come from a file and from the environment
     Config(Config),
-    /// Fetch a URL through the pool
+    /// Fetch URLs through the pool
     ///
-    /// Without a list of peers, the URL is fetched directly from its origin, and the response is kept in a directory
-    /// for later runs.
+    /// Without a list of peers, each URL is fetched directly from its origin, and the response is kept
+    /// in a directory for later runs.
     ///
-    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status;
-    /// 1 if there is no response, or it is incomplete, missing (--offline) or not the listed one (--frozen); 2 for an invalid command line.
+    /// Exit codes: 0 if the status is below 400; 4 for a 4xx status; 5 for a 5xx status; 1 if there is
+    /// no response, or it is incomplete, missing (--offline), not the listed one (--frozen) or cannot
+    /// be written; 2 for an invalid command line. With several URLs: the first of 2, 1, 5 and 4 that
+    /// applies to one of them.
     #[command(verbatim_doc_comment)]
-    Get(Get),
+    Get(Box<Get>),
+    /// Request each URL of a list, so that the pool stores the responses
+    ///
+    /// The list is a file, standard input or a URL: one URL on each line, or a sitemap or an index of sitemaps (XML). Either
+    /// may be compressed with gzip. Without a list of peers, the responses are kept in the directory of get.
+    ///
+    /// Exit codes: 0 if every URL was answered with a status below 400; 1 if a URL failed, a line is invalid or the
+    /// list cannot be read; 130 or 143 after SIGINT or SIGTERM; 2 for an invalid command line.
+    #[command(verbatim_doc_comment)]
+    Warm(Box<Warm>),
     /// Print the owner of each URL: one line for each URL with the owner, a tab, and the URL
     Owner(Owner),
     /// Explain what would happen to a GET request: a dry run on the owner of the URL
@@ -96,6 +119,10 @@ pub(crate) enum Command {
     ///
     /// The command asks the admin addresses of the peers. It exits with 1 if one of them does not answer.
     Status(Status),
+    /// Print the URLs, origins and clients with the most requests, bytes or misses, of 30 minutes to an hour
+    ///
+    /// The command asks the admin addresses of the peers and adds up their lists. It exits with 1 if one of them does not answer.
+    Top(Top),
     /// List, verify, remove or export the responses that get keeps between runs
     ///
     /// Exit codes: 0 if it succeeded; 1 if there is no store or a response is damaged or missing; 2 for an invalid
@@ -104,6 +131,12 @@ pub(crate) enum Command {
     Store(Store),
     /// Demonstrate a pool of three peers on this machine
     Demo,
+    /// Print the completions of this command for a shell
+    ///
+    /// For example in ~/.bashrc: source <(forwardcache completions bash)
+    Completions(Completions),
+    /// Write the man pages of this command to a directory
+    Man(Man),
 }
 
 #[cfg(test)]

@@ -1,55 +1,22 @@
 //! Flags of the subcommands that inspect a pool or send requests to it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::pool::{PeerList, PoolAccess, RingOptions};
-use super::store::LocalStore;
 use super::values::seconds;
 
 /// Header fields of a request, and the pool that receives the request.
 #[derive(Debug, Args)]
 pub(crate) struct RequestArguments {
-    /// Add a header field to the request, as 'Name: value'; may be repeated
+    /// Add a header field to the request, as 'Name: value'; may be repeated; @FILE reads one field from each line of a
+    /// file, @- from standard input
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub(crate) fields: Vec<String>,
 
     #[command(flatten)]
     pub(crate) access: PoolAccess,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Get {
-    #[command(flatten)]
-    pub(crate) request: RequestArguments,
-
-    /// Time limit for the whole request, including the body
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) max_time: Option<Duration>,
-
-    /// Fail if no peer is available, instead of fetching directly from the origin
-    #[arg(long)]
-    pub(crate) peers_only: bool,
-
-    #[command(flatten)]
-    pub(crate) local: LocalStore,
-
-    /// Follow up to 20 redirects: each is requested from its own owner, and credentials do not go to another origin
-    #[arg(short = 'L', long)]
-    pub(crate) location: bool,
-
-    /// Print the status and the header fields before the body
-    #[arg(short, long)]
-    pub(crate) include: bool,
-
-    /// Write the body to this file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-
-    /// The URL to fetch
-    pub(crate) url: String,
 }
 
 #[derive(Debug, Args)]

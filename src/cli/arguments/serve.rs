@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use forwardcache::origin::OriginRules;
 use forwardcache::policy::LifetimeRule;
 use forwardcache::store::ByteSize;
@@ -15,6 +15,7 @@ use super::server::ServerArguments;
 use super::values::{field_name, seconds};
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("tiers").args(["store", "redis"]).multiple(true)))]
 pub(crate) struct Serve {
     /// Read options from this file (TOML): each line is the name of a flag without its dashes, =, and a value. Variables
     /// such as FORWARDCACHE_MAX_BODY=1GiB replace the options of the file, and flags replace both
@@ -47,8 +48,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 
-    /// File with a secret key, created if it does not exist: responses that depend on credentials are kept on disk too
-    #[arg(long, value_name = "FILE", requires = "store")]
+    /// File with a secret key, created if it does not exist: responses that depend on credentials are kept on disk and in Redis
+    /// too
+    #[arg(long, value_name = "FILE", requires = "tiers")]
     pub(crate) store_key_file: Option<PathBuf>,
 
     /// Size limit of the store on disk [default: what was set last for the directory, or 1GiB]

@@ -1,4 +1,4 @@
-//! Flags of `status`.
+//! Flags of `status`, and of other commands that ask admin addresses.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::values::seconds;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Print the JSON of each peer instead of a table, one object on each line
+    /// Print JSON instead of a table: one object on each line
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -1,29 +1,36 @@
-//! Flags of `store`, and the flags of `get` for the store that the command keeps between runs.
+//! Flags of `store`, and the flags of `get` and `warm` for the store that the command keeps between runs.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use forwardcache::store::ByteSize;
 
-/// What `get` keeps between runs when it fetches without a pool.
+/// The directory in which responses are kept between runs, if there is no pool.
 #[derive(Debug, Args)]
-pub(crate) struct LocalStore {
+pub(crate) struct StoreDirectory {
     /// Directory in which responses are kept between runs, if there is no pool
     /// [default: forwardcache in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["peer_list", "no_store"])]
+    #[arg(long, value_name = "DIR", conflicts_with = "peer_list")]
     pub(crate) store: Option<PathBuf>,
 
-    /// Keep nothing between runs
-    #[arg(long)]
-    pub(crate) no_store: bool,
-
     /// File with a secret key, created if it does not exist: responses that depend on credentials are kept too
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["peer_list", "no_store"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "peer_list")]
     pub(crate) store_key_file: Option<PathBuf>,
 
     /// Size limit of that directory [default: the limit that was set last, or 1GiB]
-    #[arg(long, value_name = "SIZE", conflicts_with_all = ["peer_list", "no_store"])]
+    #[arg(long, value_name = "SIZE", conflicts_with = "peer_list")]
     pub(crate) disk: Option<ByteSize>,
+}
+
+/// What `get` keeps between runs when it fetches without a pool.
+#[derive(Debug, Args)]
+pub(crate) struct LocalStore {
+    #[command(flatten)]
+    pub(crate) directory: StoreDirectory,
+
+    /// Keep nothing between runs
+    #[arg(long, conflicts_with_all = ["store", "store_key_file", "disk"])]
+    pub(crate) no_store: bool,
 
     /// Send no request: take the response from the store, stale or not, or fail if it is missing
     #[arg(long, conflicts_with_all = ["peer_list", "no_store"])]

@@ -26,7 +26,8 @@ pub(super) struct OutgoingResponse {
     framing: Framing,
     /// Never locked: makes the body `Sync`, as a transport must be.
     body: Mutex<Body>,
-    is_limited: bool,
+    /// The time limit for reading the body.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl OutgoingResponse {
         }
         let pending = head(status, &parts.headers, &framing);
         let mut outgoing =
-            Self { url, pending, pending_from: 0, framing, body: Mutex::new(body), is_limited: false };
+            Self { url, pending, pending_from: 0, framing, body: Mutex::new(body), until: None };
         // ureq does not read a body of zero bytes.
         if matches!(outgoing.framing, Framing::Sized(0)) {
             outgoing.expect_end()?;
@@ -70,13 +71,13 @@ impl OutgoingResponse {
         Ok(outgoing)
     }
 
-    /// Sets the time limit for reading the body. Only the first call has an effect.
-    pub(super) fn limit(&mut self, until: Instant) {
-        if !self.is_limited {
-            self.is_limited = true;
+    /// Sets the time limit for reading the body, unless it is set already, and returns the limit.
+    pub(super) fn limit(&mut self, until: Instant) -> Instant {
+        *self.until.get_or_insert_with(|| {
             let body = mem::take(self.body.get_mut());
             *self.body.get_mut() = read_ahead::until(body, until);
-        }
+            until
+        })
     }
 
     /// Writes the next bytes into `buffer` and returns their number; zero at the end of the response.
@@ -193,3 +194,6 @@ fn head(status: StatusCode, headers: &HeaderMap, framing: &Framing) -> Vec<u8> {
     bytes.extend_from_slice(b"\r\n");
     bytes
 }
+
+#[cfg(test)]
+mod tests;

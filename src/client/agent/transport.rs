@@ -60,7 +60,9 @@ impl Exchange {
         }
     }
 
-    fn give_input(&mut self, limit: Option<Limit>) -> Result<usize> {
+    /// Gives ureq the next bytes. `limit` becomes the limit that the response has had since its first bytes: a later
+    /// call computes a slightly later time for the same limit.
+    fn give_input(&mut self, limit: &mut Option<Limit>) -> Result<usize> {
         let mut response = match mem::replace(&mut self.state, State::Failed(ErrorKind::Io)) {
             State::Request(mut request) => {
                 if request.awaits_continue() {
@@ -69,7 +71,7 @@ impl Exchange {
                     return Ok(CONTINUE.len());
                 }
                 let mut request = request.finish()?;
-                if let Some(limit) = limit {
+                if let Some(limit) = *limit {
                     request.extensions_mut().insert(limit.deadline());
                 }
                 let (method, url) = (request.method().clone(), request.uri().clone());
@@ -77,7 +79,7 @@ impl Exchange {
             }
             State::Response(mut response) => {
                 if let Some(Limit { until, .. }) = limit {
-                    response.limit(until);
+                    *until = response.limit(*until);
                 }
                 response
             }
@@ -140,8 +142,8 @@ impl Transport for Exchange {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let limit = Limit::of(timeout, Instant::now());
-        let count = self.give_input(limit).map_err(|error| {
+        let mut limit = Limit::of(timeout, Instant::now());
+        let count = self.give_input(&mut limit).map_err(|error| {
             let is_limits = error.kind() == ErrorKind::Timeout && limit.is_some_and(Limit::is_over);
             let failure = self.fail(error);
             // ureq's own limits are reported as ureq's timeout.

@@ -23,7 +23,8 @@ impl ClientBuilder {
     }
 
     /// Follows up to this many redirects of a response (RFC 9110 section 15.4). Each hop is a request of its own, to the
-    /// owner of its URL. Credentials (`Authorization`, `Cookie`) do not go to another origin. A POST becomes a GET after
+    /// owner of its URL. Credentials (`Authorization`, `Cookie`, and fields such as `X-Api-Key` whose name contains `auth`, `cookie`,
+    /// `token`, `key`, `secret`, `session`, `signature` or `password`) do not go to another origin. A POST becomes a GET after
     /// 301, 302 and 303; a 307 or 308 of a request whose content is a stream is returned. More redirects are an error
     /// ([`ErrorKind::BadResponse`](crate::ErrorKind::BadResponse)). Default: 0, redirects are returned.
     ///

@@ -6,7 +6,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
 };
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use parking_lot::RwLock;
 
 use super::hot_keys::HotKeys;
@@ -124,6 +124,17 @@ impl NearHttpCache {
     /// Drops the copies of a URL.
     pub(crate) fn forget(&self, target: &CanonicalUrl) {
         self.cache().forget(target);
+    }
+
+    /// Drops the copies that the response to an unsafe request invalidates.
+    pub(crate) fn forget_after(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        self.cache().forget_after(method, target, status, headers);
     }
 
     /// Drops all copies. A response in transit is then stored in the old cache, which is no longer used.

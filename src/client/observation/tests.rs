@@ -15,10 +15,10 @@ fn told(kind: ErrorKind) -> Error {
 #[test]
 fn errors_are_classified() {
     use ErrorKind::*;
-    use Mark::{Alive, Broken, Failed, Nothing};
+    use HealthEffect::{Alive, Broken, Failed, Nothing};
     use Next::{Fail, Owner, OwnerOnBudget, OwnerOnce};
     use Observation as O;
-    for (error, expected, mark, next) in [
+    for (error, expected, health, next) in [
         (error(Unreachable), O::Dead, Failed, Owner),
         (error(Unresolved), O::Dead, Failed, Owner),
         (error(BadResponse), O::Dead, Failed, Owner),
@@ -48,8 +48,8 @@ fn errors_are_classified() {
         (error(BodyTooLarge), O::BadRequest, Nothing, Fail),
     ] {
         let found = Observation::of(&error);
-        let Consequence { mark: found_mark, next: found_next, .. } = found.consequence();
-        assert_eq!((found, found_mark, found_next), (expected, mark, next), "{error:?}");
+        let Consequence { health: found_health, next: found_next, .. } = found.consequence();
+        assert_eq!((found, found_health, found_next), (expected, health, next), "{error:?}");
     }
 }
 

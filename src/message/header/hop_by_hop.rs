@@ -16,6 +16,19 @@ static ALWAYS: [HeaderName; 10] = [
     HeaderName::from_static("proxy-authentication-info"),
 ];
 
+/// Fields for all recipients, which are never appropriate as a connection option (RFC 9110 section 7.6.1). They stay although
+/// `Connection` lists them: without them, a cache would store what it must not, or read a body in another way.
+static FOR_ALL_RECIPIENTS: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("cdn-cache-control"),
+    header::PRAGMA,
+    header::VARY,
+];
+
 /// Names of framing and hop-by-hop fields with `_` for `-`. CGI gateways and similar programs treat both as equal.
 const WITH_UNDERSCORE: [&str; 7] = [
     "content_length",
@@ -40,6 +53,7 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
             .into_iter()
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
             .filter_map(|member| HeaderName::from_bytes(member.trim_ascii()).ok())
+            .filter(|name| !FOR_ALL_RECIPIENTS.contains(name))
             .collect();
         for name in named {
             headers.remove(name);
@@ -81,7 +95,8 @@ mod tests {
     fn listed_and_ambiguous_fields_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "close, X-Hop"),
+            ("connection", "close, X-Hop, Cache-Control"),
+            ("cache-control", "no-store"),
             ("connection", "b\"d name, x-other"),
             ("x-hop", "1"),
             ("x-other", "1"),
@@ -98,7 +113,7 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         remove(&mut headers);
-        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+        assert!(headers.len() == 2 && headers.contains_key("cache-control") && headers.contains_key("x-end"));
         for (name, stays) in
             [("content_length", false), ("content-length", true), ("x_end", true), ("content_type", true)]
         {

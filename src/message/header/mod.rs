@@ -12,13 +12,16 @@
 //! | `number` | numbers as field values |
 //! | `quality` | lists whose members have weights, such as `Accept` |
 //! | `range` | `Range` and `Content-Range` |
+//! | `retry_after` | `Retry-After` |
 //! | `hop_by_hop` | fields that end at the next hop |
+//! | `credential` | which fields may hold credentials |
 //! | `host_bound` | fields whose meaning depends on the host |
 //!
 //! The parsers accept any bytes and never panic, because field values come from untrusted senders.
 
 pub(crate) mod cache_control;
 pub(crate) mod cache_groups;
+pub(crate) mod credential;
 pub(crate) mod date;
 pub(crate) mod entity_tag;
 pub(crate) mod hop_by_hop;
@@ -27,5 +30,6 @@ pub(crate) mod list;
 pub(crate) mod number;
 pub(crate) mod quality;
 pub(crate) mod range;
+pub(crate) mod retry_after;
 pub(crate) mod structured;
 pub(crate) mod token;

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Requested {
     /// The field is absent or invalid and therefore ignored: the complete body is sent.
-    Whole,
+    Complete,
     /// The parts in the order of the field, as start and exclusive end. All lie within the body.
     Parts(Vec<(u64, u64)>),
     /// No requested part exists: respond with 416.
@@ -20,7 +20,7 @@ const MAX_PARTS: usize = 16;
 /// requests can be an attack (RFC 9110 section 17.15). The field is ignored if the body is empty, as most servers
 /// do, because some clients send `Range` with every request.
 pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
-    let Some(specs) = specs(field).filter(|_| length > 0) else { return Requested::Whole };
+    let Some(specs) = specs(field).filter(|_| length > 0) else { return Requested::Complete };
     let mut parts = Vec::new();
     for spec in &specs {
         let (start, end) = match *spec {
@@ -42,7 +42,7 @@ pub(crate) fn requested(field: &[u8], length: u64) -> Requested {
         // An origin may claim any length, so the sum could overflow.
         let sum = parts.iter().fold(0_u64, |sum, (start, end)| sum.saturating_add(end - start));
         if overlaps || sum >= length {
-            return Requested::Whole;
+            return Requested::Complete;
         }
     }
     Requested::Parts(parts)

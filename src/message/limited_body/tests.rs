@@ -19,14 +19,14 @@ fn growing_body_is_driven_and_awaited() {
         }
     }
     impl Growing for Later {
-        fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<Grown> {
+        fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
             if let Some(bytes) = &mut self.1 {
                 let piece = bytes.split_to(most.min(bytes.len()));
-                return Ok(if piece.is_empty() { Grown::End } else { Grown::Bytes(piece) });
+                return Ok(if piece.is_empty() { PollRead::End } else { PollRead::Bytes(piece) });
             }
             self.0.lock().push(Arc::clone(wake));
             self.1 = Some(Bytes::from_static(b"later"));
-            Ok(Grown::Pending)
+            Ok(PollRead::Pending)
         }
 
         fn driver(&self) -> Option<Driver> {
@@ -58,8 +58,8 @@ fn stalled_growing_body_times_out_at_the_deadline() {
         }
     }
     impl Growing for Silent {
-        fn poll_read(&mut self, _: usize, _: &Wake) -> io::Result<Grown> {
-            Ok(Grown::Pending)
+        fn poll_read(&mut self, _: usize, _: &Wake) -> io::Result<PollRead> {
+            Ok(PollRead::Pending)
         }
 
         fn driver(&self) -> Option<Driver> {

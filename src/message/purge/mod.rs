@@ -5,4 +5,4 @@ mod selection;
 
 pub use purged::Purged;
 pub use selection::Purge;
-pub(crate) use selection::What;
+pub(crate) use selection::PurgeScope;

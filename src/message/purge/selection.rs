@@ -22,7 +22,7 @@ use crate::message::url::CanonicalUrl;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Purge {
-    pub(crate) what: What,
+    pub(crate) scope: PurgeScope,
     /// Limits the purge to responses whose fetch has at most this sequence number.
     before: Option<u64>,
     /// Store keys are not URLs, so the URL of a stored response has to be read from its record.
@@ -33,7 +33,7 @@ pub struct Purge {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum What {
+pub(crate) enum PurgeScope {
     Url(Box<str>),
     Prefix(Box<str>),
     /// The origin is a canonical URL up to its path.
@@ -48,8 +48,8 @@ pub(crate) enum What {
 const MAX_NAME_LENGTH: usize = 4096;
 
 impl Purge {
-    fn of(what: What) -> Self {
-        Self { what, before: None, are_keys_chosen: false, is_soft: false, at: None }
+    fn of(scope: PurgeScope) -> Self {
+        Self { scope, before: None, are_keys_chosen: false, is_soft: false, at: None }
     }
 
     /// Makes this a soft purge: responses stay stored but become stale.
@@ -147,7 +147,7 @@ impl Purge {
         if is_in_path && matches!(&*last_segment.to_ascii_lowercase().replace("%2e", "."), "." | "..") {
             return Err(bad("it must not end in a dot segment"));
         }
-        Ok(Self::of(What::Prefix(CanonicalUrl::parse(prefix)?.as_str().into())))
+        Ok(Self::of(PurgeScope::Prefix(CanonicalUrl::parse(prefix)?.as_str().into())))
     }
 
     /// Selects all responses of an origin that listed the group `name` in `Cache-Groups` (RFC 9875). `origin` is a URL
@@ -170,64 +170,64 @@ impl Purge {
             return Err(Error::new(ErrorKind::BadOption, text));
         }
         let origin = target.as_str().trim_end_matches('/').into();
-        Ok(Self::of(What::Group { origin, name: name.into() }))
+        Ok(Self::of(PurgeScope::Group { origin, name: name.into() }))
     }
 
     /// Selects all responses.
     #[must_use]
     pub fn all() -> Self {
-        Self::of(What::All)
+        Self::of(PurgeScope::All)
     }
 
     /// Selects the responses under a store key, which need not be a URL.
     pub(crate) fn of_key(text: &str) -> Self {
-        Self::of(What::Url(text.into()))
+        Self::of(PurgeScope::Url(text.into()))
     }
 
     /// Returns whether the purge affects all responses.
     pub(crate) fn is_of_all(&self) -> bool {
-        self.what == What::All
+        self.scope == PurgeScope::All
     }
 
     /// Returns whether the purge affects this canonical URL. With a [group](Self::group_name), only the URL's
     /// responses in that group are affected.
     #[must_use]
     pub fn covers(&self, url: &str) -> bool {
-        match &self.what {
-            What::Url(own) => **own == *url,
-            What::Prefix(prefix) => url.starts_with(&**prefix),
-            What::Group { origin, .. } => {
+        match &self.scope {
+            PurgeScope::Url(own) => **own == *url,
+            PurgeScope::Prefix(prefix) => url.starts_with(&**prefix),
+            PurgeScope::Group { origin, .. } => {
                 url.strip_prefix(&**origin).is_some_and(|path| path.starts_with('/'))
             }
-            What::All => true,
+            PurgeScope::All => true,
         }
     }
 
     /// Returns the name of the group that affected responses must belong to.
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        let What::Group { name, .. } = &self.what else { return None };
+        let PurgeScope::Group { name, .. } = &self.scope else { return None };
         Some(name)
     }
 
     /// Returns the URL if the purge affects a single URL.
     #[must_use]
     pub fn single_url(&self) -> Option<&str> {
-        let What::Url(url) = &self.what else { return None };
+        let PurgeScope::Url(url) = &self.scope else { return None };
         Some(url)
     }
 
     /// Returns the prefix if the purge affects all URLs with a prefix.
     #[must_use]
     pub fn common_prefix(&self) -> Option<&str> {
-        let What::Prefix(prefix) = &self.what else { return None };
+        let PurgeScope::Prefix(prefix) = &self.scope else { return None };
         Some(prefix)
     }
 
     /// Returns the origin of the group, without a trailing slash.
     #[must_use]
     pub fn group_origin(&self) -> Option<&str> {
-        let What::Group { origin, .. } = &self.what else { return None };
+        let PurgeScope::Group { origin, .. } = &self.scope else { return None };
         Some(origin)
     }
 }
@@ -238,11 +238,11 @@ impl fmt::Display for Purge {
         if self.is_soft {
             f.write_str("softly ")?;
         }
-        match &self.what {
-            What::Url(url) => f.write_str(&redacted(url)),
-            What::Prefix(prefix) => write!(f, "all that begins with {}", redacted(prefix)),
-            What::Group { origin, name } => write!(f, "the group {name:?} of {origin}"),
-            What::All => f.write_str("everything"),
+        match &self.scope {
+            PurgeScope::Url(url) => f.write_str(&redacted(url)),
+            PurgeScope::Prefix(prefix) => write!(f, "all that begins with {}", redacted(prefix)),
+            PurgeScope::Group { origin, name } => write!(f, "the group {name:?} of {origin}"),
+            PurgeScope::All => f.write_str("everything"),
         }
     }
 }

@@ -157,17 +157,34 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
+        LastMember::of(headers)?.outcome
+    }
+}
+
+/// The last member of a `Cache-Status` field, which belongs to the cache nearest to the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastMember<'a> {
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) is_stored: bool,
+    /// Additional information other than the name of the outcome.
+    pub(crate) detail: Option<&'a str>,
+}
+
+impl<'a> LastMember<'a> {
+    /// Returns `None` if the member does not belong to a forwardcache or is malformed.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let member = list::members_of(headers, &CACHE_STATUS).last()?;
         let mut parameters = list::split(member, b';').map(<[u8]>::trim_ascii);
         let name = parameters.next();
         if ![CACHE_NAME, NEAR_NAME].iter().any(|ours| name == Some(ours.as_bytes())) {
             return None;
         }
-        let (mut hit, mut collapsed, mut forward, mut detail) = (false, false, None, None);
+        let (mut hit, mut collapsed, mut stored, mut forward, mut detail) = (false, false, false, None, None);
         for parameter in parameters {
             match std::str::from_utf8(parameter).ok()?.split_once('=') {
                 None if parameter == b"hit" => hit = true,
                 None if parameter == b"collapsed" => collapsed = true,
+                None if parameter == b"stored" => stored = true,
                 Some(("fwd", token)) => {
                     forward = Forward::ALL.into_iter().find(|candidate| candidate.name() == token);
                 }
@@ -175,14 +192,13 @@ impl Outcome {
                 _ => {}
             }
         }
-        if let Some(named) = detail.and_then(|name| Outcome::from_name(name, forward)) {
-            return Some(named);
-        }
-        match forward {
+        let named = detail.and_then(|name| Outcome::from_name(name, forward));
+        let outcome = named.or(match forward {
             Some(forward) if collapsed => Some(Outcome::Collapsed(forward)),
             Some(forward) => Some(Outcome::Miss(forward)),
             None => hit.then_some(Outcome::Hit),
-        }
+        });
+        Some(Self { outcome, is_stored: stored, detail: detail.filter(|_| named.is_none()) })
     }
 }
 

@@ -8,5 +8,5 @@
 mod cache_status;
 mod outcome;
 
-pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, X_FROM_CACHE, time_to_live};
+pub(crate) use cache_status::{CACHE_STATUS, CacheStatus, LastMember, X_FROM_CACHE, time_to_live};
 pub use outcome::{Forward, Outcome};

@@ -122,6 +122,29 @@ impl Outcome {
         }
     }
 
+    /// Whether each outcome is a hit in the hit ratio, in the order of [`NAMES`](Self::NAMES). `None` if it counts neither as
+    /// a hit nor as a miss: the cache could not be used.
+    #[cfg(feature = "peer")]
+    pub(crate) const IS_HIT: [Option<bool>; Self::NAMES.len()] = [
+        Some(true),
+        Some(true),
+        Some(true),
+        Some(false),
+        Some(true),
+        Some(false),
+        Some(false),
+        Some(false),
+        None,
+        None,
+        Some(false),
+    ];
+
+    /// Returns whether the response came from the store or from a shared fetch; `None` if the cache could not be used.
+    #[cfg(feature = "peer")]
+    pub(crate) const fn is_hit(self) -> Option<bool> {
+        Self::IS_HIT[self.index()]
+    }
+
     /// Returns the outcome with this name. Outcomes of forwarded requests need `forward`.
     pub(super) fn from_name(name: &str, forward: Option<Forward>) -> Option<Self> {
         Some(match (name, forward) {

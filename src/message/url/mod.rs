@@ -22,3 +22,4 @@ pub use canonical::CanonicalUrl;
 pub(crate) use escape::{query_escape, query_value, unescape};
 pub use invalid_url::InvalidUrl;
 pub(crate) use normalization::push_normalized;
+pub(crate) use reference::{has_scheme, reference};

@@ -6,30 +6,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use crate::message::header::date;
+use crate::message::header::retry_after;
 
 /// The first pause after a 429 without `Retry-After`. It doubles with each such response in a row.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Returns the time in `Retry-After` (RFC 9110 section 10.2.3), which is a number of seconds or a date. The
-/// longest of several values is used; invalid values are ignored.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    headers.get_all(RETRY_AFTER).into_iter().filter_map(|line| parse_value(line.as_bytes(), now)).max()
-}
-
-fn parse_value(value: &[u8], now: SystemTime) -> Option<Duration> {
-    let value = value.trim_ascii();
-    if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
-        // A number that exceeds 64 bits is longer than any pause.
-        let seconds = std::str::from_utf8(value).ok()?.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds));
-    }
-    // A date in the past requests no pause.
-    date::parse(value).map(|date| date.duration_since(now).unwrap_or_default())
-}
 
 /// A pause, and the number of 429 responses that led to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +59,7 @@ impl Pause {
         now: SystemTime,
     ) -> bool {
         let asked_for = match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => retry_after(headers, now),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => retry_after::of(headers, now),
             _ => {
                 // A response to a request from before the pause does not end it.
                 if self.remaining(now).is_none() {

@@ -49,11 +49,18 @@ impl Timestamp {
         // `Sun, 29 Nov 2026 05:38:29 GMT`
         let date = httpdate::fmt_http_date(now);
         let (day, name, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        self.text = format!("{day}/{name}/{year}:{time} +0000");
         let names = "JanFebMarAprMayJunJulAugSepOctNovDec";
         let month = names.find(name).map_or(0, |at| at / 3 + 1);
-        self.text = format!("{day}/{name}/{year}:{time} +0000");
         self.json = format!("{year}-{month:02}-{day}T{time}Z");
     }
+}
+
+/// Returns a time as `2026-11-29T05:38:29Z`.
+pub(in crate::peer) fn rfc_3339(time: SystemTime) -> String {
+    let mut timestamp = Timestamp::default();
+    timestamp.update(time);
+    timestamp.json
 }
 
 /// Appends the line of a request. `scratch` is a buffer for the URL.
@@ -106,8 +113,9 @@ fn push_url(target: &str, scratch: &mut Vec<u8>, out: &mut String) {
     scratch.clear();
     let is_url = value.is_some_and(|value| unescape(value, scratch).is_ok());
     let url = if is_url { std::str::from_utf8(scratch).unwrap_or(target) } else { target };
-    // Most URLs have no userinfo.
-    let shown = if url.contains('@') { Cow::Owned(redacted(url)) } else { Cow::Borrowed(url) };
+    // Most URLs have no userinfo, which ends with `@` or its escape.
+    let shown =
+        if url.contains('@') || url.contains("%40") { Cow::Owned(redacted(url)) } else { Cow::Borrowed(url) };
     let shown = shown.split(['?', '#']).next().unwrap_or_default();
     if shown.is_empty() {
         out.push('-');
@@ -123,6 +131,13 @@ fn push_url(target: &str, scratch: &mut Vec<u8>, out: &mut String) {
             }
         }
     }
+}
+
+/// Returns what is logged of a request target.
+pub(in crate::peer) fn logged_url(target: &str) -> String {
+    let mut url = String::new();
+    push_url(target, &mut Vec::new(), &mut url);
+    url
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -181,11 +196,12 @@ mod tests {
             ("/proxy?q=%zz", "/proxy"),
             ("/fetch/https://u:p@a.example/x?token=1", "/fetch/https://a.example/x"),
             ("http://u:p@a.example/x?token=1#f", "http://a.example/x"),
+            ("/fetch/https%3A//u%3Ap@a.example/x", "/fetch/https%3A//a.example/x"),
+            ("http://peer/fetch/http://u:p@a.example/x", "http://peer/fetch/http://a.example/x"),
+            ("/fetch/https%3A//u%3Ap%40a.example/x", "/fetch/https%3A//a.example/x"),
             ("", "-"),
         ] {
-            let mut url = String::new();
-            push_url(target, &mut b"earlier".to_vec(), &mut url);
-            assert_eq!(url, expected, "{target}");
+            assert_eq!(logged_url(target), expected, "{target}");
         }
     }
 }

@@ -10,3 +10,4 @@ mod line;
 
 pub use file::AccessLogFile;
 pub use line::AccessLogFormat;
+pub(super) use line::{logged_url, rfc_3339};

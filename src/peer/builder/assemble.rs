@@ -1,6 +1,7 @@
 //! [`PeerBuilder::build`]: assembles the parts of a peer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::PeerBuilder;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -10,12 +11,15 @@ use crate::client::OnNoPeers;
 use crate::client::near_cache::NearCache;
 use crate::message::nonblocking::Spawn;
 use crate::message::round_trip::RoundTrip;
+use crate::metrics::FetchTimes;
 use crate::origin::throttle::{Share, Throttle};
+use crate::origin::timed::Timed;
 use crate::peer::addresses::MemberAddresses;
 use crate::peer::client_pool::ClientPool;
 use crate::peer::endpoint::{AccessRules, Forwarding, Mirrors, OwnAddresses, Proxy, Tunnels};
 use crate::peer::member::{Inner, Peer};
 use crate::peer::threads::PeerThreads;
+use crate::peer::traffic::Traffic;
 use crate::peer::warm_up::WarmUp;
 use crate::pool::peer_url::PeerUrl;
 use crate::store::{MemoryStore, default_capacity};
@@ -73,10 +77,14 @@ impl PeerBuilder {
             let (weight, total) = pool.weights(&own);
             Share { weight, total }
         });
+        let fetch_times = Arc::<FetchTimes>::default();
+        let origin = Arc::new(Timed { origin, times: Arc::clone(&fetch_times) });
         let throttle = Throttle::made_of(origin, self.origin_limits, clock, stats, share)?;
         // The warm-up is above the throttle, because a response of a previous owner costs the origin nothing.
         let origin = WarmUp { client: client.clone(), self_url: self_url.clone(), origin: throttle.clone() };
-        let threads = PeerThreads::new(store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX)));
+        let ledger = store.ledger().unwrap_or_else(|| Ledger::new(u64::MAX));
+        let traffic = Arc::new(Traffic::new(&ledger, Instant::now()));
+        let threads = PeerThreads::new(ledger);
         let cache = self.cache.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let cache = cache.origin(origin).store(store).rules(self.rules).build()?;
         let access = AccessRules::new(self.rights, self.origins).with_pass_cookies(self.pass_cookies);
@@ -91,7 +99,19 @@ impl PeerBuilder {
                 is_gateway: self.is_gateway,
                 tunnels: Tunnels { network: network.clone(), ports: self.connect_ports },
             });
-        let inner = Inner { self_url, client, cache, throttle, own_addresses, network, proxy, threads };
+        let inner = Inner {
+            self_url,
+            client,
+            cache,
+            throttle,
+            fetch_times,
+            traffic,
+            warnings: self.warnings,
+            own_addresses,
+            network,
+            proxy,
+            threads,
+        };
         Ok(Peer { inner: Arc::new(inner) })
     }
 }

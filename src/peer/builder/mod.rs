@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::member::Peer;
 use super::mirror::Mirror;
+use super::traffic::RecentWarnings;
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::cache::{HttpCache, HttpCacheBuilder};
@@ -61,6 +62,7 @@ pub struct PeerBuilder {
     connect_ports: Vec<u16>,
     near_cache: Option<NearCache>,
     clock: Option<Arc<dyn Clock>>,
+    warnings: RecentWarnings,
 }
 
 impl Peer {
@@ -94,6 +96,7 @@ impl PeerBuilder {
             connect_ports: vec![443],
             near_cache: None,
             clock: None,
+            warnings: RecentWarnings::new(),
         }
     }
 
@@ -302,6 +305,12 @@ impl PeerBuilder {
         let watcher = Watcher::new(observer);
         self.client = self.client.watcher(watcher.clone());
         self.cache = self.cache.watcher(watcher);
+        self
+    }
+
+    /// Sets the warnings that the status page shows; the program's logger adds them. Default: none.
+    pub fn recent_warnings(mut self, warnings: &RecentWarnings) -> Self {
+        self.warnings = warnings.clone();
         self
     }
 

@@ -26,8 +26,8 @@ impl Proxy {
         if let Some(action) = self.forward_action(request) {
             return action;
         }
-        let mark = self.mark_for(request.headers());
-        self.action(request).map_err(|refused| Box::new(mark.apply(*refused)))
+        let added = self.added_fields(request.headers());
+        self.action(request).map_err(|refused| Box::new(added.apply(*refused)))
     }
 
     fn action<T>(&self, request: &Request<T>) -> Result<Action, Box<Response<Body>>> {

@@ -72,7 +72,13 @@ mod tests {
     const TOKEN: &str = "correct-horse-battery";
 
     fn sender(address: &str, shows_certificate: bool) -> Sender {
-        Sender { address: address.parse().unwrap(), shows_certificate, is_tls: false, is_http_proxy: true }
+        Sender {
+            address: address.parse().unwrap(),
+            shows_certificate,
+            is_tls: false,
+            is_http_proxy: true,
+            is_behind_proxies: false,
+        }
     }
 
     fn fields(lines: &[(&'static str, String)]) -> HeaderMap {
@@ -102,6 +108,8 @@ mod tests {
             assert_eq!(may(Some(sender(other, false))), Err(Denial::NotLocal), "{other}");
             assert_eq!(may(Some(sender(other, true))), Ok(Permission::Granted), "{other}");
         }
+        let behind_proxies = Sender { is_behind_proxies: true, ..sender("127.0.0.1:1", false) };
+        assert_eq!(may(Some(behind_proxies)), Err(Denial::NotLocal));
         assert_eq!(may(None), Err(Denial::NotLocal));
     }
 

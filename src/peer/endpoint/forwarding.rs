@@ -11,7 +11,7 @@ use super::forms::body_links::BodyLinks;
 use super::forms::links::View;
 use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
-use super::page_safety::Mark;
+use super::page_safety::AddedFields;
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
@@ -28,6 +28,9 @@ use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
 use crate::server::Sender;
+
+/// The longest `Host` that names this peer in URLs: a name of 253 bytes and a port.
+const MAX_HOST: usize = 259;
 
 /// This peer's own cache, for URLs whose origins were checked.
 struct OwnShare<'a>(&'a HttpCache);
@@ -72,7 +75,7 @@ impl Proxy {
         }
         let named = forms::named(target, &self.forwarding.mirrors)?;
         let action = self.forwarded(request, sender.as_ref(), Role::Origin, || named);
-        Some(action.map_err(|refused| Box::new(self.page_mark().apply(*refused))))
+        Some(action.map_err(|refused| Box::new(self.page_added_fields().apply(*refused))))
     }
 
     fn forwarded<T>(
@@ -112,15 +115,15 @@ impl Proxy {
     }
 
     /// Returns the header fields that a response in this form gets.
-    pub(super) fn forward_mark(&self, forwarded: &Forwarded) -> Mark {
+    pub(super) fn forward_added_fields(&self, forwarded: &Forwarded) -> AddedFields {
         match forwarded.named.form {
-            Form::Absolute => Mark::None,
-            _ => self.page_mark(),
+            Form::Absolute => AddedFields::None,
+            _ => self.page_added_fields(),
         }
     }
 
-    pub(super) fn page_mark(&self) -> Mark {
-        if self.forwarding.allow_pages { Mark::Pages } else { Mark::Guard }
+    pub(super) fn page_added_fields(&self) -> AddedFields {
+        if self.forwarding.allow_pages { AddedFields::Pages } else { AddedFields::Guard }
     }
 
     /// Returns the next step of an admitted request. Never blocks.
@@ -142,19 +145,19 @@ impl Proxy {
             };
             return Next::Work(lane, Action::Forward(forwarded), request, ask);
         }
-        let mark = self.forward_mark(&forwarded);
+        let added = self.forward_added_fields(&forwarded);
         let method = request.method().clone();
         let Outgoing { request, context, body_links } = self.outgoing(request.map(drop), &forwarded);
         let step = self.cache.step(target.clone(), request, wakes);
         let requested = target.clone();
         let step = step.map(move |result| context.finish(result, &requested));
         let Some(body_links) = body_links else {
-            return Next::Step(step.map(move |response| mark.apply(response)));
+            return Next::Step(step.map(move |response| added.apply(response)));
         };
         let (wake, ledger) = (wakes(), self.ledger());
         Next::Step(step.and_then(move |response| {
             if !body_links.may_change(&response, &target) {
-                return Step::Serve(mark.apply(response));
+                return Step::Serve(added.apply(response));
             }
             let cancellation = Cancellation::new();
             let token = cancellation.clone();
@@ -166,7 +169,7 @@ impl Proxy {
                     Err(error) => Err(error).into(),
                 },
             });
-            step.map(move |result| mark.apply(result.unwrap_or_else(|error| failure(&error))))
+            step.map(move |result| added.apply(result.unwrap_or_else(|error| failure(&error))))
         }))
     }
 
@@ -259,7 +262,7 @@ impl Proxy {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
         let host = request.headers().get(HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
         match std::str::from_utf8(host) {
-            Ok(host) if !host.is_empty() && host.bytes().all(is_plain) => {
+            Ok(host) if (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(is_plain) => {
                 format!("{}://{host}", if sender.is_tls { "https" } else { "http" })
             }
             _ => own.to_owned(),

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 
 use super::access::{Credential, Fields};
 use super::forward_access::{Denial, Permission, Role};
-use super::page_safety::{Mark, is_cross_origin};
+use super::page_safety::{AddedFields, is_cross_origin};
 use super::proxy::Proxy;
 use super::refusal::{refusal, unauthorized};
 use crate::base::error::ErrorKind;
@@ -128,7 +128,7 @@ impl Proxy {
 
     /// Adds header fields to a response of the admin address that keep browsers from running it.
     pub(crate) fn mark_admin(&self, response: Response<Body>) -> Response<Body> {
-        if self.access.is_open() { Mark::Guard.apply(response) } else { response }
+        if self.access.is_open() { AddedFields::Guard.apply(response) } else { response }
     }
 
     /// Checks that a client may use the forms of this role.
@@ -188,12 +188,12 @@ impl Proxy {
         Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, reason).into())
     }
 
-    /// Returns the mark for the response to a request with these header fields.
-    pub(super) fn mark_for(&self, headers: &HeaderMap) -> Mark {
+    /// Returns the header fields that are added to the response to a request with these header fields.
+    pub(super) fn added_fields(&self, headers: &HeaderMap) -> AddedFields {
         match (protocol::is_over_hop(headers), self.access.is_open()) {
-            (true, _) => Mark::Peer,
-            (false, true) => Mark::Guard,
-            (false, false) => Mark::None,
+            (true, _) => AddedFields::Peer,
+            (false, true) => AddedFields::Guard,
+            (false, false) => AddedFields::None,
         }
     }
 }

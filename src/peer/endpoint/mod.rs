@@ -43,7 +43,7 @@ mod tunnel;
 
 pub(super) use access::{AccessRules, Rights};
 pub(super) use action::Next;
-pub(super) use forms::{Forwarding, Mirrors};
+pub(super) use forms::{FETCH, Forwarding, Mirrors};
 pub(super) use own_addresses::OwnAddresses;
 pub(super) use pool_view::PoolView;
 pub(super) use proxy::Proxy;

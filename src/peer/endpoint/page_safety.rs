@@ -19,7 +19,7 @@ static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resou
 
 /// Header fields that the peer adds to every response of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Mark {
+pub(super) enum AddedFields {
     /// For a client of the pool: mark the response as one of a peer. A web page cannot send such a request.
     Peer,
     /// For any other program, which may be a browser: keep it from running the response.
@@ -30,7 +30,7 @@ pub(super) enum Mark {
     None,
 }
 
-impl Mark {
+impl AddedFields {
     /// Adds the header fields to the response.
     pub(super) fn apply(self, mut response: Response<Body>) -> Response<Body> {
         match self {
@@ -85,21 +85,21 @@ mod tests {
 
     #[test]
     fn both_forms_agree_and_keep_the_policy_of_the_origin() {
-        for mark in [Mark::Peer, Mark::Guard, Mark::Pages, Mark::None] {
-            let response = mark.apply(Response::new(Body::empty()));
+        for added in [AddedFields::Peer, AddedFields::Guard, AddedFields::Pages, AddedFields::None] {
+            let response = added.apply(Response::new(Body::empty()));
             let fields = response.headers().iter();
             let lines: String =
                 fields.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
             let mut written = String::new();
-            mark.write(&mut written);
-            assert_eq!(lines, written, "{mark:?}");
+            added.write(&mut written);
+            assert_eq!(lines, written, "{added:?}");
         }
         let mut response = Response::new(Body::empty());
         response
             .headers_mut()
             .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
         response.headers_mut().append(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("x"));
-        let response = Mark::Guard.apply(response);
+        let response = AddedFields::Guard.apply(response);
         let headers = response.headers();
         let policies: Vec<_> = headers.get_all(CONTENT_SECURITY_POLICY).into_iter().collect();
         assert_eq!(policies, ["default-src 'self'", "sandbox"]);

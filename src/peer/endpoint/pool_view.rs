@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{Extensions, Request, Response};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::base::error::Result;
 use crate::message::body::Body;
@@ -64,6 +64,9 @@ pub(crate) trait PoolView: fmt::Debug + Send + Sync {
 
     /// Removes matching responses from the near cache of this peer.
     fn purge_near_cache(&self, purge: &Purge);
+
+    /// Removes from the near cache of this peer what the response to an unsafe request invalidates (RFC 9111 section 4.4).
+    fn forget_after(&self, method: &Method, target: &CanonicalUrl, status: StatusCode, headers: &HeaderMap);
 
     /// Returns whether the pool has no other peer.
     fn is_alone(&self) -> bool;

@@ -16,7 +16,7 @@ use super::forms::links::View;
 use super::forms::{self, Form, Forwarding};
 use super::forward_access::Role;
 use super::own_addresses::OwnAddresses;
-use super::page_safety::Mark;
+use super::page_safety::AddedFields;
 use super::pool_view::PoolView;
 use super::refusal::failure;
 use super::response::{ResponseContext, log_failure};
@@ -29,7 +29,7 @@ use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
 use crate::scheduler::{ClientAddress, Servers, Share, Shares};
-use crate::server::Sender;
+use crate::server::{Scratch, Sender};
 use crate::store::StoredResponse;
 
 /// The endpoint of a peer. At `/proxy`, it serves every URL from its own cache, whether this peer owns the URL or not, and
@@ -91,21 +91,21 @@ impl Proxy {
     }
 
     /// Returns the stored response for a plain request, if the response can be served unchanged. Never blocks. Writes
-    /// the URL to `url` and additional header field lines to `lines`.
+    /// the URL, additional header field lines and the beginning of a body on disk to `scratch`.
     pub(crate) fn hit(
         &self,
         request: &PlainRequest<'_>,
         sender: &Sender,
-        url: &mut Vec<u8>,
-        lines: &mut String,
+        scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
         // The full path handles these cases: it adds the header field for leaving, or refuses the request.
         if self.is_leaving() || self.may_be_loop(request) {
             return None;
         }
         let Some(value) = request.target.strip_prefix(&self.plain_prefix) else {
-            return self.forwarded_hit(request, sender, url, lines);
+            return self.forwarded_hit(request, sender, scratch);
         };
+        let Scratch { url, lines, beginning } = scratch;
         if value.contains('&')
             || !self.access.may_read(request)
             || (self.access.is_open()
@@ -122,13 +122,13 @@ impl Proxy {
         };
         // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
         let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound(false);
-        let stored = self.cache.hit(url, request, hop, accepts, lines)?;
-        let mark = match hop {
-            Some(_) => Mark::Peer,
-            None if self.access.is_open() => Mark::Guard,
-            None => Mark::None,
+        let stored = self.cache.hit(url, request, hop, accepts, lines, beginning)?;
+        let added = match hop {
+            Some(_) => AddedFields::Peer,
+            None if self.access.is_open() => AddedFields::Guard,
+            None => AddedFields::None,
         };
-        mark.write(lines);
+        added.write(lines);
         if let Some(own) = self.ring_mismatch(hop.unwrap_or_default()) {
             protocol::write_members(lines, own);
         }
@@ -140,15 +140,18 @@ impl Proxy {
         &self,
         request: &PlainRequest<'_>,
         sender: &Sender,
-        url: &mut Vec<u8>,
-        lines: &mut String,
+        scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
+        let Scratch { url, lines, beginning } = scratch;
         let is_absolute = forms::plain_url(request.target, &self.forwarding.mirrors, url)?;
         if self.forwarding.is_gateway || (is_absolute && !sender.is_http_proxy) {
             return None;
         }
-        let (role, mark) =
-            if is_absolute { (Role::Proxy, Mark::None) } else { (Role::Origin, self.page_mark()) };
+        let (role, added) = if is_absolute {
+            (Role::Proxy, AddedFields::None)
+        } else {
+            (Role::Origin, self.page_added_fields())
+        };
         self.access.may_forward(role, request, Some(sender)).ok()?;
         if !is_absolute
             && self.access.is_open()
@@ -161,8 +164,8 @@ impl Proxy {
             return None;
         }
         let accepts = |stored: &StoredResponse| is_absolute || !stored.is_host_bound(true);
-        let stored = self.cache.hit(url, request, None, accepts, lines)?;
-        mark.write(lines);
+        let stored = self.cache.hit(url, request, None, accepts, lines, beginning)?;
+        added.write(lines);
         Some(stored)
     }
 
@@ -203,11 +206,11 @@ impl Proxy {
 
     /// Returns the next step of an admitted request. Never blocks.
     pub(crate) fn step(&self, action: Action, request: Request<Body>, wakes: Wakes<'_>) -> Next {
-        let mark = self.mark_for(request.headers());
+        let added = self.added_fields(request.headers());
         let lane = match action {
             Action::Forward(forwarded) => return self.forward_step(forwarded, request, wakes),
-            Action::Health => return Next::Step(Step::Serve(mark.apply(self.health()))),
-            Action::Ready => return Next::Step(Step::Serve(mark.apply(self.readiness()))),
+            Action::Health => return Next::Step(Step::Serve(added.apply(self.health()))),
+            Action::Ready => return Next::Step(Step::Serve(added.apply(self.readiness()))),
             Action::Fetch(target)
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
@@ -215,7 +218,7 @@ impl Proxy {
                 let (request, context) = self.origin_request(request.map(drop), &target, view);
                 let requested = target.clone();
                 let step = self.cache.step(target, request, wakes);
-                return Next::Step(step.map(move |result| mark.apply(context.finish(result, &requested))));
+                return Next::Step(step.map(move |result| added.apply(context.finish(result, &requested))));
             }
             Action::Fetch(ref target) | Action::Tunnel(ref target) => Lane::Origin(target.origin()),
             Action::Purge { is_of_pool: true } => Lane::Peers,
@@ -234,20 +237,20 @@ impl Proxy {
 
     /// Runs the action of an admitted request, and blocks until the response is there.
     pub(crate) fn run(&self, action: Action, request: Request<Body>) -> Response<Body> {
-        let mark = self.mark_for(request.headers());
+        let added = self.added_fields(request.headers());
         let response = match action {
             Action::Health => self.health(),
             Action::Ready => self.readiness(),
             Action::Fetch(target) => self.fetch(&target, request),
             Action::Forward(forwarded) => {
-                return self.forward_mark(&forwarded).apply(self.forward(&forwarded, request));
+                return self.forward_added_fields(&forwarded).apply(self.forward(&forwarded, request));
             }
             Action::Tunnel(target) => return self.open_tunnel(&target),
             Action::Purge { .. } => self.answer_purge(&request),
             Action::Why(target) => self.explain(&target, request),
             Action::Leaving => self.answer_leaving(&request),
         };
-        mark.apply(response)
+        added.apply(response)
     }
 
     /// Like [`handle`](Self::handle), for a server whose few threads handle all kinds of requests. It limits how many
@@ -263,7 +266,7 @@ impl Proxy {
             Err(refused) => return *refused,
         };
         if matches!(action, Action::Purge { is_of_pool: true }) {
-            return self.mark_for(request.headers()).apply(self.answer_exclusive_purge(&request));
+            return self.added_fields(request.headers()).apply(self.answer_exclusive_purge(&request));
         }
         let (Some(origin), Some(shares)) = (action.origin(), shares) else {
             return self.run(action, request);
@@ -284,9 +287,9 @@ impl Proxy {
 
     /// Serves a stored response, stale or not, without a request to the origin.
     fn answer_from_store(&self, action: Action, mut request: Request<Body>) -> Response<Body> {
-        let mark = match &action {
-            Action::Forward(forwarded) => self.forward_mark(forwarded),
-            _ => self.mark_for(request.headers()),
+        let added = match &action {
+            Action::Forward(forwarded) => self.forward_added_fields(forwarded),
+            _ => self.added_fields(request.headers()),
         };
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let only_stored = HeaderValue::from_static("only-if-cached, max-stale");
@@ -297,7 +300,7 @@ impl Proxy {
             }
         }
         let text = "too many requests wait for this origin or come from this client";
-        mark.apply(failure(
+        added.apply(failure(
             &Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)),
         ))
     }
@@ -306,8 +309,15 @@ impl Proxy {
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         count_down_forwards(&mut request);
         let view = self.view(request.headers());
+        let method = request.method().clone();
         let (request, context) = self.origin_request(request, target, view);
-        context.finish(self.cache.round_trip_to(target.clone(), request), target)
+        let result = self.cache.round_trip_to(target.clone(), request);
+        if let Ok(response) = &result
+            && !method.is_safe()
+        {
+            self.pool.forget_after(&method, target, response.status(), response.headers());
+        }
+        context.finish(result, target)
     }
 
     /// Returns how a program that requests `/proxy?q=` sees the response.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, StoreStatus};
+use super::report::{RedisStatus, Report, StoreStatus};
+use crate::peer::access_log::rfc_3339;
+use crate::peer::traffic::{Amounts, Minute, Order, Subject, TopNames};
 
 impl Report {
     pub(in crate::peer) fn json(&self) -> String {
@@ -24,11 +26,36 @@ impl Report {
                     fetches.running, fetches.streams, fetches.threads, fetches.queued
                 )
             }));
-        let hit_ratio = self.hit_ratio().map_or_else(null, |ratio| format!("{ratio:.4}"));
+        let redis = self.redis.as_ref().map_or_else(null, |redis| {
+            let RedisStatus { circuit, hits, answers, errors, pending } = redis;
+            format!(
+                "{{\"circuit\":{},\"hits\":{hits},\"answers\":{answers},\"errors\":{errors},\"pending_bytes\":{pending}}}",
+                string(circuit)
+            )
+        });
+        let slow_origins = list(self.slow_origins.iter().map(|slow| {
+            let (origin, fetches) = (string(&slow.origin), slow.fetches);
+            let (average, slowest) = (slow.average.as_secs_f64(), slow.slowest.as_secs_f64());
+            format!(
+                "{{\"origin\":{origin},\"fetches\":{fetches},\"average_seconds\":{average:.6},\"slowest_seconds\":{slowest:.6}}}"
+            )
+        }));
+        let hour = |of: fn(&Minute) -> u64| list(self.last_hour.iter().map(|minute| of(minute).to_string()));
+        let last_hour = format!(
+            "{{\"hits\":{},\"misses\":{}}}",
+            hour(|minute| minute.hits),
+            hour(|minute| minute.misses)
+        );
+        let warnings = list(self.warnings.iter().map(|warning| {
+            let (time, text) = (rfc_3339(warning.last), string(&warning.text));
+            format!("{{\"time\":\"{time}\",\"count\":{},\"text\":{text}}}", warning.count)
+        }));
+        let hit_ratio = self.counts.hit_ratio().map_or_else(null, |ratio| format!("{ratio:.4}"));
         let limit = self.memory_limit.map_or_else(null, |limit| limit.to_string());
         format!(
             "{{\"version\":{},\"self\":{},\"leaving\":{},\"hit_ratio\":{hit_ratio},\"peers\":{members},\"counts\":{},\
-             \"store\":{},\"near_cache\":{near},\"disk\":{},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches}}}\n",
+             \"store\":{},\"near_cache\":{near},\"disk\":{},\"redis\":{redis},\"memory\":{},\"memory_limit\":{limit},\"fetches\":{fetches},\"slow_origins\":{slow_origins},\
+             \"last_hour\":{last_hour},\"top\":{},\"warnings\":{warnings}}}\n",
             string(env!("CARGO_PKG_VERSION")),
             string(&self.self_url),
             self.is_leaving,
@@ -36,8 +63,24 @@ impl Report {
             store(&self.store),
             self.disk.as_ref().map_or_else(null, store),
             object(self.memory.iter().copied()),
+            top(&self.top),
         )
     }
+}
+
+/// Returns the lists of each subject, by the amount that orders them.
+fn top(names: &TopNames) -> String {
+    let subjects = Subject::ALL.map(|subject| {
+        let orders = Order::ALL.map(|order| {
+            let rows = names.list(subject, order).iter().map(|(name, amounts)| {
+                let (name, Amounts { requests, bytes, misses }) = (string(name), amounts);
+                format!("{{\"name\":{name},\"requests\":{requests},\"bytes\":{bytes},\"misses\":{misses}}}")
+            });
+            format!("\"{order}\":{}", list(rows))
+        });
+        format!("\"{subject}\":{{{}}}", orders.join(","))
+    });
+    format!("{{\"seconds\":{},{}}}", names.covers.as_secs(), subjects.join(","))
 }
 
 fn null() -> String {

@@ -5,10 +5,12 @@
 //! | `report` | [`Report`]: the state at one moment |
 //! | `text` | for people at a terminal |
 //! | `json` | for programs |
+//! | `plot` | the hit ratio of the last hour as SVG; pure |
 //! | `page` | for browsers: no script, no resource of another origin |
 
 mod json;
 mod page;
+mod plot;
 mod report;
 mod text;
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::plot::plot;
 use super::report::{Report, StoreStatus};
+use crate::peer::access_log::rfc_3339;
+use crate::peer::traffic::{Order, Subject};
 
 /// The style sheet, which the page requests from the same address.
 pub(in crate::peer) const STYLE: &str = include_str!("page.css");
@@ -18,8 +21,12 @@ impl Report {
             write!(body, "<h1>{}</h1><p>forwardcache {}", escaped(&self.self_url), env!("CARGO_PKG_VERSION"));
         body.push_str(if self.is_leaving { ", leaving the pool</p>" } else { "</p>" });
         self.write_tiles(&mut body);
+        body.push_str(&plot(&self.last_hour));
         self.write_pool(&mut body);
         body.push_str(FORMS);
+        self.write_top(&mut body, "Top URLs", "URL", Subject::Urls);
+        self.write_slow_origins(&mut body);
+        self.write_warnings(&mut body);
         table(&mut body, "Requests by outcome", ["Outcome", "Requests"], self.outcomes());
         self.write_fetches(&mut body);
         let memory = self.memory.iter().map(|(purpose, held)| (*purpose, size(*held)));
@@ -34,7 +41,7 @@ impl Report {
         let requests: u64 = self.outcomes().map(|(_, count)| count).sum();
         let held: u64 = self.memory.iter().map(|(_, held)| held).sum();
         let mut tiles = vec![
-            ("Hit ratio", self.hit_ratio().map_or("–".to_owned(), percent), None),
+            ("Hit ratio", self.counts.hit_ratio().map_or("–".to_owned(), percent), None),
             ("Requests", requests.to_string(), None),
             ("Stored in memory", self.store.keys.to_string(), None),
             ("Memory", size(held), self.memory_limit.map(|limit| (held, limit))),
@@ -42,6 +49,10 @@ impl Report {
         let meter = |store: &StoreStatus| Some((store.bytes, store.capacity));
         if let Some(disk) = &self.disk {
             tiles.push(("Disk", size(disk.bytes), meter(disk)));
+        }
+        if let Some(redis) = &self.redis {
+            let state = if redis.circuit == "closed" { "up" } else { "down" };
+            tiles.push(("Redis", format!("{state}, {} errors", redis.errors), None));
         }
         body.push_str("<div class=\"tiles\">");
         for (label, value, meter) in tiles {
@@ -72,6 +83,52 @@ impl Report {
         body.push_str("</table>");
     }
 
+    /// Writes the names with the most requests.
+    fn write_top(&self, body: &mut String, title: &str, column: &str, subject: Subject) {
+        let names = self.top.list(subject, Order::Requests);
+        if names.is_empty() {
+            return;
+        }
+        let rows = names.iter().take(MAX_ROWS).map(|(name, amounts)| {
+            let numbers = [amounts.requests.to_string(), size(amounts.bytes), amounts.misses.to_string()];
+            (&**name, numbers)
+        });
+        let covered = self.top.covers.as_secs() / 60 + 1;
+        let title = format!("{title} of the last {covered} min");
+        wide_table(body, &title, [column, "Requests", "Sent", "Misses"], rows);
+    }
+
+    fn write_slow_origins(&self, body: &mut String) {
+        if self.slow_origins.is_empty() {
+            return;
+        }
+        let rows = self.slow_origins.iter().take(MAX_ROWS).map(|slow| {
+            let seconds = |time: std::time::Duration| format!("{:.3} s", time.as_secs_f64());
+            (slow.origin.as_str(), [slow.fetches.to_string(), seconds(slow.average), seconds(slow.slowest)])
+        });
+        wide_table(
+            body,
+            "Slowest origins of the last hour",
+            ["Origin", "Fetches", "Average", "Slowest"],
+            rows,
+        );
+    }
+
+    fn write_warnings(&self, body: &mut String) {
+        if self.warnings.is_empty() {
+            return;
+        }
+        body.push_str("<h2>Recent warnings</h2><table><tr><th>Warning<th class=\"number\">Count</tr>");
+        for warning in &self.warnings {
+            let (time, text, count) = (rfc_3339(warning.last), escaped(&warning.text), warning.count);
+            let _ = write!(
+                body,
+                "<tr><td><time datetime=\"{time}\">{time}</time><br>{text}<td class=\"number\">{count}</tr>"
+            );
+        }
+        body.push_str("</table>");
+    }
+
     fn write_fetches(&self, body: &mut String) {
         for fetches in &self.fetches {
             let rows = [
@@ -88,6 +145,9 @@ impl Report {
         }
     }
 }
+
+/// The maximum number of rows of a list of names; `/status.json` has more.
+const MAX_ROWS: usize = 10;
 
 /// Forms to explain and to purge.
 const FORMS: &str = "<h2>Explain</h2><form action=\"/why\" method=\"get\">\
@@ -125,6 +185,23 @@ fn table<'a, V: std::fmt::Display>(
     let _ = write!(body, "<h2>{title}</h2><table><tr><th>{name}<th class=\"number\">{value}</tr>");
     for (name, value) in rows {
         let _ = write!(body, "<tr><td>{}<td class=\"number\">{value}</tr>", escaped(name));
+    }
+    body.push_str("</table>");
+}
+
+/// Writes a table of names, each with three numbers.
+fn wide_table<'a>(
+    body: &mut String,
+    title: &str,
+    columns: [&str; 4],
+    rows: impl Iterator<Item = (&'a str, [String; 3])>,
+) {
+    let [name, numbers @ ..] = columns;
+    let numbers = numbers.map(|column| format!("<th class=\"number\">{column}")).concat();
+    let _ = write!(body, "<h2>{title}</h2><table class=\"names\"><tr><th>{name}{numbers}</tr>");
+    for (name, numbers) in rows {
+        let numbers = numbers.map(|number| format!("<td class=\"number\">{number}")).concat();
+        let _ = write!(body, "<tr><td>{}{numbers}</tr>", escaped(name));
     }
     body.push_str("</table>");
 }

@@ -1,10 +1,13 @@
 //! [`Report`]: the state of a peer at one moment.
 
+use std::time::Instant;
+
 use crate::base::memory_limit::MemoryUse;
 use crate::client::PeerState;
 use crate::message::stats::Outcome;
-use crate::metrics::Counts;
+use crate::metrics::{Counts, SlowOrigin};
 use crate::peer::Peer;
+use crate::peer::traffic::{Minute, TopNames, Warning};
 
 /// The state of a peer at one moment.
 #[derive(Debug)]
@@ -17,11 +20,21 @@ pub(in crate::peer) struct Report {
     pub(super) store: StoreStatus,
     pub(super) near_cache: Option<NearCacheStatus>,
     pub(super) disk: Option<StoreStatus>,
+    pub(super) redis: Option<RedisStatus>,
     /// Memory by use, in bytes, and its limit.
     pub(super) memory: Vec<(&'static str, u64)>,
     pub(super) memory_limit: Option<u64>,
     pub(super) fetches: Vec<FetchStatus>,
+    pub(super) slow_origins: Vec<SlowOrigin>,
+    /// Hits and misses of each minute of the last hour, the oldest first.
+    pub(super) last_hour: Vec<Minute>,
+    pub(super) top: TopNames,
+    /// The latest first.
+    pub(super) warnings: Vec<Warning>,
 }
+
+/// The maximum length of each list of names, which clients choose.
+const MAX_NAMES: usize = 20;
 
 #[derive(Debug)]
 pub(super) struct MemberStatus {
@@ -47,6 +60,19 @@ pub(super) struct NearCacheStatus {
     pub(super) capacity: u64,
 }
 
+/// The store that the peers share.
+#[derive(Debug)]
+pub(super) struct RedisStatus {
+    /// `closed` if Redis is asked, `open` during a pause after an error, `probing` at its end.
+    pub(super) circuit: &'static str,
+    pub(super) hits: u64,
+    /// Operations, by result.
+    pub(super) answers: u64,
+    pub(super) errors: u64,
+    /// Bytes that wait to be written.
+    pub(super) pending: u64,
+}
+
 /// The workers of one server.
 #[derive(Debug)]
 pub(super) struct FetchStatus {
@@ -61,7 +87,7 @@ pub(super) struct FetchStatus {
 impl Report {
     /// Returns the current state. Never blocks.
     pub(in crate::peer) fn of(peer: &Peer) -> Self {
-        let (client, cache) = (peer.client(), peer.cache());
+        let (client, cache, now) = (peer.client(), peer.cache(), Instant::now());
         let health = client.health();
         let members = client.members();
         let total: f64 = members.iter().map(|member| f64::from(member.weight().get())).sum();
@@ -87,6 +113,15 @@ impl Report {
             capacity: usage.capacity,
             evictions: usage.evictions,
         });
+        let counts = peer.stats().counts();
+        let redis = cache.tiers().find(|tier| tier.is_shared()).map(|tier| tier.usage());
+        let redis = redis.map(|usage| RedisStatus {
+            circuit: usage.circuit,
+            hits: counts.redis_hits,
+            answers: usage.answers,
+            errors: usage.errors,
+            pending: usage.bytes,
+        });
         let ledger = cache.store().ledger();
         let schedulers = peer.servers().schedulers();
         let fetches = schedulers.iter().map(|scheduler| scheduler.load()).map(|numbers| FetchStatus {
@@ -105,7 +140,7 @@ impl Report {
             self_url: peer.self_url().to_string(),
             is_leaving: peer.inner.proxy.is_leaving(),
             members: members.collect(),
-            counts: peer.stats().counts(),
+            counts,
             store: StoreStatus {
                 keys: usage.keys,
                 bytes: usage.bytes,
@@ -114,29 +149,21 @@ impl Report {
             },
             near_cache,
             disk,
+            redis,
             memory: ledger.as_ref().map_or_else(Vec::new, |ledger| {
                 MemoryUse::ALL.into_iter().map(|purpose| (purpose.name(), ledger.held(purpose))).collect()
             }),
             memory_limit: ledger.map(|ledger| ledger.limit()),
             fetches: fetches.collect(),
+            slow_origins: peer.inner.fetch_times.slowest(MAX_NAMES, now),
+            last_hour: peer.inner.traffic.last_hour(now),
+            top: peer.inner.traffic.top(MAX_NAMES, now),
+            warnings: peer.inner.warnings.latest_first(),
         }
     }
 
     /// Returns the outcomes with their counts.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.counts.iter().take(Outcome::NAMES.len())
-    }
-
-    /// Returns the share of requests whose response came from the store, without `passed` and errors of clients; `None`
-    /// before the first one.
-    pub(super) fn hit_ratio(&self) -> Option<f64> {
-        let sum = |names: &[&str]| {
-            self.outcomes().filter(|(name, _)| names.contains(name)).map(|(_, count)| count).sum::<u64>()
-        };
-        let hits = sum(&["hit", "stale-accepted", "stale-while-revalidate", "collapsed"]);
-        let misses = sum(&["miss", "revalidated", "stale-if-error", "stale-on-deadline", "failed"]);
-        let total = hits + misses;
-        #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
-        (total > 0).then(|| hits as f64 / total as f64)
     }
 }

@@ -23,6 +23,13 @@ impl Report {
         if let Some(disk) = &self.disk {
             let _ = writeln!(text, "disk keys {}\ndisk bytes {} of {}", disk.keys, disk.bytes, disk.capacity);
         }
+        if let Some(redis) = &self.redis {
+            let _ = writeln!(
+                text,
+                "redis circuit {}\nredis answers {}\nredis errors {}",
+                redis.circuit, redis.answers, redis.errors
+            );
+        }
         for fetches in &self.fetches {
             let _ = writeln!(
                 text,

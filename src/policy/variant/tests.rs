@@ -49,6 +49,10 @@ fn a_vary_with_an_invalid_name_varies_by_anything() {
         let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
         assert_eq!(varies_by_anything(&headers(&lines)), expected, "{lines:?}");
     }
+    for (count, expected) in [(MAX_NAMES, false), (MAX_NAMES + 1, true)] {
+        let names: Vec<_> = (0..count).map(|number| format!("x-{number}")).collect();
+        assert_eq!(varies_by_anything(&headers(&[("vary", &names.join(","))])), expected, "{count}");
+    }
 }
 
 #[test]

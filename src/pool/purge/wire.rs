@@ -4,7 +4,7 @@
 //! A query with any other parameter is refused, so that a URL that was not escaped never purges something else.
 
 use crate::base::error::Result;
-use crate::message::purge::{Purge, What};
+use crate::message::purge::{Purge, PurgeScope};
 use crate::message::url::{query_escape, query_value};
 use crate::pool::protocol;
 
@@ -15,13 +15,13 @@ const ALL: &str = "all";
 
 impl Purge {
     pub(crate) fn query(&self) -> String {
-        match &self.what {
-            What::Url(url) => format!("{}={}", protocol::QUERY, query_escape(url)),
-            What::Prefix(prefix) => format!("{PREFIX}={}", query_escape(prefix)),
-            What::Group { origin, name } => {
+        match &self.scope {
+            PurgeScope::Url(url) => format!("{}={}", protocol::QUERY, query_escape(url)),
+            PurgeScope::Prefix(prefix) => format!("{PREFIX}={}", query_escape(prefix)),
+            PurgeScope::Group { origin, name } => {
                 format!("{GROUP}={}&{ORIGIN}={}", query_escape(name), query_escape(origin))
             }
-            What::All => ALL.to_owned(),
+            PurgeScope::All => ALL.to_owned(),
         }
     }
 

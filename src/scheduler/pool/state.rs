@@ -8,6 +8,7 @@ use parking_lot::Condvar;
 
 use crate::base::cancellation::Cancellation;
 use crate::message::nonblocking::{Job, Refused};
+use crate::scheduler::client::ClientAddress;
 use crate::scheduler::fair_share::{FairShare, Grant};
 use crate::scheduler::queue::{Entry, Queue};
 use crate::scheduler::ramp::Ramp;
@@ -115,6 +116,11 @@ impl State {
             Some(_) => PLAIN_BUFFERS,
             None => 0,
         })
+    }
+
+    /// Returns the client of this job; `None` for a peer of the pool and for the cache itself.
+    pub(super) fn client_of(&self, number: u64) -> Option<ClientAddress> {
+        self.running.get(&number)?.grant.client()
     }
 
     /// Makes queued jobs ready that may start. Returns how many threads must be started for them. The calling thread

@@ -10,8 +10,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::options::PoolOptions;
 use super::state::{Phase, State, Watch};
 use crate::base::cancellation::Cancellation;
+use crate::base::charged;
 use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::nonblocking::{Job, Refused, RunMode};
+use crate::scheduler::client::ClientAddress;
 use crate::scheduler::ramp::QUICK;
 
 /// How often a fetch retries to reserve the memory of its buffers, and the delay between two attempts.
@@ -71,9 +73,11 @@ impl Inner {
             }
             while let Some((number, job)) = state.ready.pop_front() {
                 state.ramp.job_started(number, Instant::now());
-                let buffers = state.buffers_of(number);
+                let (buffers, client) = (state.buffers_of(number), state.client_of(number));
                 drop(state);
+                let charged = charged::charge(client.map(ClientAddress::address));
                 inner.run(job, buffers);
+                drop(charged);
                 state = inner.state.lock();
                 let now = Instant::now();
                 state.ramp.job_ended(number, now);

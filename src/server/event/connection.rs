@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use self::response::PIECE;
 use super::admission::ConnectionPermit;
 use super::budget::Budget;
 use super::context::ThreadContext;
@@ -224,6 +225,17 @@ impl Connection {
             let is_sending = |exchange: &Exchange| matches!(exchange.reply, Reply::Sending(_));
             let accepts_body = self.exchange.as_deref().is_some_and(is_sending);
             return if accepts_body { self.receive_body(context) } else { Next::Wait };
+        }
+        // What is at hand is written together, head and body.
+        let is_sending = |exchange: &Exchange| matches!(exchange.reply, Reply::Sending(_));
+        if self.outbound.length() + PIECE <= context.budget.bytes()
+            && !self.outbound.is_empty()
+            && self.exchange.as_deref().is_some_and(is_sending)
+        {
+            match self.send_more(context) {
+                Next::Wait => {}
+                next => return next,
+            }
         }
         if !self.outbound.is_empty() || self.transport.wants_write() || self.closing == Closing::Written {
             return self.flush(context);

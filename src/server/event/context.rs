@@ -1,5 +1,6 @@
 //! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
@@ -23,6 +24,7 @@ use crate::server::access_log::Pending;
 use crate::server::handler::{Responder, Scratch, Sender};
 use crate::server::options::ServerConfig;
 use crate::server::request_head::HeadLimits;
+use crate::server::sampler::Sampler;
 use crate::server::tls::ServerTls;
 
 /// Maximum number of bytes to read from a socket at once.
@@ -61,6 +63,7 @@ pub(super) struct ThreadContext {
     /// Jobs of this turn whose request the event loop may send, with the clients that they are charged to.
     pub(super) asks: Vec<(Job, Option<ClientAddress>)>,
     last_exchange: u64,
+    sampler: Cell<Sampler>,
     /// Bodies whose clients have left, each with the time when it is abandoned.
     finishing: Vec<(Box<dyn Growing>, Instant)>,
 }
@@ -96,6 +99,7 @@ impl ThreadContext {
             idle_until: None,
             asks: Vec::new(),
             last_exchange: 0,
+            sampler: Cell::new(Sampler::new(Instant::now())),
             finishing: Vec::new(),
         }
     }
@@ -116,14 +120,24 @@ impl ThreadContext {
 
     /// Starts the record of a request whose head is complete.
     pub(super) fn pending(&self, method: Option<&Method>, target: &dyn Display) -> Pending {
-        let target = if self.options.access_log.is_some() { target.to_string() } else { String::new() };
-        Pending::new(self.now, method.cloned(), target.into())
+        let mut weight = 0;
+        if self.options.recorder.is_some() {
+            let mut sampler = self.sampler.get();
+            weight = sampler.weight(self.now);
+            self.sampler.set(sampler);
+        }
+        let is_target_used = weight > 0 || self.options.access_log.is_some();
+        let target = if is_target_used { target.to_string() } else { String::new() };
+        Pending::new(self.now, method.cloned(), target.into(), weight)
     }
 
     /// Counts and logs a request that has ended.
     pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
         let record = pending.record(remote, Instant::now(), is_complete);
         self.stats.count_duration(record.outcome, record.duration);
+        if let Some(recorder) = self.options.recorder.as_ref().filter(|_| pending.weight > 0) {
+            recorder.record(&record, pending.weight, self.now);
+        }
         if let Some(log) = &self.options.access_log {
             log.log(&record);
         }
@@ -149,6 +163,7 @@ impl ThreadContext {
             shows_certificate: self.shows_certificates,
             is_tls: self.options.tls.is_some(),
             is_http_proxy: self.options.http_proxy,
+            is_behind_proxies: self.options.has_trusted_proxies(),
         }
     }
 

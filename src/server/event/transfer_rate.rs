@@ -39,9 +39,9 @@ impl TransferRate {
         };
         let millis = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
         let min_bytes = (options.min_transfer_rate.saturating_mul(millis) / 1000).max(1);
-        let is_too_slow = self.bytes < min_bytes;
+        let is_below_min_rate = self.bytes < min_bytes;
         *self = Self { since: Some(now), bytes: 0 };
-        is_too_slow
+        is_below_min_rate
     }
 }
 

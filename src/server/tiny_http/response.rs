@@ -215,7 +215,7 @@ fn send_chunks(writer: &mut dyn Write, first: Vec<u8>, body: &mut Body, buffer: 
             Ok(count) if count > 0 => push_chunk(&mut frame, &buffer[..count]),
             failed => {
                 log::warn!(
-                    "reading a response body failed: {}; the response is incomplete",
+                    "reading a response body failed: {:#}; the response is incomplete",
                     failed.err().unwrap_or_else(|| incomplete().into())
                 );
                 return writer.write_all(FAILURE_MARK);
@@ -239,7 +239,7 @@ fn send_length(writer: &mut dyn Write, body: &mut Body, buffer: Vec<u8>, length:
             }
             failed => {
                 log::warn!(
-                    "reading a response body failed: {}; the response is incomplete",
+                    "reading a response body failed: {:#}; the response is incomplete",
                     failed.err().unwrap_or_else(|| incomplete().into())
                 );
                 return Ok(());

@@ -7,10 +7,16 @@
 //! A checksum covers the number of the body, the number of the block, and its bytes, so that a block of another body or from
 //! another place is detected.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::{io, mem};
 
+use bytes::Bytes;
 use crc32fast::Hasher;
+
+use crate::base::memory_limit::{Ledger, MemoryUse};
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -42,22 +48,124 @@ pub(super) fn write_block(file: &File, number: u64, index: u64, block: &[u8]) ->
 /// Reads up to `most` bytes of a body, from the block that contains the first of them. The block is compared with its
 /// checksum. A whole block is not copied.
 pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) -> io::Result<Box<[u8]>> {
-    if at >= length || most == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let index = at / BLOCK as u64;
-    let start = index * BLOCK as u64;
-    let size = |bytes: u64| usize::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory));
-    let mut block = vec![0; size((length - start).min(BLOCK as u64))?].into_boxed_slice();
+    let block = Block::containing(number, length, at)?;
+    let mut bytes = vec![0; block.length].into_boxed_slice();
     let mut sum = [0; CHECKSUM];
-    read_exact_at(file, &mut block, index * STRIDE)?;
-    read_exact_at(file, &mut sum, index * STRIDE + block.len() as u64)?;
-    if checksum(number, index, &block) != sum {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a block does not match its checksum"));
+    read_exact_at(file, &mut bytes, block.position())?;
+    read_exact_at(file, &mut sum, block.position() + block.length as u64)?;
+    block.check(&bytes, &sum)?;
+    let part = block.part(at, most);
+    Ok(if part.len() == bytes.len() { bytes } else { bytes[part].into() })
+}
+
+/// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. Nothing is copied.
+pub(super) fn read_now(
+    file: &File,
+    number: u64,
+    length: u64,
+    at: u64,
+    most: usize,
+    ledger: &Arc<Ledger>,
+) -> io::Result<Option<Bytes>> {
+    let block = Block::containing(number, length, at)?;
+    let mut buffer = Buffer::new();
+    let framed = &mut buffer.bytes[..block.length + CHECKSUM];
+    if !read_cached_at(file, framed, block.position()) {
+        return Ok(None);
     }
-    let from = size(at - start)?;
-    let until = block.len().min(from.saturating_add(most));
-    Ok(if (from, until) == (0, block.len()) { block } else { block[from..until].into() })
+    let (bytes, sum) = framed.split_at(block.length);
+    block.check(bytes, sum)?;
+    let part = block.part(at, most);
+    Ok(Some(ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part)))
+}
+
+/// A block of a body.
+struct Block {
+    /// The number of the body.
+    number: u64,
+    index: u64,
+    length: usize,
+}
+
+impl Block {
+    /// Returns the block that contains a byte of a body of `length` bytes.
+    fn containing(number: u64, length: u64, at: u64) -> io::Result<Self> {
+        let index = at / BLOCK as u64;
+        let left = length.checked_sub(index * BLOCK as u64).filter(|_| at < length);
+        let left = left.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Self { number, index, length: usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK)) })
+    }
+
+    /// Returns where the block is in the file.
+    fn position(&self) -> u64 {
+        self.index * STRIDE
+    }
+
+    fn check(&self, bytes: &[u8], sum: &[u8]) -> io::Result<()> {
+        if checksum(self.number, self.index, bytes) == sum {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a block does not match its checksum"))
+    }
+
+    /// Returns the part of the block that has up to `most` bytes from a position of the body on.
+    fn part(&self, at: u64, most: usize) -> Range<usize> {
+        let from = usize::try_from(at % BLOCK as u64).unwrap_or(self.length);
+        from..self.length.min(from.saturating_add(most))
+    }
+}
+
+/// How many buffers a thread keeps for the next blocks.
+const KEPT: usize = 2;
+
+thread_local! {
+    static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer for a block and its checksum. The thread that drops it uses it again: making one takes as long as reading a block.
+struct Buffer {
+    bytes: Box<[u8]>,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        let free = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten();
+        Self { bytes: free.unwrap_or_else(|| vec![0; BLOCK + CHECKSUM].into()) }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = mem::take(&mut self.bytes);
+        // A thread that ends has no place for it.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < KEPT {
+                free.push(bytes);
+            }
+        });
+    }
+}
+
+/// Fills a buffer from a position on if that needs no wait for the disk. Returns whether it is filled.
+#[cfg(target_os = "linux")]
+fn read_cached_at(file: &File, buffer: &mut [u8], at: u64) -> bool {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let length = buffer.len();
+    // What cannot be read at all is found out by those that wait.
+    let read = preadv2(file, &mut [io::IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == length)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached_at(_: &File, _: &mut [u8], _: u64) -> bool {
+    false
 }
 
 #[cfg(unix)]
@@ -88,6 +196,7 @@ fn read_exact_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::golden;
 
     fn written(length: usize) -> (File, Vec<u8>) {
         let file = tempfile::tempfile().unwrap();
@@ -101,6 +210,7 @@ mod tests {
 
     #[test]
     fn every_range_is_read_as_it_was_written() {
+        let ledger = Ledger::new(1 << 30);
         for length in [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5] {
             let (file, body) = written(length);
             let ends = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 9, length - 1];
@@ -109,9 +219,24 @@ mod tests {
                     let read = read(&file, 9, length as u64, at as u64, most).unwrap();
                     let end = length.min(at + most).min((at / BLOCK + 1) * BLOCK);
                     assert!(*read == body[at..end], "{length} {at} {most}");
+                    let now = read_now(&file, 9, length as u64, at as u64, most, &ledger).unwrap();
+                    assert!(now.is_none_or(|read| read == body[at..end]), "{length} {at} {most}");
                 }
             }
             assert!(read(&file, 9, length as u64, length as u64, 1).is_err());
+        }
+    }
+
+    #[test]
+    fn file_is_written_and_read_as_ever() {
+        let (file, body) = written(BLOCK + 100);
+        let mut now = vec![0; usize::try_from(file_length(body.len() as u64)).unwrap()];
+        read_exact_at(&file, &mut now, 0).unwrap();
+        let old = tempfile::tempfile().unwrap();
+        write_all_at(&old, &golden("body-2", &now), 0).unwrap();
+        for (at, end) in [(0, BLOCK), (BLOCK, BLOCK + 100)] {
+            let read = read(&old, 9, body.len() as u64, at as u64, BLOCK).unwrap();
+            assert!(*read == body[at..end], "{at}");
         }
     }
 
@@ -122,6 +247,8 @@ mod tests {
         assert!(read(&file, 8, length as u64, 0, 10).is_err());
         write_all_at(&file, &[255], 5).unwrap();
         assert_eq!(read(&file, 9, length as u64, 0, 10).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let now = read_now(&file, 9, length as u64, 0, 10, &Ledger::new(1 << 30));
+        assert!(!now.is_ok_and(|read| read.is_some()));
         assert!(read(&file, 9, length as u64, BLOCK as u64, 10).is_ok());
         file.set_len(file_length(length as u64) - 1).unwrap();
         assert!(read(&file, 9, length as u64, BLOCK as u64, 10).is_err());

@@ -12,9 +12,9 @@ use super::invalidations;
 use super::pending::{Body, Op, Put};
 use super::process::is_registered;
 use super::purging::{Affected, affected, write_purge};
-use super::room::KIB;
 use super::rows::{Effects, files, next_place, remove_row, row, write_put};
-use super::sync::foreign;
+use super::space::KIB;
+use super::sync::{foreign, has_other_rows};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, url_of};
 
@@ -48,6 +48,9 @@ pub(super) fn commit(
     let mut lease = 0;
     let written = index.write(|tables| {
         let before = tables.meta()?;
+        if has_other_rows(&before, &core.meta.lock()) {
+            core.at_hand.forget_all();
+        }
         effects.meta = before;
         if set_capacity > 0 {
             effects.meta.capacity = set_capacity;
@@ -65,7 +68,7 @@ pub(super) fn commit(
         // What the index has of files that are still written is not counted twice.
         let booked = core.growing.booked() / KIB;
         let left = (limit(core) + booked).saturating_sub(effects.meta.kibibytes + others);
-        lease = core.room.wanted_lease().min(left);
+        lease = core.space.wanted_lease().min(left);
         take_lease(core, tables, lease.saturating_sub(booked))?;
         for number in &effects.unused {
             tables.doomed.insert(*number, ()).map_err(failed)?;
@@ -83,11 +86,12 @@ pub(super) fn commit(
         if *is_there { known.put(*hash) } else { known.remove(*hash) }
     }
     drop(known);
+    core.at_hand.forget(effects.keys.keys().copied());
     {
         let mut meta = core.meta.lock();
         *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
-    core.room.set_lease(lease);
+    core.space.set_lease(lease);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
     effects.unused.into_iter().for_each(|number| _ = core.remove_file(number));
     Ok(effects.replies)
@@ -231,7 +235,7 @@ fn make_room(
     ops: &[Arc<Op>],
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let needed = others + (core.room.needed() + ops.iter().map(|op| size(op)).sum::<u64>()).div_ceil(KIB);
+    let needed = others + (core.space.needed() + ops.iter().map(|op| size(op)).sum::<u64>()).div_ceil(KIB);
     let limit = limit(core);
     let mut moves_left = effects.meta.keys.min(MAX_MOVED);
     while effects.meta.kibibytes + needed > limit + core.growing.booked() / KIB {
@@ -246,6 +250,7 @@ fn make_room(
             continue;
         }
         let heads = remove_row(tables, hash, effects)?;
+        core.at_hand.forget([hash]);
         tables.order.remove(place).map_err(failed)?;
         // At once, to make room before the transaction ends: a row without its file is a miss.
         files(&heads).for_each(|number| _ = core.remove_file(number));

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::at_hand::AtHand;
 use super::directory::hash;
 use super::growing::Growing;
 use super::head::{Head, Place, decode};
@@ -15,7 +16,7 @@ use super::index::{Index, Meta};
 use super::known::Known;
 use super::pending::{Op, Pending};
 use super::process::Process;
-use super::room::Room;
+use super::space::Space;
 use crate::base::memory_limit::Ledger;
 use crate::store::lane::Lane;
 use crate::store::tier::TierListener;
@@ -41,8 +42,9 @@ pub(super) struct Core {
     pub(super) is_closing: AtomicBool,
     pub(super) lane: Arc<Lane>,
     pub(super) known: Mutex<Known>,
+    pub(super) at_hand: AtHand,
     pub(super) pending: Pending,
-    pub(super) room: Room,
+    pub(super) space: Space,
     pub(super) growing: Growing,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
@@ -69,8 +71,9 @@ impl Core {
             is_closing: AtomicBool::new(false),
             lane: Arc::default(),
             known: Mutex::default(),
+            at_hand: AtHand::default(),
             pending: Pending::default(),
-            room: Room::default(),
+            space: Space::default(),
             growing: Growing::default(),
             trouble: Trouble::of("the store on disk"),
             ledger: OnceLock::new(),

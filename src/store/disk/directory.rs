@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::message::digest::Digest;
 use crate::store::StoreError;
 
+/// Creates a directory that only this user can use, unless it is there.
 pub(super) fn make(directory: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -14,7 +15,16 @@ pub(super) fn make(directory: &Path) -> std::io::Result<()> {
     builder.create(directory)
 }
 
-/// Refuses a directory of another user, who could change it and so answer for every site.
+/// Creates an empty file that only this user can read, unless the file is there.
+pub(super) fn create_private(file: &Path) -> std::io::Result<()> {
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).map(drop)
+}
+
+/// Refuses a directory that another user can change, and so answer for every site.
 #[cfg_attr(not(unix), allow(unused_variables))]
 pub(super) fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreError> {
     #[cfg(unix)]
@@ -22,7 +32,11 @@ pub(super) fn check_owner(directory: &Path, own: &fs::File) -> Result<(), StoreE
         use std::os::unix::fs::MetadataExt;
         let owner = |error: std::io::Error| StoreError::new(format!("it cannot be read: {error}"));
         let own = own.metadata().map_err(owner)?.uid();
-        let its = fs::metadata(directory).map_err(owner)?.uid();
+        let its = fs::metadata(directory).map_err(owner)?;
+        if its.mode() & 0o002 != 0 {
+            return Err(StoreError::new("other users can write to it; change its mode to 0700"));
+        }
+        let its = its.uid();
         if own != its {
             return Err(StoreError::new(format!(
                 "it belongs to the user {its}, and this process is user {own}"

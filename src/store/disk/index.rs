@@ -109,6 +109,8 @@ impl Index {
     }
 
     fn open_blocking(path: PathBuf, salt: [u64; 2]) -> Result<(Self, Meta), StoreError> {
+        directory::create_private(&path)
+            .map_err(|error| StoreError::new("its index cannot be created").with_source(error))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE);
         #[cfg(unix)]

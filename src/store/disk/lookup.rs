@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::core::{Core, SMALL};
-use super::head::Head;
+use super::head::{Head, Place};
 use super::part::is_kept;
 use super::pending::{Body, Op, Put};
 use super::stored_body::StoredBody;
@@ -14,12 +14,24 @@ use crate::base::memory_limit::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
-use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
+use crate::store::{Key, RemoteBody, StoreError, StoredResponse, Variants};
 
 impl Core {
+    /// Returns the responses of a key without reading the disk, if they are at hand and no change of the key is pending.
+    pub(super) fn find_now(&self, key: &str) -> Option<Variants> {
+        let hash = self.hash(key);
+        let found = self.at_hand.get(hash, key).filter(|_| !self.pending.has(hash))?;
+        self.known.lock().note_use(hash);
+        Some(found)
+    }
+
     /// Finds the responses of a key, the newest first.
     pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
+        if let Some(found) = self.find_now(key.as_str()) {
+            return Ok(found.to_vec());
+        }
         let hash = self.hash(key.as_str());
+        let changes = self.at_hand.changes();
         // Pending changes are read before the row, so that none is missed that is committed in between.
         let pending = self.pending.of(hash);
         let row = self.index()?.row(hash)?;
@@ -29,6 +41,7 @@ impl Core {
             pending.iter().any(of)
         };
         heads.retain(|head| !is_discarded(head));
+        let are_files = pending.is_empty() && heads.iter().all(|head| head.place == Place::File);
         let mut found: Vec<Arc<StoredResponse>> =
             heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head))).collect();
         for op in pending {
@@ -40,6 +53,9 @@ impl Core {
         }
         if !found.is_empty() {
             self.known.lock().note_use(hash);
+        }
+        if let Some(ledger) = self.ledger.get().filter(|_| are_files && !found.is_empty()) {
+            self.at_hand.keep(changes, hash, key.as_str(), found.as_slice().into(), ledger);
         }
         Ok(found)
     }
@@ -97,7 +113,7 @@ fn merge(found: &mut Vec<Arc<StoredResponse>>, put: &Put) {
     if same.is_some_and(|at| is_outdated(&found[at])) {
         return;
     }
-    if matches!(put.body, Body::Kept) && same.is_none() {
+    if matches!(put.body, Body::Unchanged) && same.is_none() {
         return;
     }
     if let Some(at) = same {

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `core` | the state that the threads share |
 //! | `lookup` | finds the responses of a key, and loads their bodies |
+//! | `at_hand` | the responses that lookups found last |
 //! | `directory` | creates the directory, and checks its owner |
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
@@ -28,13 +29,14 @@
 //! | `purging` | finds and changes the keys that a purge affects |
 //! | `growing` | the files of bodies that are still written |
 //! | `part` | parts of bodies, and how their files are continued |
-//! | `room` | the room for bodies that are being written |
+//! | `space` | the space that is reserved for bodies |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
 //! | `process` | which processes live, and cleaning up after those that were killed |
 //! | `known` | the keys on disk, in memory; pure |
 //! | `inspect` | lists, verifies and removes single responses, for operators |
 
+mod at_hand;
 mod body_file;
 mod commit;
 mod core;
@@ -52,8 +54,8 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod purging;
-mod room;
 mod rows;
+mod space;
 mod stored_body;
 mod sync;
 #[cfg(test)]
@@ -61,7 +63,6 @@ mod tests;
 mod writer;
 
 use std::fmt;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -79,7 +80,7 @@ use self::pending::{Body, Op, Put};
 use self::process::Process;
 use self::stored_body::BodyWriter;
 use super::tier::{Position, Tier, TierListener, TierUsage, Work, may_write};
-use super::{Key, StoreError, StoreKey, StoredResponse, Usage};
+use super::{Key, StoreError, StoreKey, StoredResponse, Usage, Variants};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
@@ -131,16 +132,12 @@ impl DiskStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user, has a format that this
+    /// [`StoreError`] if the directory cannot be created or written to, belongs to another user or can be written to by all, has a format that this
     /// version does not read, or is held by a stopped process for 10 seconds. Its content stays as it is.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let told = |error: StoreError| {
-            let text = format!("cannot use the store {}: {error}", directory.display());
-            match std::error::Error::source(&error) {
-                Some(cause) => StoreError::new(format!("{text}: {cause}")),
-                None => StoreError::new(text),
-            }
+            StoreError::new(format!("cannot use the store {}: {error:#}", directory.display()))
         };
         let failed =
             |what: &'static str| move |error: std::io::Error| StoreError::new(format!("{what}: {error}"));
@@ -149,13 +146,13 @@ impl DiskStore {
             let cannot_write = failed("it cannot be written to");
             let process = Process::register(directory).map_err(cannot_write)?;
             check_owner(directory, process.file())?;
-            fs::create_dir_all(directory.join("bodies")).map_err(cannot_write)?;
+            make(&directory.join("bodies")).map_err(cannot_write)?;
             let random = RandomState::new();
             let salt = [random.hash_one(0), random.hash_one(1)];
             let (index, meta) = Index::open(&directory.join("index.redb"), salt)?;
             let core = Arc::new(Core::new(directory.to_owned(), process, index, meta));
             let waking = Arc::downgrade(&core);
-            core.room.set_wake(move || {
+            core.space.set_wake(move || {
                 if let Some(core) = waking.upgrade() {
                     core.pending.hurry();
                 }
@@ -277,12 +274,16 @@ impl Tier for DiskStore {
         self.core().find(key)
     }
 
+    fn find_now(&self, key: &str) -> Option<Variants> {
+        self.core().find_now(key)
+    }
+
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
         self.core().load(key, response)
     }
 
     fn put(&self, key: &Key, response: &Arc<StoredResponse>, _: Option<Position>) -> bool {
-        let body = if response.remote().is_some() { Body::Kept } else { Body::Memory };
+        let body = if response.remote().is_some() { Body::Unchanged } else { Body::Memory };
         self.put_as(key, response, body)
     }
 
@@ -316,7 +317,7 @@ impl Tier for DiskStore {
     fn discard_spilled(&self, number: u64) {
         let core = self.core();
         core.abandon(number);
-        core.room.note_counted(number);
+        core.space.note_counted(number);
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
@@ -361,7 +362,7 @@ impl Tier for DiskStore {
     fn usage(&self) -> TierUsage {
         let core = self.core();
         let index::Meta { keys, kibibytes, .. } = *core.meta.lock();
-        let bytes = kibibytes * room::KIB;
+        let bytes = kibibytes * space::KIB;
         let index = core.index().map_or(0, |index| index.length());
         TierUsage {
             keys,
@@ -393,7 +394,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.core.is_closing.store(true, Ordering::Relaxed);
         self.core.pending.close();
-        self.core.room.close();
+        self.core.space.close();
         if let Some(writer) = self.writer.lock().take() {
             // The thread catches panics itself.
             let _ = writer.join();
@@ -401,5 +402,7 @@ impl Drop for Open {
         self.core.lane.close();
         // Bodies may still be held.
         *self.core.index.write() = None;
+        // They hold the core.
+        self.core.at_hand.forget_all();
     }
 }

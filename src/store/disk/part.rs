@@ -80,7 +80,7 @@ impl Core {
         match opened {
             Ok(writer) => Some(writer),
             Err(error) => {
-                log::debug!("{error}");
+                log::debug!("{error:#}");
                 self.growing.end(number);
                 None
             }

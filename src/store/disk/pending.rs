@@ -62,7 +62,7 @@ pub(super) enum Body {
     /// The beginning is in a file of this number, which is still written.
     Growing(u64),
     /// On disk, as the body of the response that is replaced.
-    Kept,
+    Unchanged,
 }
 
 impl Put {

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::directory::make;
+
 /// How many bits of a body's number are counted by its process.
 const COUNTED: u32 = 24;
 
@@ -33,7 +35,7 @@ impl Process {
     /// Registers this process.
     pub(super) fn register(directory: &Path) -> io::Result<Self> {
         let folder = directory.join("processes");
-        fs::create_dir_all(&folder)?;
+        make(&folder)?;
         loop {
             let id = RandomState::new().hash_one(()) >> COUNTED;
             let path = path_in(directory, id);

@@ -1,5 +1,6 @@
 //! A directory that several real processes use: the test binary runs itself as the other processes.
 
+use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 

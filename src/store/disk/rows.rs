@@ -117,7 +117,7 @@ pub(super) fn write_put(
     let is_lost = match body {
         // Another process may have evicted what was put of it before.
         Body::File(number) | Body::Growing(number) => !core.file_of(*number).exists(),
-        Body::Kept => kept.is_none(),
+        Body::Unchanged => kept.is_none(),
         Body::Memory => false,
     };
     if is_outdated || is_lost {
@@ -127,7 +127,7 @@ pub(super) fn write_put(
         return Ok(());
     }
     let (number, place) = match (kept, body) {
-        (Some(kept), Body::Kept | Body::Memory) => kept,
+        (Some(kept), Body::Unchanged | Body::Memory) => kept,
         (_, Body::File(number) | Body::Growing(number)) => {
             tables.files.insert(number, ()).map_err(failed)?;
             tables.doomed.remove(number).map_err(failed)?;
@@ -141,7 +141,7 @@ pub(super) fn write_put(
             }
             (*number, Place::File)
         }
-        (_, Body::Memory | Body::Kept) => write_body(core, tables, response, effects)?,
+        (_, Body::Memory | Body::Unchanged) => write_body(core, tables, response, effects)?,
     };
     if let Some(at) = old {
         let head = heads.remove(at);

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
+use crate::base::memory_limit::Ledger;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -35,14 +37,15 @@ impl StoredBody {
             let until = from.saturating_add(most).min(body.len());
             return Ok(body[from..until].into());
         }
-        let file = match self.file.get() {
-            Some(file) => file,
-            None => {
-                let file = File::open(self.core.file_of(self.number))?;
-                self.file.get_or_init(|| file)
-            }
-        };
-        body_file::read(file, self.number, self.length, at, most)
+        body_file::read(self.file()?, self.number, self.length, at, most)
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::open(self.core.file_of(self.number))?;
+        Ok(self.file.get_or_init(|| file))
     }
 }
 
@@ -50,6 +53,20 @@ impl StoredBytes for StoredBody {
     fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
         self.read_part(at, most)
             .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
+    }
+
+    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<Bytes>> {
+        let Some(file) = self.file.get() else { return Ok(None) };
+        body_file::read_now(file, self.number, self.length, at, most, ledger)
+            .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
+    }
+
+    fn open(&self) -> io::Result<()> {
+        if self.place == Place::Index {
+            return Ok(());
+        }
+        let opened = self.file().map(drop);
+        opened.inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
@@ -88,8 +105,8 @@ struct State {
 impl BodyWriter {
     pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
-        core.room.reserve(reserved)?;
-        let (number, file) = core.create_file().inspect_err(|_| core.room.release(reserved))?;
+        core.space.reserve(reserved)?;
+        let (number, file) = core.create_file().inspect_err(|_| core.space.release(reserved))?;
         core.growing.begin(number);
         // Other processes see by the lock that it is written. Nothing else locks a new file.
         let _ = try_lock(&file);
@@ -109,7 +126,7 @@ impl BodyWriter {
         }
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
-        core.room.reserve(reserved)?;
+        core.space.reserve(reserved)?;
         Ok(Self::new(core, number, file, stored, reserved))
     }
 
@@ -131,7 +148,7 @@ impl Spill for BodyWriter {
         }
         if file_length(length) > state.reserved {
             let more = (file_length(length) - state.reserved).next_multiple_of(STEP);
-            self.core.room.reserve(more)?;
+            self.core.space.reserve(more)?;
             state.reserved += more;
         }
         let mut piece = piece;
@@ -157,7 +174,7 @@ impl Spill for BodyWriter {
         }
         state.is_finished = true;
         // The room stays reserved until the entry is in the index.
-        self.core.room.release_later(self.number, state.reserved);
+        self.core.space.release_later(self.number, state.reserved);
         Ok(self.number)
     }
 
@@ -168,7 +185,7 @@ impl Spill for BodyWriter {
     fn finish_beginning(&self) -> (u64, u64) {
         let mut state = self.state.lock();
         state.is_finished = true;
-        self.core.room.release_later(self.number, state.reserved);
+        self.core.space.release_later(self.number, state.reserved);
         (self.number, state.length)
     }
 }
@@ -221,7 +238,7 @@ struct Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         self.core.abandon(self.number);
-        self.core.room.release(self.reserved);
+        self.core.space.release(self.reserved);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::DiskStore;
 use super::core::Core;
-use super::index::Snapshot;
+use super::index::{Meta, Snapshot};
 use super::invalidations;
 use crate::message::purge::Purge;
 use crate::store::{StoreError, url_of};
@@ -29,7 +29,10 @@ impl DiskStore {
 pub(super) fn sync(core: &Arc<Core>) -> Result<Snapshot, StoreError> {
     let snapshot = core.index()?.snapshot()?;
     let meta = snapshot.meta()?.ok_or_else(|| StoreError::new("the index lost its format"))?;
-    *core.meta.lock() = meta;
+    let before = std::mem::replace(&mut *core.meta.lock(), meta);
+    if has_other_rows(&before, &meta) {
+        core.at_hand.forget_all();
+    }
     core.sequence.fetch_max(meta.sequence, Ordering::Relaxed);
     let applied = core.applied.load(Ordering::SeqCst);
     if meta.invalidations > applied {
@@ -40,6 +43,12 @@ pub(super) fn sync(core: &Arc<Core>) -> Result<Snapshot, StoreError> {
         core.applied.fetch_max(meta.invalidations, Ordering::SeqCst);
     }
     Ok(snapshot)
+}
+
+/// Whether the rows of two states differ: each change of rows changes one of these numbers.
+pub(super) fn has_other_rows(one: &Meta, other: &Meta) -> bool {
+    let numbers = |meta: &Meta| (meta.kibibytes, meta.next_place, meta.invalidations);
+    numbers(one) != numbers(other)
 }
 
 /// Decodes the invalidations of other processes. Missing ones count as invalidations of everything.

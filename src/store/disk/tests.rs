@@ -11,9 +11,10 @@ use http::HeaderValue;
 use tempfile::TempDir;
 
 use super::*;
+use crate::base::memory_limit::MemoryUse;
 use crate::message::stored_bytes::StoredReader;
 use crate::store::contract_suite::{Subject, contract_suite};
-use crate::store::testing::{Random, grouped, key, response, response_of, validity, with_seed};
+use crate::store::testing::{Random, golden, grouped, key, response, response_of, validity, with_seed};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -432,6 +433,58 @@ fn million_keys_open_within_a_second_and_take_less_than_100_bytes_each() {
     assert!(first < Duration::from_secs(1) && bytes < 100.0);
 }
 
+#[test]
+fn found_response_is_at_hand_until_its_key_changes() {
+    let scene = Scene::new();
+    let store = scene.store();
+    store.set_ledger(Ledger::new(64 << 20));
+    let sequence = |number: u64| Some(store.find_now(key(number).as_str())?.first()?.sequence());
+    let put = |number: u64, sequence: u64| {
+        let response = StoredResponse::clone(&response_of("a", sequence, 100_000)).with_sequence(sequence);
+        assert!(store.put(&key(number), &Arc::new(response), None));
+    };
+    let find = |number: u64| {
+        assert!(store.flush(LONG));
+        store.find(&key(number)).unwrap()
+    };
+    put(1, 1);
+    put(2, 1);
+    assert_eq!(sequence(1), None, "its body is in memory");
+    assert!(find(1)[0].remote().unwrap().source.open().is_ok());
+    find(2);
+    assert_eq!((sequence(1), sequence(2)), (Some(1), Some(1)));
+    put(1, 2);
+    assert_eq!((sequence(1), sequence(2)), (None, Some(1)));
+    find(1);
+    assert_eq!(sequence(1), Some(2));
+    assert!(store.remove(&key(1)).unwrap());
+    store.purge(&Purge::all()).unwrap();
+    assert_eq!((sequence(1), sequence(2)), (None, None));
+    // A body in the index has to be read from there.
+    assert!(store.put(&key(3), &response("a", 3), None));
+    assert!(find(3).len() == 1 && sequence(3).is_none());
+}
+
+#[test]
+fn what_is_at_hand_is_read_without_waiting_also_when_its_file_is_removed() {
+    let scene = Scene::new();
+    let ledger = Ledger::new(64 << 20);
+    scene.store().set_ledger(Arc::clone(&ledger));
+    scene.put(1, &response_of("a", 1, 100_000));
+    assert!(scene.store().flush(LONG));
+    let found = scene.store().find(&key(1)).unwrap();
+    let source = &found[0].remote().unwrap().source;
+    assert!(source.read_now(0, 10, &ledger).unwrap().is_none(), "the file is not open");
+    source.open().unwrap();
+    scene.files().into_iter().for_each(|file| fs::remove_file(file).unwrap());
+    // Some file systems have no reads that do not wait.
+    if let Some(bytes) = source.read_now(0, 10, &ledger).unwrap() {
+        assert!(bytes[..8] == 1_u64.to_be_bytes() && bytes.len() == 10);
+        assert!(ledger.held(MemoryUse::Windows) > 0);
+    }
+    assert_eq!(source.read(99_999, 10).unwrap().len(), 1);
+}
+
 /// Two stores of one directory: as two processes have it, except that they share the process.
 fn two() -> (Scene, DiskStore) {
     let scene = Scene::new();
@@ -449,6 +502,12 @@ fn two_processes_find_each_others_responses() {
     assert!(scene.store().flush(LONG) && other.flush(LONG));
     wait_until(|| other.may_hold(key(1).as_str()) && scene.store().may_hold(key(2).as_str()));
     assert_eq!((scene.found(1), scene.found(2)), (vec![Some(1)], vec![Some(2)]));
+    // What is at hand is dropped when the other process changes the directory.
+    scene.store().set_ledger(Ledger::new(64 << 20));
+    scene.found(1);
+    assert!(scene.store().find_now(key(1).as_str()).is_some());
+    assert!(other.put(&key(3), &response_of("a", 3, 10), None) && other.flush(LONG));
+    wait_until(|| scene.store().find_now(key(1).as_str()).is_none());
     scene.store = Some(other);
     assert_eq!((scene.found(1), scene.found(2)), (vec![Some(1)], vec![Some(2)]));
 }
@@ -546,6 +605,13 @@ fn entries_are_listed_verified_read_and_removed() {
 }
 
 #[test]
+fn small_body_in_the_index_is_framed_as_ever() {
+    let body = b"a small body";
+    let framed = [&core::small_checksum(9, body).to_be_bytes()[..], body].concat();
+    golden("small-body-2", &framed);
+}
+
+#[test]
 fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
     let scene = Scene::new();
     scene.put(1, &response("a", 1));
@@ -564,4 +630,24 @@ fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
     assert!(scene.store().flush(LONG));
     assert_eq!(scene.found(1), [Some(2)]);
     assert_eq!(Tier::usage(scene.store()).corrupt, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn other_users_can_neither_read_nor_change_what_is_stored() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let set_mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o777);
+    let error = DiskStore::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("other users can write to it; change its mode to 0700"), "{error}");
+    // Others may see this directory, but nothing of it.
+    set_mode(0o755);
+    let store = DiskStore::open(folder.path()).unwrap();
+    assert!(store.put(&key(1), &response_of("a", 1, 100_000), None) && store.flush(LONG));
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+    for entry in entries {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} {mode:o}", entry.path().display());
+    }
 }

@@ -58,7 +58,7 @@ pub(super) fn run(core: &Arc<Core>) {
             }
         }
         let is_marking = now.saturating_duration_since(marked) >= MARK;
-        if is_tick && !is_marking && !core.room.has_idle_lease() {
+        if is_tick && !is_marking && !core.space.has_idle_lease() {
             continue;
         }
         let used = if is_marking { unmarked(core) } else { Vec::new() };
@@ -68,7 +68,7 @@ pub(super) fn run(core: &Arc<Core>) {
         write(core, &ops, &used, &mut down);
     }
     let used = unmarked(core);
-    if down.is_none() && (!used.is_empty() || core.room.lease() > 0) {
+    if down.is_none() && (!used.is_empty() || core.space.lease() > 0) {
         write(core, &[], &used, &mut down);
     }
 }
@@ -93,12 +93,12 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
     let committed = commit(core, ops, used);
     let failure = committed.as_ref().err().map(ToString::to_string);
     if let Err(error) = &committed {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        core.trouble.report("write", &format!("{error}{cause}"));
+        core.trouble.report("write", &format!("{error:#}"));
         // After an error the database accepts nothing until it is opened again.
         *core.index.write() = None;
+        core.at_hand.forget_all();
         down.get_or_insert_with(Instant::now);
-        core.room.set_lease(0);
+        core.space.set_lease(0);
     }
     for op in ops {
         if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
@@ -106,7 +106,7 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
             if committed.is_err() {
                 core.remove_file(*number);
             }
-            core.room.note_counted(*number);
+            core.space.note_counted(*number);
         }
     }
     core.pending.done(ops);

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Moment;
     use crate::policy::{Basis, LifetimeSource, Validity, Variant};
-    use crate::store::testing::{response, validity};
+    use crate::store::testing::{golden, response, validity};
 
     fn decoded(key: &str, record: impl Into<Bytes>) -> Result<Variants, StoreError> {
         decode(key, &record.into())
@@ -250,6 +250,24 @@ mod tests {
         assert!(message(decoded("key", longer)).contains("after its end"));
         let short = changed(&record, |record| record.truncate(record.len() - 1));
         assert!(message(decoded("key", short)).contains("cut short"));
+    }
+
+    #[test]
+    fn record_of_this_version_is_written_and_read_as_ever() {
+        let full = StoredResponse::clone(&response("a", 1)).with_sequence(9);
+        let full =
+            full.with_url(Some("http://a/1".into())).with_basis(Basis { rules: [1, 2, 3, 4], request: 3 });
+        let lean =
+            Validity { stale_if_error: None, lifetime_source: LifetimeSource::Heuristic, ..validity() };
+        let variant = Variant { fields: Box::new([(http::header::ACCEPT_LANGUAGE, None)]) };
+        let lean = StoredResponse::new(StatusCode::NOT_FOUND, &HeaderMap::new(), Bytes::new(), lean, variant);
+        let responses = [Arc::new(full), Arc::new(lean)];
+        let record = golden(&format!("record-{VERSION}"), &encode("http://a/", &responses));
+        let read = decoded("http://a/", record).unwrap();
+        assert_eq!(read.len(), 2);
+        for (one, other) in responses.iter().zip(&*read) {
+            assert_same(one, other);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! kind | soft | custom keys | text | name of the group
 //! ```
 //!
-//! Texts are preceded by their length. The kind is 0 for a key, 1 for a prefix, 2 for a group and 3 for everything.
+//! Texts are preceded by their length. The kind is 0 for a key, 1 for a prefix, 2 for a group and 3 for everything. With another
+//! layout, invalidations on disk need another version, and members in Redis another first byte.
 
 use bytes::Bytes;
 
@@ -47,6 +48,7 @@ pub(in crate::store) fn read_purge(record: &[u8]) -> Option<Purge> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::golden;
 
     #[test]
     fn purges_are_read_as_they_were_written() {
@@ -63,5 +65,13 @@ mod tests {
                 assert_eq!(read_purge(&record[..end]), None, "{end}");
             }
         }
+    }
+
+    #[test]
+    fn purge_is_written_and_read_as_ever() {
+        let purge = Purge::group("http://a", "news").unwrap().soft();
+        let mut record = Vec::new();
+        write_purge(&mut record, &purge);
+        assert_eq!(read_purge(&golden("purge-1", &record)), Some(purge));
     }
 }

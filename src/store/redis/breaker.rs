@@ -36,6 +36,15 @@ impl CircuitBreaker {
         self.is_closed().then_some(self.epoch)
     }
 
+    /// Returns the name of the state.
+    pub(super) fn state(&self) -> &'static str {
+        match self.state {
+            State::Closed => "closed",
+            State::Open { .. } => "open",
+            State::Probing => "probing",
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }

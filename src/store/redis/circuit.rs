@@ -100,9 +100,10 @@ impl Circuit {
         }
     }
 
-    /// How often the circuit was opened.
-    pub(super) fn failures(&self) -> u64 {
-        self.state.lock().failures
+    /// Returns the name of the state, and how often the circuit was opened.
+    pub(super) fn state(&self) -> (&'static str, u64) {
+        let state = self.state.lock();
+        (state.breaker.state(), state.failures)
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
         assert!(!circuit.is_closed(now + LONGEST * 2, LONGEST));
         running.succeed();
         assert!(circuit.begin(now).is_none());
-        assert_eq!(circuit.failures(), 1);
+        assert_eq!(circuit.state(), ("open", 1));
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub(super) const SHARDS: usize = 64;
 /// How many connections there are at most.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How many redirections to another node one operation follows.
-const MAX_REDIRECTIONS: usize = 3;
+/// How many nodes one operation asks at most, because they redirect to each other.
+const MAX_ATTEMPTS: usize = 5;
 
 pub(super) struct Connections {
     /// The nodes of the address. A single server is the only one.
@@ -71,7 +71,7 @@ impl Connections {
         operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let (mut node, mut is_asking) = (self.node(shard), false);
-        for _ in 0..MAX_REDIRECTIONS {
+        for _ in 0..MAX_ATTEMPTS {
             let result = self.run_at(&node, |connection| {
                 if is_asking {
                     cmd("ASKING").exec(connection)?;

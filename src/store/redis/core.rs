@@ -19,7 +19,7 @@ use crate::message::purge::{Purge, Purged};
 use crate::store::lane::Lane;
 use crate::store::record::purge::{read_purge, write_purge};
 use crate::store::trouble::Trouble;
-use crate::store::{Key, StoreError};
+use crate::store::{Key, StoreError, StoreKey, url_of};
 
 /// How many purges are listed for each shard.
 const MAX_PURGES: usize = 1024;
@@ -41,6 +41,8 @@ pub(super) struct Core {
     pub(super) prefix: String,
     pub(super) timeout: Duration,
     pub(super) max_value: u64,
+    /// Keeps the entries of credentials apart. Without it they are neither written nor looked up.
+    pub(super) key: Option<StoreKey>,
     pub(super) circuit: Circuit,
     /// Threads for lookups, invalidations and probes.
     pub(super) lane: Arc<Lane>,
@@ -56,6 +58,8 @@ pub(super) struct Core {
     pub(super) ledger: OnceLock<Arc<Ledger>>,
     pub(super) skipped: AtomicU64,
     pub(super) corrupt: AtomicU64,
+    pub(super) answers: AtomicU64,
+    pub(super) errors: AtomicU64,
 }
 
 /// The names of a key in Redis.
@@ -63,6 +67,18 @@ pub(super) struct Names {
     pub(super) shard: usize,
     state: String,
     value: String,
+    /// The number of the last removal of the URL, which is also one of the responses for single credentials.
+    mark: String,
+    /// Whether the key is for one credential.
+    is_partitioned: bool,
+}
+
+impl Names {
+    /// The names that a script gets: that of the mark only if it has a use.
+    fn keys(&self, with_mark: bool) -> Vec<&str> {
+        let all = [&*self.state, &*self.value, &*self.mark];
+        all[..if with_mark { 3 } else { 2 }].to_vec()
+    }
 }
 
 /// The content of a key in Redis at one moment.
@@ -79,12 +95,19 @@ pub(super) struct Read {
 }
 
 impl Core {
-    pub(super) fn new(connections: Connections, prefix: String, timeout: Duration, max_value: u64) -> Self {
+    pub(super) fn new(
+        connections: Connections,
+        prefix: String,
+        timeout: Duration,
+        max_value: u64,
+        key: Option<StoreKey>,
+    ) -> Self {
         Self {
             connections,
             prefix,
             timeout,
             max_value,
+            key,
             circuit: Circuit::default(),
             lane: Arc::default(),
             writes: Arc::default(),
@@ -96,6 +119,8 @@ impl Core {
             ledger: OnceLock::new(),
             skipped: AtomicU64::new(0),
             corrupt: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
         }
     }
 
@@ -123,9 +148,8 @@ impl Core {
     fn probe(&self) {
         self.connections.begin_anew();
         let names =
-            self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "");
-        let mut result =
-            self.connections.run(names.shard, |connection| read(connection, &names, NO_LIMIT)).map(drop);
+            self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "", "");
+        let mut result = self.run(names.shard, |connection| read(connection, &names, NO_LIMIT, 0)).map(drop);
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -153,7 +177,7 @@ impl Core {
     ) -> Result<T, StoreError> {
         let failed = || StoreError::new("Redis does not answer");
         let running = self.circuit.begin(Instant::now()).ok_or_else(failed)?;
-        match self.connections.run(names.shard, operation) {
+        match self.run(names.shard, operation) {
             Ok(answer) => {
                 running.succeed();
                 Ok(answer)
@@ -172,31 +196,51 @@ impl Core {
         }
     }
 
+    /// Runs an operation, whatever the state of the circuit, and counts it.
+    fn run<T>(
+        &self,
+        shard: usize,
+        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let result = self.connections.run(shard, operation);
+        let count = if result.is_ok() { &self.answers } else { &self.errors };
+        count.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
     fn report(&self, error: &RedisError) {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         self.trouble.report("be used", &format!("{error}{cause}"));
     }
 
+    /// All keys of a URL are in one shard.
     pub(super) fn names(&self, key: &str) -> Names {
-        let digest = Digest::of(key.as_bytes());
-        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.names_in(usize::from(digest.as_bytes()[0]) % SHARDS, &hex)
+        let url = url_of(key);
+        let (of_url, shard) = (hex(url), shard_of(url));
+        let is_partitioned = url.len() < key.len();
+        let digest = if is_partitioned { hex(key) } else { of_url.clone() };
+        Names { is_partitioned, ..self.names_in(shard, &digest, &of_url) }
     }
 
-    fn names_in(&self, shard: usize, digest: &str) -> Names {
+    fn names_in(&self, shard: usize, digest: &str, of_url: &str) -> Names {
         let tag = format!("{{{}:{shard}}}", self.prefix);
-        Names { shard, state: format!("{tag}:purges"), value: format!("{tag}:{digest}") }
+        let (state, value) = (format!("{tag}:purges"), format!("{tag}:{digest}"));
+        Names { shard, state, value, mark: format!("{tag}:{of_url}:removed"), is_partitioned: false }
+    }
+
+    /// Whether the text of a key may have a value: one for a credential only has one if there is a secret key.
+    pub(super) fn takes(&self, key: &str) -> bool {
+        self.key.is_some() || url_of(key).len() == key.len()
     }
 
     pub(super) fn position(&self, key: &str) -> Option<u64> {
-        let shard = usize::from(Digest::of(key.as_bytes()).as_bytes()[0]) % SHARDS;
-        Some(self.positions[shard].load(Ordering::Relaxed)).filter(|position| *position > 0)
+        Some(self.positions[shard_of(url_of(key))].load(Ordering::Relaxed)).filter(|position| *position > 0)
     }
 
     /// Reads the value of a key and the purges since this number, or since the value was written.
     pub(super) fn read(&self, key: &str, names: &Names, since: Option<u64>) -> Result<Read, StoreError> {
         let (sequence, floor, raw, purges) =
-            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT)))?;
+            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT), self.max_value))?;
         self.positions[names.shard].store(sequence, Ordering::Relaxed);
         let raw = match self.ledger.get() {
             Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
@@ -225,9 +269,9 @@ impl Core {
         lifetime: Duration,
     ) -> Result<bool, StoreError> {
         let head = &read.raw[..read.raw.len().min(value::HEAD)];
-        let arguments = (read.sequence, head, value, milliseconds(lifetime));
+        let arguments = (read.sequence, head, value, milliseconds(lifetime), milliseconds(MAX_LIFETIME));
         self.ask(names, |connection| {
-            scripts::run(connection, &WRITE, &[&names.state, &names.value], &arguments)
+            scripts::run(connection, &WRITE, &names.keys(names.is_partitioned), &arguments)
         })
     }
 
@@ -261,8 +305,7 @@ impl Core {
     fn send(&self, purge: &Purge) -> RedisResult<u64> {
         let purges = |names: &Names, member: &[u8]| -> RedisResult<()> {
             let arguments = (member, MAX_PURGES, micros(MAX_LIFETIME + 2 * MAX_FETCH));
-            self.connections
-                .run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
+            self.run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
         };
         let mut member = Vec::new();
         if !purge.is_of_all() || purge.is_soft() {
@@ -273,12 +316,14 @@ impl Core {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
                 let lifetime = milliseconds(2 * MAX_FETCH);
-                self.connections.run(names.shard, |connection| {
-                    scripts::run(connection, &REMOVE, &[&names.state, &names.value], &lifetime)
+                self.run(names.shard, |connection| {
+                    scripts::run(connection, &REMOVE, &names.keys(!names.is_partitioned), &lifetime)
                 })
             }
             Some(url) => purges(&self.names(url), &member).map(|()| 0),
-            None => (0..SHARDS).try_for_each(|shard| purges(&self.names_in(shard, ""), &member)).map(|()| 0),
+            None => {
+                (0..SHARDS).try_for_each(|shard| purges(&self.names_in(shard, "", ""), &member)).map(|()| 0)
+            }
         }
     }
 
@@ -296,8 +341,17 @@ impl Core {
 /// The last number, the void number, the value, and purges with their numbers.
 type Answer = (u64, u64, Vec<u8>, Vec<(Vec<u8>, u64)>);
 
-fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64) -> RedisResult<Answer> {
-    scripts::run(connection, &READ, &[&names.state, &names.value], &since)
+/// Reads a value of at most `most` bytes. The process takes no more memory for it, whoever wrote it.
+fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64, most: u64) -> RedisResult<Answer> {
+    scripts::run(connection, &READ, &names.keys(names.is_partitioned), &(since, most.min(NO_LIMIT)))
+}
+
+fn hex(text: &str) -> String {
+    Digest::of(text.as_bytes()).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shard_of(url: &str) -> usize {
+    usize::from(Digest::of(url.as_bytes()).as_bytes()[0]) % SHARDS
 }
 
 fn is_out_of_memory(error: &RedisError) -> bool {

@@ -35,6 +35,7 @@ mod value;
 mod waiting;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ use self::address::Address;
 use self::connections::Connections;
 use self::core::Core;
 use super::tier::{Position, Tier, TierUsage, Work};
-use super::{Key, StoreError, StoredResponse};
+use super::{Key, StoreError, StoreKey, StoredResponse};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
 
@@ -58,7 +59,8 @@ const NAME: &str = super::RemoteBody::REDIS;
 /// and a response that was requested before is not written after it. If Redis fails or is slow, one lookup waits for the
 /// [timeout](RedisStoreBuilder::timeout); then nothing is asked until a probe in the background succeeds. No request fails.
 ///
-/// Responses that depend on credentials, or that set cookies, are not written. Anyone who can write to Redis can replace every
+/// Responses that depend on credentials are written only with a [key](RedisStoreBuilder::key_file), and those that set cookies never
+/// are. Anyone who can write to Redis can replace every
 /// response: the network, a password and TLS have to protect it.
 ///
 /// ```no_run
@@ -91,6 +93,7 @@ pub struct RedisStoreBuilder {
     prefix: String,
     timeout: Duration,
     max_value: u64,
+    key_file: Option<PathBuf>,
 }
 
 impl RedisStore {
@@ -105,6 +108,7 @@ impl RedisStore {
             prefix: "forwardcache".to_owned(),
             timeout: Duration::from_millis(50),
             max_value: 1 << 20,
+            key_file: None,
         }
     }
 
@@ -149,11 +153,21 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Reads a secret key from a file, or creates the file with a random key and mode 0600.
+    ///
+    /// With a key, responses that depend on credentials are kept in Redis too, under digests of the credentials by this key. Only
+    /// peers with a copy of the file find them. Redis never gets the credentials; it does get the URLs and bodies, as for all
+    /// responses. Default: no key; such responses stay on the peer.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
     /// Builds the store. Connects when it is first used.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the address, the prefix, the timeout or the certificates are invalid.
+    /// [`StoreError`] if the address, the prefix, the timeout or the certificates are invalid, or the key file cannot be used.
     pub fn build(self) -> Result<RedisStore, StoreError> {
         let address = Address::parse(&self.address)?;
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
@@ -171,7 +185,8 @@ impl RedisStoreBuilder {
             None => address,
         };
         let connections = Connections::new(address, self.root_certificates, self.timeout)?;
-        let core = Arc::new(Core::new(connections, self.prefix, self.timeout, self.max_value));
+        let key = self.key_file.as_deref().map(StoreKey::open).transpose()?;
+        let core = Arc::new(Core::new(connections, self.prefix, self.timeout, self.max_value, key));
         Ok(RedisStore { open: Arc::new(Open { core }) })
     }
 }
@@ -194,7 +209,7 @@ impl Tier for RedisStore {
     }
 
     fn may_hold(&self, key: &str) -> bool {
-        super::url_of(key).len() == key.len() && self.core().is_up()
+        self.core().takes(key) && self.core().is_up()
     }
 
     fn spawn(&self, work: Work) -> Result<(), Work> {
@@ -214,7 +229,7 @@ impl Tier for RedisStore {
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
-        if key.as_str() != key.url() {
+        if !self.core().takes(key.as_str()) {
             return Ok(false);
         }
         Ok(self.core().invalidate(&Purge::of_key(key.as_str())).responses > 0)
@@ -225,9 +240,8 @@ impl Tier for RedisStore {
         Ok(self.core().invalidate(purge))
     }
 
-    /// Returns `None`: a purge of a URL would have to find the entries of all credentials.
-    fn credential_digest(&self, _: &[u8]) -> Option<u128> {
-        None
+    fn credential_digest(&self, credential: &[u8]) -> Option<u128> {
+        self.core().key.as_ref().map(|key| key.digest(credential))
     }
 
     fn sequence(&self) -> u64 {
@@ -240,12 +254,17 @@ impl Tier for RedisStore {
 
     fn usage(&self) -> TierUsage {
         let core = self.core();
+        let is_up = core.is_up();
+        let (circuit, failures) = core.circuit.state();
         TierUsage {
             bytes: core.waiting.bytes(),
             skipped: core.skipped.load(Ordering::Relaxed),
             corrupt: core.corrupt.load(Ordering::Relaxed),
-            failures: core.circuit.failures(),
-            is_up: core.is_up(),
+            answers: core.answers.load(Ordering::Relaxed),
+            errors: core.errors.load(Ordering::Relaxed),
+            failures,
+            circuit,
+            is_up,
             ..TierUsage::default()
         }
     }

@@ -37,7 +37,7 @@ impl Core {
     ) -> bool {
         let length = value::length(key.as_str(), std::slice::from_ref(response));
         let is_whole = response.status() != StatusCode::PARTIAL_CONTENT;
-        let has_place = is_whole && may_write(key, response, false) && length <= self.max_value;
+        let has_place = is_whole && may_write(key, response, self.key.is_some()) && length <= self.max_value;
         let lives = !self.lifetime(response).is_zero();
         let taken = position.filter(|_| has_place && lives && self.is_up()).and_then(|position| {
             let waits = self.waiting.try_add(length, self.ledger.get())?;
@@ -55,7 +55,7 @@ impl Core {
             return true;
         }
         self.skipped.fetch_add(1, Ordering::Relaxed);
-        if key.as_str() == key.url() && !(has_place && lives) {
+        if self.takes(key.as_str()) && !(has_place && lives) {
             // The stored response is older than this one.
             self.discard(key);
         }

@@ -9,6 +9,10 @@
 //! | `f` | values with a smaller number are void |
 //! | `t` and a purge | the number of this purge |
 //!
+//! The responses for single credentials of a URL have keys that the removal of the URL does not know. The last key is the mark of
+//! the URL: the number of its last removal, or the void number when the first of them was written. They are void below it, and
+//! without it.
+//!
 //! Numbers are microseconds of the server's clock, or one more than the last. If the set is missing (a new server, `FLUSHALL`,
 //! eviction), everything is void: a lookup creates it with the current time as both `s` and `f`.
 
@@ -35,37 +39,50 @@ local function value(from, to)
   if type(v) == 'table' then return '' end
   return v
 end
+local function mark()
+  local m = redis.pcall('GET', KEYS[3])
+  return type(m) == 'string' and tonumber(m)
+end
 "#;
 
-/// `state value`, `since`: the last number, the void number, the value, and all purges since the number or that of the value.
+/// `state value [mark]`, `since most`: the last number, the void number, the value, and all purges since the number or that of the
+/// value. Of a value with more bytes, only the head is read.
 pub(super) static READ: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
-local s, v, since = sequence(), value(0, -1), tonumber(ARGV[1])
+local s, v, since = sequence(), value(0, tonumber(ARGV[2])), tonumber(ARGV[1])
+local floor = redis.call('ZSCORE', KEYS[1], 'f')
+if KEYS[3] then
+  local m = mark()
+  if m and m > tonumber(floor) then floor = text(m) end
+  if not m and string.sub(v, 6, 6) == 'V' then redis.call('DEL', KEYS[2]); v = '' end
+end
+if #v > tonumber(ARGV[2]) then v = string.sub(v, 1, 38) end
 local own = string.sub(v, 1, 5) == 'fwdr1' and tonumber(string.sub(v, 7, 22))
 if own and own < since then since = own end
 local list = {}
 if since < s then list = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. text(since), '+inf', 'WITHSCORES') end
-return {text(s), redis.call('ZSCORE', KEYS[1], 'f'), v, list}
+return {text(s), floor, v, list}
 "#,
     )
 });
 
-/// `state value`, `sequence head value milliseconds`: writes a value unless something was invalidated since the number, or the
-/// value there no longer begins with this head.
+/// `state value [mark]`, `sequence head value milliseconds milliseconds`: writes a value unless something was invalidated since the
+/// number, or the value there no longer begins with this head. The last argument is the lifetime of the mark.
 pub(super) static WRITE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 local s = redis.pcall('ZSCORE', KEYS[1], 's')
 if s ~= ARGV[1] or value(0, 37) ~= ARGV[2] then return 0 end
+if KEYS[3] then redis.call('SET', KEYS[3], text(mark() or redis.call('ZSCORE', KEYS[1], 'f')), 'PX', ARGV[5]) end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 return 1
 "#,
     )
 });
 
-/// `state value`, `milliseconds`: replaces a value by the mark of its removal. Returns whether it held responses. Without memory
-/// for that, the whole shard is voided, which frees memory.
+/// `state value [mark]`, `milliseconds`: replaces a value by the mark of its removal. Returns whether it held responses. Without
+/// memory for that, the whole shard is voided, which frees memory.
 pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
@@ -75,6 +92,10 @@ redis.call('DEL', KEYS[2])
 local done = redis.pcall('ZADD', KEYS[1], text(n), 's')
 if type(done) ~= 'table' then
   done = redis.pcall('SET', KEYS[2], 'fwdr1T' .. string.format('%016.0f', n), 'PX', ARGV[1])
+end
+if KEYS[3] and not (type(done) == 'table' and done.err) then
+  local left = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[1]))
+  done = redis.pcall('SET', KEYS[3], text(n), 'PX', text(left))
 end
 if type(done) == 'table' and done.err then redis.call('DEL', KEYS[1]) end
 if held then return 1 end
@@ -129,9 +150,12 @@ pub(super) fn run<T: FromRedisValue>(
     arguments: &impl ToRedisArgs,
 ) -> RedisResult<T> {
     let mut known = cmd("EVALSHA");
-    match known.arg(lua.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments).query(connection) {
+    known.arg(lua.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments);
+    match known.query(connection) {
         Err(error) if error.kind() == ErrorKind::NoScriptError => {
-            cmd("EVAL").arg(&lua.text).arg(keys.len()).arg(keys).arg(arguments).query(connection)
+            // A node that receives the slot of the keys redirects a second command. Then it knows the script at the next attempt.
+            cmd("SCRIPT").arg("LOAD").arg(&lua.text).exec(connection)?;
+            known.query(connection)
         }
         result => result,
     }

@@ -107,6 +107,13 @@ impl RedisServer {
         text
     }
 
+    /// Everything that the server keeps, as it is written to a file.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        self.run(&["CONFIG", "SET", "rdbcompression", "no"]);
+        self.run(&["SAVE"]);
+        std::fs::read(self.folder.path().join("dump.rdb")).expect("the server wrote its file")
+    }
+
     /// The names of all keys that contain this text.
     pub(crate) fn keys(&self, part: &str) -> Vec<String> {
         self.run(&["KEYS", &format!("*{part}*")]).lines().map(str::to_owned).collect()
@@ -151,34 +158,54 @@ impl Drop for RedisServer {
     }
 }
 
-/// Three servers that are a cluster.
+/// Three servers that are a cluster, followed by their replicas in the same order.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<RedisServer>,
 }
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::start_with(0)
+    }
+
+    /// With a replica for each of the first `replicas` servers.
+    pub(crate) fn start_with(replicas: usize) -> Self {
         let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-        let servers: Vec<_> = (0..3).map(|_| RedisServer::start(&enabled)).collect();
+        let start = |count: usize| (0..count).map(|_| RedisServer::start(&enabled)).collect::<Vec<_>>();
+        let (mut servers, replicas) = (start(3), start(replicas));
         for (number, server) in servers.iter().enumerate() {
             let (first, last) = (number * 16384 / 3, (number + 1) * 16384 / 3 - 1);
             server.run(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
             server.run(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+        }
+        for server in servers.iter().chain(&replicas) {
             servers[0].run(&["CLUSTER", "MEET", "127.0.0.1", &server.port().to_string()]);
         }
         let begun = Instant::now();
         let is_up = |server: &RedisServer| {
             let info = server.run(&["CLUSTER", "INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            info.contains("cluster_state:ok")
+                && info.contains(&format!("cluster_known_nodes:{}", 3 + replicas.len()))
         };
-        while !servers.iter().all(is_up) {
-            assert!(begun.elapsed() < PATIENCE, "the cluster did not start");
-            thread::sleep(Duration::from_millis(20));
+        let wait = |is_done: &dyn Fn() -> bool| {
+            while !is_done() {
+                assert!(begun.elapsed() < PATIENCE, "the cluster did not start");
+                thread::sleep(Duration::from_millis(20));
+            }
+        };
+        wait(&|| servers.iter().chain(&replicas).all(is_up));
+        for (server, replica) in servers.iter().zip(&replicas) {
+            replica.run(&["CLUSTER", "REPLICATE", server.run(&["CLUSTER", "MYID"]).trim()]);
         }
+        let is_linked =
+            |replica: &RedisServer| replica.run(&["INFO", "replication"]).contains("master_link_status:up");
+        wait(&|| replicas.iter().all(is_linked) && servers.iter().all(is_up));
+        servers.extend(replicas);
         Self { servers }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis+cluster://127.0.0.1:{}", self.servers[0].port())
+        let nodes = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port()));
+        format!("redis+cluster://{}", nodes.collect::<Vec<_>>().join(","))
     }
 }

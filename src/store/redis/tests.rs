@@ -196,6 +196,113 @@ fn nothing_that_depends_on_a_credential_is_written() {
     assert!(store.find(&key(1)).unwrap().is_empty());
 }
 
+#[test]
+fn with_a_key_responses_for_credentials_are_shared_and_invalidated_with_their_url() {
+    let (server, cluster, folder) = (RedisServer::start(&[]), Cluster::start(), tempfile::tempdir().unwrap());
+    for url in [server.url(), cluster.url()] {
+        let keyed = || {
+            let builder = RedisStore::builder(&url).timeout(Duration::from_secs(5));
+            builder.key_file(folder.path().join("key")).build().unwrap()
+        };
+        let (one, other, without) = (keyed(), keyed(), store_at(&url));
+        let partition = |credential: &str| one.credential_digest(credential.as_bytes()).unwrap();
+        assert_eq!(other.credential_digest(b"c0ffee-5ecret"), Some(partition("c0ffee-5ecret")));
+        let mine = Key::partitioned(key(1).url(), partition("c0ffee-5ecret"));
+        let theirs = Key::partitioned(key(1).url(), partition("another"));
+        let keys = [&mine, &theirs, &key(1)];
+        let put_all = || {
+            for (number, key) in (1..).zip(keys) {
+                assert!(put(&one, key, &grouped("a", number, "news")));
+            }
+        };
+        let found = || keys.map(|key| numbers(&other, key).first().copied().unwrap_or(0));
+        put_all();
+        assert_eq!((found(), without.may_hold(mine.as_str())), ([1, 2, 3], false), "{url}");
+        let before = looked_up(&one, &mine);
+        assert!(Tier::remove(&one, &mine).unwrap());
+        one.put(&mine, &response("a", 1), before);
+        assert!(one.flush(LONG));
+        assert_eq!(found(), [0, 2, 3], "{url}: one credential is invalidated");
+        for purge in [
+            Purge::of_key(key(1).url()),
+            Purge::prefix("http://a/0").unwrap(),
+            Purge::group("http://a", "news").unwrap(),
+            Purge::all(),
+        ] {
+            put_all();
+            assert_eq!(found(), [1, 2, 3], "{url} {purge}");
+            let before = looked_up(&one, &mine);
+            Tier::purge(&without, &purge).unwrap();
+            assert_eq!(found(), [0; 3], "{url} {purge}");
+            one.put(&mine, &grouped("a", 1, "news"), before);
+            assert!(one.flush(LONG));
+            assert_eq!(found(), [0; 3], "{url} {purge}: it came back");
+        }
+        // Nothing was stored of this URL before.
+        let first = Key::partitioned(key(2).url(), 7);
+        let before = looked_up(&one, &first);
+        Tier::purge(&without, &Purge::of_key(key(2).url())).unwrap();
+        one.put(&first, &response("a", 1), before);
+        assert!(one.flush(LONG) && numbers(&other, &first).is_empty(), "{url}: it came back");
+        put_all();
+        assert_eq!((found(), Tier::usage(&one).failures), ([1, 2, 3], 0));
+    }
+    let dump = server.dump();
+    let has = |text: &str| dump.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(has("http://a/001") && !has("c0ffee-5ecret"));
+    // Without its mark, a purge of the URL may be forgotten.
+    let (file, url) = (folder.path().join("key"), server.url());
+    let store = RedisStore::builder(url).timeout(LONG).key_file(file).build().unwrap();
+    let mine = Key::partitioned(key(1).url(), store.credential_digest(b"c0ffee-5ecret").unwrap());
+    for mark in server.keys(":removed") {
+        server.run(&["DEL", &mark]);
+    }
+    assert_eq!((numbers(&store, &mine), numbers(&store, &key(1))), (vec![], vec![3]));
+    assert!(put(&store, &mine, &response("a", 4)));
+    assert_eq!(numbers(&store, &mine), [4]);
+}
+
+#[test]
+fn slot_that_moves_to_another_node_is_followed() {
+    let cluster = Cluster::start();
+    let store = store_at(&cluster.url());
+    assert!(put(&store, &key(1), &response("a", 1)));
+    let held =
+        |server: &RedisServer| server.keys(&format!(":{}}}:", store.core().names(key(1).as_str()).shard));
+    let (source, target) = {
+        let at = cluster.servers.iter().position(|server| !held(server).is_empty()).unwrap();
+        (&cluster.servers[at], &cluster.servers[(at + 1) % 3])
+    };
+    let names = held(source);
+    let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]);
+    let (slot, id) = (slot.trim(), |server: &RedisServer| server.run(&["CLUSTER", "MYID"]).trim().to_owned());
+    target.run(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(source)]);
+    source.run(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(target)]);
+    let port = target.port().to_string();
+    let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    source.run(&migrate.into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
+    // All keys are there, and the slot is not yet: the source answers ASK.
+    assert_eq!(numbers(&store, &key(1)), [1]);
+    for server in [target, source].into_iter().chain(&cluster.servers) {
+        server.run(&["CLUSTER", "SETSLOT", slot, "NODE", &id(target)]);
+    }
+    assert!(held(source).is_empty() && !held(target).is_empty());
+    for number in 2..4 {
+        // The first is redirected, the second knows the node.
+        assert!(put(
+            &store,
+            &key(1),
+            &Arc::new(StoredResponse::clone(&response("a", number)).with_sequence(number))
+        ));
+        assert_eq!(numbers(&store, &key(1)), [number]);
+    }
+    Tier::purge(&store, &Purge::of_key(key(1).as_str())).unwrap();
+    assert!(numbers(&store, &key(1)).is_empty());
+    let usage = Tier::usage(&store);
+    assert_eq!((usage.failures, usage.errors, usage.circuit), (0, 0, "closed"));
+    assert!(usage.answers > 5);
+}
+
 /// All kinds of invalidations of `key(1)`, each by another process.
 #[test]
 fn nothing_invalidated_is_found_or_comes_back_by_a_late_write() {
@@ -359,4 +466,18 @@ fn an_invalidation_reaches_a_server_that_was_away_before_anything_is_read() {
     wait_until("it is asked again", || store.may_hold(key(1).as_str()));
     assert!(put(&store, &key(1), &response("a", 3)));
     assert_eq!(numbers(&store, &key(1)), [3]);
+}
+
+#[test]
+fn of_a_value_that_is_too_long_only_the_head_is_read_and_it_can_be_replaced() {
+    let server = RedisServer::start(&[]);
+    let large = store_at(&server.url());
+    let small = RedisStore::builder(server.url()).timeout(LONG).max_value(5000).build().unwrap();
+    assert!(put(&large, &key(1), &response_of("a", 1, 100_000)));
+    assert!(numbers(&small, &key(1)).is_empty());
+    let core = small.core();
+    let read = core.read(key(1).as_str(), &core.names(key(1).as_str()), None).unwrap();
+    assert_eq!(read.raw.len(), value::HEAD);
+    assert!(put(&small, &key(1), &response("a", 2)));
+    assert_eq!((numbers(&small, &key(1)), numbers(&large, &key(1))), (vec![2], vec![2]));
 }

@@ -3,7 +3,7 @@
 use super::program::Gateway;
 use super::site::Files;
 use crate::processes::PeerProcess;
-use crate::support::browser::browse;
+use crate::support::browser::Browser;
 use crate::support::origin::Origin;
 
 /// A page whose parts have relative links. Each part that runs or is loaded sets an attribute of the body.
@@ -25,6 +25,13 @@ fn origin() -> Origin {
         .add("/site/below/frame.html", "text/html", "<!DOCTYPE html><body>text of the frame")
         .add("/pictures/dot.svg", "image/svg+xml", picture)
         .serve()
+}
+
+/// Opens a page in a new browser, with these options. Returns the document after it is loaded, and the messages of the console.
+fn browse(url: &str, options: &[&str]) -> (String, Vec<String>) {
+    let mut browser = Browser::start_with(options);
+    browser.open(url);
+    (browser.html(), browser.console())
 }
 
 /// The paths of all parts of the page.

@@ -148,6 +148,7 @@ fn clients_behind_a_proxy_are_not_programs_of_this_machine() {
         "--allow-anyone",
         "--origins",
         "any",
+        "--http-proxy",
         "--access-log",
         log.to_str().unwrap(),
     ];
@@ -160,4 +161,14 @@ fn clients_behind_a_proxy_are_not_programs_of_this_machine() {
     crate::support::wait_until("the request is never logged", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.starts_with("192.0.2.7 - - ["))
     });
+    // A loopback address is that of the proxy's own machine.
+    let url = origin.url("/a");
+    for header in ["PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 10.0.0.1 40000 80\r\n"] {
+        for target in [&url, &format!("/fetch/{url}")] {
+            let request =
+                format!("{header}GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            let refused = exchange(TcpStream::connect(peer.address).unwrap(), request);
+            assert!(refused.starts_with("HTTP/1.1 403 "), "{header:?} {target}: {refused}");
+        }
+    }
 }

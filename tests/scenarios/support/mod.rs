@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `origin` | a scripted origin that checks itself |
 //! | `tls` | the same origin behind TLS, with its own certificate authority |
-//! | `browser` | Chromium without a window |
+//! | `browser` | Chromium, controlled over a pipe |
 //! | `nginx` | a real nginx with a folder per caching behaviour |
 //! | `raw` | a client that exchanges raw bytes with a server |
 //! | `port` | a reserved loopback port |

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn ranges_apply_to_a_body_of_ten_bytes() {
-    use Requested::{Parts, Unsatisfiable, Whole};
+    use Requested::{Complete, Parts, Unsatisfiable};
     for (field, expected) in [
         ("bytes=0-1", Parts(vec![(0, 2)])),
         ("Bytes = 1-", Parts(vec![(1, 10)])),
@@ -15,25 +15,25 @@ fn ranges_apply_to_a_body_of_ten_bytes() {
         ("bytes=20-30, 1-2", Parts(vec![(1, 3)])),
         ("bytes=10-", Unsatisfiable),
         ("bytes=-0", Unsatisfiable),
-        ("bytes=0-5,3-8", Whole),
-        ("bytes=0-4,5-9", Whole),
-        ("bytes=3-1", Whole),
-        ("bytes=", Whole),
-        ("bytes=a-b", Whole),
-        ("bytes=+1-2", Whole),
-        ("items=0-1", Whole),
-        ("bytes", Whole),
+        ("bytes=0-5,3-8", Complete),
+        ("bytes=0-4,5-9", Complete),
+        ("bytes=3-1", Complete),
+        ("bytes=", Complete),
+        ("bytes=a-b", Complete),
+        ("bytes=+1-2", Complete),
+        ("items=0-1", Complete),
+        ("bytes", Complete),
     ] {
         assert_eq!(requested(field.as_bytes(), 10), expected, "{field}");
     }
     for field in ["bytes=0-", "bytes=0-0", "bytes=5-", "bytes=-5"] {
-        assert_eq!(requested(field.as_bytes(), 0), Whole, "{field}");
+        assert_eq!(requested(field.as_bytes(), 0), Complete, "{field}");
     }
 }
 
 #[test]
 fn largest_claimed_length_does_not_overflow() {
-    assert_eq!(requested(b"bytes=0-,0-,0-", u64::MAX), Requested::Whole);
+    assert_eq!(requested(b"bytes=0-,0-,0-", u64::MAX), Requested::Complete);
     assert_eq!(
         requested(b"bytes=0-1,-1", u64::MAX),
         Requested::Parts(vec![(0, 2), (u64::MAX - 1, u64::MAX)])

@@ -95,3 +95,23 @@ fn every_outcome_parses_back() {
     headers.append(&CACHE_STATUS, HeaderValue::from_static("OriginCache; hit"));
     assert_eq!(Outcome::of(&headers), None);
 }
+
+#[test]
+fn storing_is_read_from_the_last_member() {
+    let member = |text: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.append(&CACHE_STATUS, HeaderValue::from_static(text));
+        LastMember::of(&headers).map(|member| (member.is_stored, member.detail.map(str::to_owned)))
+    };
+    for (text, expected) in [
+        ("forwardcache; fwd=uri-miss; fwd-status=200; stored", Some((true, None))),
+        ("forwardcache; fwd=uri-miss; detail=no-store", Some((false, Some("no-store")))),
+        ("forwardcache; fwd=bypass; detail=passed", Some((false, None))),
+        ("forwardcache; hit; ttl=30", Some((false, None))),
+        ("forwardcache; fwd=uri-miss; stored, forwardcache; fwd=uri-miss", Some((false, None))),
+        ("forwardcache; fwd=uri-miss; stored, Other; hit", None),
+    ] {
+        let expected = expected.map(|(stored, detail)| (stored, detail.map(str::to_owned)));
+        assert_eq!(member(text), expected, "{text}");
+    }
+}

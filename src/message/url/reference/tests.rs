@@ -83,3 +83,17 @@ fn path_of_a_reference_cannot_change_the_authority() {
     assert_eq!(joined("/.//evil.example/").as_deref(), Some("http://a//evil.example/"));
     assert_eq!(joined("/\\evil.example/").as_deref(), Some("http://a/%5Cevil.example/"));
 }
+
+#[test]
+fn bytes_outside_ascii_and_spaces_in_a_field_are_escaped() {
+    let base = CanonicalUrl::parse("http://a/b").unwrap();
+    for (value, expected) in [
+        (&b" c "[..], "http://a/c"),
+        (b"/c d", "http://a/c%20d"),
+        (b"/\xc3\xa9", "http://a/%C3%A9"),
+        (b"/\xe9?\xe9#\xe9", "http://a/%E9?%E9"),
+    ] {
+        assert_eq!(base.join_field(value).unwrap().as_str(), expected);
+    }
+    assert!(base.join_field(b"http://\xc3\xa9/").is_none());
+}

@@ -1,11 +1,10 @@
 //! Rewrites URLs in bodies that a mirror serves.
 
-use std::borrow::Cow;
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
@@ -15,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use memchr::memmem;
 
 use super::Mirrors;
+use crate::base::counted_buffer::CountedBuffer;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::Body;
@@ -26,6 +26,9 @@ use crate::peer::mirror::Mirror;
 
 /// The longest body that is rewritten, in bytes, before and after it is decompressed.
 const MAX_BODY: usize = 16 << 20;
+
+/// The longest rewritten body, in bytes. The new URLs may be longer, because the client chooses the name of the peer.
+const MAX_RESULT: usize = 2 * MAX_BODY;
 
 /// The begin of the `ETag` of a rewritten response. It is weak, because the stored response has other bytes.
 const TAG: &str = "W/\"rewritten-";
@@ -123,30 +126,23 @@ impl BodyLinks {
             remove_validators(&mut parts.headers);
             return Ok(Response::from_parts(parts, Body::empty()));
         }
-        // Of the whole, its decompressed form and the result, which is usually as long.
-        let length = body
-            .length()
-            .map_or(MAX_BODY as u64, |length| length.saturating_mul(if is_gzip { 8 } else { 2 }));
-        let hold = ledger.reserve(MemoryUse::Bodies, length.min(2 * MAX_BODY as u64));
-        let Some(_hold) = hold else {
-            return Err(Error::new(ErrorKind::Unavailable, "the memory limit is reached"));
+        let mut bytes = CountedBuffer::new(ledger, MAX_BODY + 1);
+        bytes.reserve(body.length().unwrap_or_default())?;
+        io::copy(&mut body.by_ref().take(MAX_BODY as u64 + 1), &mut bytes).map_err(Error::from)?;
+        let changed = if bytes.len() > MAX_BODY {
+            None
+        } else {
+            match self.changed(&bytes, is_gzip, syntax, ledger) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+                // It is too long, or not valid gzip.
+                changed => changed.ok().flatten(),
+            }
         };
-        let mut bytes = Vec::new();
-        body.by_ref().take(MAX_BODY as u64 + 1).read_to_end(&mut bytes).map_err(Error::from)?;
-        let is_whole = bytes.len() <= MAX_BODY;
-        let text = match is_gzip {
-            _ if !is_whole => None,
-            true => decompressed(&bytes).map(Cow::Owned),
-            false => Some(Cow::Borrowed(&bytes[..])),
-        };
-        let changed = text.and_then(|text| match self.rewritten(&text, syntax) {
-            Cow::Owned(changed) => Some(changed),
-            Cow::Borrowed(_) => None,
-        });
         let Some(changed) = changed else {
-            let beginning = Pieces::from(bytes::Bytes::from(bytes));
+            let beginning = Pieces::from(bytes.into_shared(ledger, MemoryUse::Bodies));
             return Ok(Response::from_parts(parts, Body::with_beginning(beginning, body)));
         };
+        drop(bytes);
         let tag = tag(&changed, is_gzip);
         remove_validators(&mut parts.headers);
         let is_known =
@@ -159,26 +155,47 @@ impl BodyLinks {
             parts.headers.remove(CONTENT_ENCODING);
             return Ok(Response::from_parts(parts, Body::empty()));
         }
-        let content = if is_gzip { compressed(&changed)? } else { changed };
-        Ok(Response::from_parts(parts, Body::from(ledger.share(MemoryUse::Bodies, content.into()))))
+        let content = if is_gzip { compressed(&changed, ledger)? } else { changed };
+        Ok(Response::from_parts(parts, Body::from(content.into_shared(ledger, MemoryUse::Bodies))))
+    }
+
+    /// Returns the text of a body with other URLs, if it contains any to rewrite.
+    fn changed(
+        &self,
+        bytes: &[u8],
+        is_gzip: bool,
+        syntax: Syntax,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Option<CountedBuffer>> {
+        if !is_gzip {
+            return self.rewritten(bytes, syntax, ledger);
+        }
+        let mut text = CountedBuffer::new(ledger, MAX_BODY);
+        // A body may have several members (RFC 1952 section 2.2).
+        io::copy(&mut MultiGzDecoder::new(bytes), &mut text).map_err(Error::from)?;
+        self.rewritten(&text, syntax, ledger)
     }
 
     /// Returns the text with other URLs, if it contains any to rewrite.
-    fn rewritten<'a>(&self, text: &'a [u8], syntax: Syntax) -> Cow<'a, [u8]> {
-        let changed = self.replaced(text, syntax, "/");
+    fn rewritten(&self, text: &[u8], syntax: Syntax, ledger: &Arc<Ledger>) -> Result<Option<CountedBuffer>> {
+        let changed = self.replaced(text, syntax, "/", ledger)?;
         if syntax == Syntax::Json && memmem::find(text, br"\/\/").is_some() {
-            return match self.replaced(&changed, syntax, r"\/") {
-                Cow::Owned(again) => Cow::Owned(again),
-                Cow::Borrowed(_) => changed,
-            };
+            let again = self.replaced(changed.as_deref().unwrap_or(text), syntax, r"\/", ledger)?;
+            return Ok(again.or(changed));
         }
-        changed
+        Ok(changed)
     }
 
     /// Replaces the URLs whose slashes are written in this way.
-    fn replaced<'a>(&self, text: &'a [u8], syntax: Syntax, slash: &str) -> Cow<'a, [u8]> {
+    fn replaced(
+        &self,
+        text: &[u8],
+        syntax: Syntax,
+        slash: &str,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Option<CountedBuffer>> {
         let slashes = slash.repeat(2);
-        let (mut output, mut copied) = (Vec::new(), 0);
+        let (mut output, mut copied) = (CountedBuffer::new(ledger, MAX_RESULT), 0);
         for at in memmem::find_iter(text, slashes.as_bytes()) {
             let Some((start, scheme)) = scheme_before(text, at, syntax, self.mirror.url()) else { continue };
             let rest = &text[at + slashes.len()..];
@@ -194,18 +211,18 @@ impl BodyLinks {
             if start < copied {
                 continue;
             }
-            output.extend_from_slice(&text[copied..start]);
+            output.push(&text[copied..start])?;
             if syntax == Syntax::Json {
-                output.extend_from_slice(self.peer.as_bytes());
+                output.push(self.peer.as_bytes())?;
             }
-            output.extend_from_slice(path.as_bytes());
+            output.push(path.as_bytes())?;
             copied = at + slashes.len() + authority.len() + length;
         }
         if copied == 0 {
-            return Cow::Borrowed(text);
+            return Ok(None);
         }
-        output.extend_from_slice(&text[copied..]);
-        Cow::Owned(output)
+        output.push(&text[copied..])?;
+        Ok(Some(output))
     }
 
     /// Returns the path under which the peer serves the URLs that begin like this one, and how many bytes after the
@@ -305,14 +322,8 @@ fn tag(text: &[u8], is_gzip: bool) -> String {
     format!("{TAG}{letters}{}\"", if is_gzip { "-gzip" } else { "" })
 }
 
-fn decompressed(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    GzDecoder::new(bytes).take(MAX_BODY as u64 + 1).read_to_end(&mut text).ok()?;
-    (text.len() <= MAX_BODY).then_some(text)
-}
-
-fn compressed(text: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+fn compressed(text: &[u8], ledger: &Arc<Ledger>) -> Result<CountedBuffer> {
+    let mut encoder = GzEncoder::new(CountedBuffer::new(ledger, usize::MAX), Compression::fast());
     encoder.write_all(text).and_then(|()| encoder.finish()).map_err(Error::from)
 }
 

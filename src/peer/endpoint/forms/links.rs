@@ -8,10 +8,14 @@
 use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-use super::{Form, Mirrors};
+use super::{Form, Mirrors, Seen};
 use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_bound};
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
+
+/// The most bytes of all lines of a field whose references are rewritten. Further lines are removed: an origin could name thousands of
+/// short relative references, each of which gets the whole URL of the request in front.
+const MAX_LENGTH: usize = 64 << 10;
 
 /// How a program sees the header fields of responses.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ impl View {
             Form::Prefix | Form::Mirror(_) => headers.contains_key(LINK),
         };
         if has_links {
-            self.rewrite_links(headers, target);
+            rewrite_lines(headers, &LINK, |line, most| self.links(line, most, target));
         }
         if !headers.keys().any(|name| is_host_bound(name.as_str().as_bytes())) {
             return;
@@ -44,11 +48,9 @@ impl View {
             headers.remove(&SET_COOKIE2);
         }
         for name in [LOCATION, CONTENT_LOCATION] {
-            self.rewrite_reference(headers, &name, target);
+            rewrite_lines(headers, &name, |line, _| self.reference(line, target));
         }
-        if let Some(refresh) = headers.get(REFRESH).and_then(|refresh| self.refresh(refresh, target)) {
-            headers.insert(REFRESH, refresh);
-        }
+        rewrite_lines(headers, &REFRESH, |line, _| self.refresh(line, target));
     }
 
     /// Like [`rewrite`](Self::rewrite), for the interim responses (1xx) to a request for this URL.
@@ -69,39 +71,44 @@ impl View {
         }));
     }
 
-    /// Replaces the URI reference in a header field. An invalid reference stays unchanged.
-    fn rewrite_reference(&self, headers: &mut HeaderMap, name: &HeaderName, target: &CanonicalUrl) {
-        let rewritten = headers.get(name).and_then(|value| self.reference(value.to_str().ok()?, target));
-        if let Some(value) = rewritten.and_then(|url| HeaderValue::try_from(url).ok()) {
-            headers.insert(name, value);
+    /// Returns a `Refresh` such as `5; url=/next` with the URL in this form. The value is read as browsers do: the separator may be
+    /// a space, and `url=` may be absent.
+    fn refresh(&self, value: &[u8], target: &CanonicalUrl) -> Seen {
+        let is_time = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+        let value = value.trim_ascii();
+        let after = value.iter().position(|byte| !is_time(byte)).unwrap_or(value.len());
+        let (time, rest) = value.split_at(after);
+        let rest = rest.trim_ascii_start();
+        let rest =
+            rest.strip_prefix(b";").or_else(|| rest.strip_prefix(b",")).unwrap_or(rest).trim_ascii_start();
+        if rest.is_empty() {
+            return Seen::Unchanged;
+        }
+        let named = rest.split_first_chunk::<3>().filter(|(name, _)| name.eq_ignore_ascii_case(b"url"));
+        let named = named.and_then(|(_, rest)| rest.trim_ascii_start().strip_prefix(b"="));
+        let reference = match named.unwrap_or(rest).trim_ascii_start() {
+            [quote @ (b'"' | b'\''), rest @ ..] => {
+                rest.split(|byte| byte == quote).next().unwrap_or_default()
+            }
+            reference => reference,
+        };
+        match self.reference(reference, target) {
+            Seen::As(url) => Seen::As(format!("{}; url={url}", String::from_utf8_lossy(time))),
+            seen => seen,
         }
     }
 
-    /// Returns a `Refresh` such as `5; url=/next` with the URL in this form.
-    fn refresh(&self, value: &HeaderValue, target: &CanonicalUrl) -> Option<HeaderValue> {
-        let (after, rest) = value.to_str().ok()?.split_once([';', ','])?;
-        let (name, reference) = rest.split_once('=')?;
-        if !name.trim().eq_ignore_ascii_case("url") {
-            return None;
-        }
-        let url = self.reference(reference.trim().trim_matches(['"', '\'']), target)?;
-        HeaderValue::try_from(format!("{after}; url={url}")).ok()
-    }
-
-    /// Rewrites the targets of all links (RFC 8288 section 3), which are in angle brackets outside of quoted strings.
-    fn rewrite_links(&self, headers: &mut HeaderMap, target: &CanonicalUrl) {
-        let lines: Vec<HeaderValue> = headers.get_all(LINK).iter().cloned().collect();
-        headers.remove(LINK);
-        for line in lines {
-            let rewritten = line.to_str().ok().map(|line| self.links(line, target));
-            headers.append(LINK, rewritten.and_then(|line| HeaderValue::try_from(line).ok()).unwrap_or(line));
-        }
-    }
-
-    fn links(&self, line: &str, target: &CanonicalUrl) -> String {
+    /// Rewrites the targets of all links (RFC 8288 section 3), which are in angle brackets outside of quoted strings, of a line
+    /// that may have about `most` bytes then.
+    fn links(&self, line: &[u8], most: usize, target: &CanonicalUrl) -> Seen {
+        // Each byte becomes a character, so that other bytes than ASCII stay.
+        let line: String = line.iter().copied().map(char::from).collect();
         let mut rewritten = String::with_capacity(line.len() + 64);
-        let (mut rest, mut is_quoted) = (line, false);
+        let (mut rest, mut is_quoted) = (&*line, false);
         while let Some(at) = rest.find(['<', '"', '\\']) {
+            if rewritten.len() > most {
+                return Seen::Nowhere;
+            }
             let (before, found) = rest.split_at(at);
             rewritten.push_str(before);
             let length = match found.as_bytes()[0] {
@@ -112,9 +119,14 @@ impl View {
                 b'\\' if is_quoted => found.chars().take(2).map(char::len_utf8).sum(),
                 b'<' if !is_quoted && let Some(end) = found.find('>') => {
                     let reference = &found[1..end];
-                    let seen = self.reference(reference.trim(), target);
+                    let bytes: Vec<u8> =
+                        reference.chars().filter_map(|byte| u8::try_from(byte).ok()).collect();
                     rewritten.push('<');
-                    rewritten.push_str(seen.as_deref().unwrap_or(reference));
+                    match self.reference(&bytes, target) {
+                        Seen::Unchanged => rewritten.push_str(reference),
+                        Seen::As(reference) => rewritten.push_str(&reference),
+                        Seen::Nowhere => return Seen::Nowhere,
+                    }
                     rewritten.push('>');
                     rest = &found[end + 1..];
                     continue;
@@ -125,11 +137,44 @@ impl View {
             rest = &found[length..];
         }
         rewritten.push_str(rest);
-        rewritten
+        Seen::As(rewritten)
     }
 
-    fn reference(&self, text: &str, target: &CanonicalUrl) -> Option<String> {
-        self.form.reference(text, target, &self.mirrors)
+    fn reference(&self, value: &[u8], target: &CanonicalUrl) -> Seen {
+        self.form.reference(value, target, &self.mirrors)
+    }
+}
+
+/// Rewrites all lines of a field. `rewrite` gets a line, and how many bytes it may have. A line that has no meaning for the
+/// program, or would be too long, is removed.
+fn rewrite_lines(headers: &mut HeaderMap, name: &HeaderName, rewrite: impl Fn(&[u8], usize) -> Seen) {
+    if !headers.contains_key(name) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    headers.remove(name);
+    let mut left = MAX_LENGTH;
+    for line in lines {
+        if left == 0 {
+            return;
+        }
+        let seen = match rewrite(line.as_bytes(), left) {
+            Seen::Unchanged => Some(line),
+            // The characters of a link are bytes, and all other references are ASCII.
+            Seen::As(text) => {
+                let bytes: Vec<u8> = text.chars().filter_map(|byte| u8::try_from(byte).ok()).collect();
+                HeaderValue::from_bytes(&bytes).ok()
+            }
+            Seen::Nowhere => None,
+        };
+        match seen {
+            Some(seen) => {
+                left = left.saturating_sub(seen.len());
+                headers.append(name, seen);
+            }
+            // It may have taken as much time as the longest line, so only some lines can be removed in this way.
+            None => left /= 2,
+        }
     }
 }
 

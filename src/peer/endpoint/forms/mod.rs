@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::tunnel::Tunnels;
-use crate::message::url::CanonicalUrl;
+use crate::message::url::{CanonicalUrl, has_scheme, reference};
 use crate::peer::mirror::{MIRRORS, Mirror};
 
 /// The path of prefix form.
@@ -103,12 +103,32 @@ pub(super) fn named(path_and_query: &str, mirrors: &Mirrors) -> Option<Result<Na
     };
     Some(match CanonicalUrl::parse(&format!("{}{rest}", mirror.url())) {
         // Dot segments must not lead out of the mirror, which may have credentials.
-        Ok(target) if target.as_str().starts_with(mirror.url().as_str()) => {
+        Ok(target) if is_below(&target, mirror.url()) => {
             Ok(Named { form: Form::Mirror(Arc::clone(mirror)), target })
         }
         Ok(_) => Err(format!("the path leads out of the mirror {}", mirror.path())),
         Err(invalid) => Err(format!("cannot fetch the URL below {}: {invalid}", mirror.path())),
     })
+}
+
+/// Returns whether a URL is one of a mirror of this URL, also for servers that take an escaped slash or a backslash for a slash, or
+/// that remove parameters of path segments.
+fn is_below(url: &CanonicalUrl, base: &CanonicalUrl) -> bool {
+    if !url.as_str().starts_with(base.as_str()) {
+        return false;
+    }
+    if !may_be_ambiguous(url.path()) {
+        return true;
+    }
+    let path = url.path().replace("%2F", "/").replace("%5C", "/").replace("/..;", "/../;");
+    let origin = url.origin();
+    CanonicalUrl::parse(&format!("{}{}", origin.as_str().trim_end_matches('/'), path))
+        .is_ok_and(|seen| seen.as_str().starts_with(base.as_str()))
+}
+
+/// Returns whether some servers may find other dot segments in a path than RFC 3986.
+fn may_be_ambiguous(path: &str) -> bool {
+    path.contains("..") && (path.contains(';') || path.contains('%') || path.contains('\\'))
 }
 
 /// Returns the URL with `:` for `%3A` before its path. Some programs escape the colons of each path that they request, such
@@ -134,7 +154,7 @@ pub(super) fn plain_url(target: &str, mirrors: &Mirrors, url: &mut Vec<u8>) -> O
     }
     if target.starts_with(MIRRORS) {
         let (mirror, rest) = mirrors.find(target)?;
-        if !mirror.is_plain() {
+        if !mirror.is_plain() || may_be_ambiguous(rest) {
             return None;
         }
         url.extend_from_slice(mirror.url().as_str().as_bytes());
@@ -146,25 +166,42 @@ pub(super) fn plain_url(target: &str, mirrors: &Mirrors, url: &mut Vec<u8>) -> O
 }
 
 impl Form {
-    /// Returns the reference by which the program reaches a URL that an origin named by this text, relative or not.
-    /// `None` if the text needs no change.
-    fn reference(&self, text: &str, target: &CanonicalUrl, mirrors: &Mirrors) -> Option<String> {
+    /// Returns the reference by which the program reaches a URL that an origin named by this value, relative or not.
+    fn reference(&self, value: &[u8], target: &CanonicalUrl, mirrors: &Mirrors) -> Seen {
+        let text = reference(value);
         let scheme = text.split([':', '/', '?', '#']).next().unwrap_or_default();
         let is_absolute = text[scheme.len()..].starts_with(':');
-        if is_absolute && matches!(self, Self::Query) {
-            return None;
-        }
         let (before, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
-        // Other schemes have no other form.
-        let url = target.join(before)?;
+        let Some(url) = target.join(before) else {
+            // A relative reference would lead to the peer. Some programs take `http:/path` for relative.
+            let is_http = ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
+            let has_host = || {
+                let rest = text[scheme.len()..].strip_prefix("://");
+                rest.is_some_and(|rest| !rest.starts_with(['/', '\\', '?', '#']) && !rest.is_empty())
+            };
+            let leads_elsewhere = has_scheme(before) && is_absolute && (!is_http || has_host());
+            return if leads_elsewhere { Seen::Unchanged } else { Seen::Nowhere };
+        };
         let seen = match self {
-            Self::Pool | Self::Absolute => return None,
+            Self::Pool | Self::Absolute => return Seen::Unchanged,
+            Self::Query if is_absolute => return Seen::Unchanged,
             Self::Query => url.to_string(),
             Self::Prefix => format!("{FETCH}{url}"),
             Self::Mirror(mirror) => mirrors.path_of(&url, mirror),
         };
-        Some(format!("{seen}{fragment}"))
+        Seen::As(format!("{seen}{fragment}"))
     }
+}
+
+/// How a program sees a reference of an origin.
+#[derive(Debug)]
+enum Seen {
+    /// As the origin wrote it: it leads to another host than the peer.
+    Unchanged,
+    /// As this reference.
+    As(String),
+    /// It has no meaning for the program, which would take it for a reference to the peer.
+    Nowhere,
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ fn target_names_a_url_as_it_stands() {
         ("/mirror/a/c/d?e", "https://a.ex/b/c/d?e"),
         ("/mirror/a/http://x/", "https://a.ex/b/http://x/"),
         ("/mirror/root/..%2f", "http://root.ex/..%2F"),
+        ("/mirror/a/c/..%2fd", "https://a.ex/b/c/..%2Fd"),
+        ("/mirror/a/c..;d/%2f", "https://a.ex/b/c..;d/%2F"),
     ] {
         let named = named(target, &mirrors).unwrap().unwrap_or_else(|reason| panic!("{target}: {reason}"));
         assert_eq!(named.target.as_str(), url, "{target}");
@@ -52,6 +54,13 @@ fn invalid_target_gets_the_reason_in_one_line() {
         "/mirror/a/../c",
         "/mirror/a/%2e%2e/c",
         "/mirror/a/x/../../c",
+        "/mirror/a/..%2fc",
+        "/mirror/a/..%2F..%2fc",
+        "/mirror/a/x%2f..%2f..%2fc",
+        "/mirror/a/..%5cc",
+        "/mirror/a/..;/c",
+        "/mirror/a/..;x=y/c",
+        "/mirror/a/%2e%2e%2fc",
         "/mirror//a/",
     ] {
         let reason = named(target, &mirrors()).unwrap().unwrap_err();
@@ -71,7 +80,7 @@ fn plain_url_agrees_with_the_parsed_one() {
         assert_eq!(url, named.target.as_str().as_bytes());
     }
     assert_eq!(plain_url("http://h.ex/", &mirrors, &mut url), Some(true));
-    for target in ["/mirror/secret/", "/mirror/none/", "/proxy?q=http://h.ex/", "/"] {
+    for target in ["/mirror/secret/", "/mirror/a/..%2Fc", "/mirror/none/", "/proxy?q=http://h.ex/", "/"] {
         assert_eq!(plain_url(target, &mirrors, &mut url), None, "{target}");
     }
 }

@@ -57,6 +57,8 @@ impl PoolView for TestPool {
         unreachable!("these tests purge nothing")
     }
 
+    fn forget_after(&self, _: &Method, _: &CanonicalUrl, _: StatusCode, _: &HeaderMap) {}
+
     fn purge_near_cache(&self, _: &Purge) {
         unreachable!("these tests purge nothing")
     }
@@ -72,7 +74,7 @@ impl PoolView for TestPool {
 
 fn local() -> Sender {
     let address = "127.0.0.1:50000".parse().unwrap();
-    Sender { address, shows_certificate: false, is_tls: false, is_http_proxy: true }
+    Sender { address, shows_certificate: false, is_tls: false, is_http_proxy: true, is_behind_proxies: false }
 }
 
 fn test_pool() -> TestPool {
@@ -335,7 +337,7 @@ fn stored_response_of_a_forbidden_origin_is_not_served() {
         let host = httparse::Header { name: "Host", value: b"me.example:3000" };
         let fields: Vec<_> = [host].into_iter().chain(via).collect();
         let request = PlainRequest::new(target, &fields).unwrap();
-        proxy.hit(&request, &local(), &mut Vec::new(), &mut String::new()).is_some()
+        proxy.hit(&request, &local(), &mut Scratch::default()).is_some()
     };
     let is_hit = |proxy: &Proxy| is_hit_with(proxy, &[]);
     assert!(is_hit(&open) && !is_hit(&closed));

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 
 use super::*;
@@ -73,6 +74,8 @@ impl PoolView for TestPool {
     }
 
     fn purge_previous_owners(&self, _: &Purge) {}
+
+    fn forget_after(&self, _: &Method, _: &CanonicalUrl, _: StatusCode, _: &HeaderMap) {}
 
     fn purge_near_cache(&self, purge: &Purge) {
         self.near_purges.lock().push(purge.query());

@@ -1,26 +1,28 @@
 //! Reads input, validates request heads, and sends hits.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use super::{Closing, Connection};
 use crate::message::header::token::is_token_byte;
 use crate::message::nonblocking::PlainRequest;
 use crate::message::stats::Outcome;
+use crate::message::stored_bytes::StoredReader;
 use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
+use crate::server::event::exchange::{Exchange, Reply, Sending};
 use crate::server::event::head_end::{Scan, empty_lines, head_end};
 use crate::server::event::input::Consumed;
 use crate::server::event::next::Next;
 use crate::server::event::partial_head;
 use crate::server::options::FIELDS_LIMIT;
 use crate::server::request_head::{self, Rejection};
-use crate::server::response_head;
-use crate::store::StoredResponse;
+use crate::server::response_head::{self, Framing, RequestSummary};
+use crate::store::{RemoteBody, StoredResponse};
 
 /// Maximum number of pieces in the first write of a hit, including its head.
 const SLICES: usize = 16;
@@ -194,6 +196,9 @@ impl Connection {
         context: &mut ThreadContext,
     ) {
         use std::fmt::Write;
+        if let Some(remote) = stored.remote() {
+            return self.send_remote(stored, remote, request, context);
+        }
         let (fields, length) = (stored.lines(), stored.body_length());
         let lines = &mut context.scratch.lines;
         // Writing to a String cannot fail.
@@ -248,6 +253,44 @@ impl Connection {
         self.outbound.push_private(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
         stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(take_written(piece.len())..)));
         self.partial_hit = Some(Box::new(hit(request, stored, context)));
+    }
+}
+
+impl Connection {
+    /// Starts to send a stored response whose body is read while it is sent.
+    fn send_remote(
+        &mut self,
+        stored: &StoredResponse,
+        remote: &RemoteBody,
+        request: &PlainRequest<'_>,
+        context: &mut ThreadContext,
+    ) {
+        let (length, persistent) = (remote.length, request.persistent && !context.is_stopping);
+        let framing = Framing::Length(length);
+        let status = response_head::status_line(stored.status());
+        let lines = context.scratch.lines.as_bytes();
+        let mut head = Vec::with_capacity(status.len() + stored.lines().len() + lines.len() + 64);
+        head.extend_from_slice(&status);
+        head.extend_from_slice(stored.lines());
+        head.extend_from_slice(lines);
+        // Writing to a Vec cannot fail.
+        let _ = write!(head, "content-length: {length}\r\n");
+        if !persistent {
+            head.extend_from_slice(b"connection: close\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        self.outbound.push_private(head.into());
+        let pending = Pending { bytes: 0, ..hit(request, stored, context) };
+        let summary = RequestSummary { method: Method::GET, version: Version::HTTP_11, persistent };
+        let mut exchange = Exchange::new(context.next_exchange(), summary, None, pending);
+        let beginning = std::mem::take(&mut context.scratch.beginning);
+        let (source, ledger) = (Arc::clone(&remote.source), Arc::clone(&context.ledger));
+        let body = StoredReader::body_after(beginning, source, 0..length, ledger);
+        exchange.reply = match body.into_poll_body() {
+            Ok((stream, _)) => Reply::Sending(Sending::new(stream, framing)),
+            Err(_) => Reply::Done,
+        };
+        self.exchange = Some(exchange);
     }
 }
 

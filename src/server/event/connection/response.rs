@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 
 use super::Connection;
 use super::rejections::kind_of;
-use crate::message::body::{Body, Grown};
+use crate::message::body::{Body, PollRead};
 use crate::message::interim::OnInterim;
 use crate::message::nonblocking::{BodyOrigin, Step};
 use crate::message::stats::Outcome;
@@ -25,7 +25,7 @@ use crate::server::response_head::{self, Framing, RequestSummary};
 use crate::server::tunnel_to::TunnelTo;
 
 /// Maximum number of bytes of a growing body to queue at a time.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 impl Connection {
     /// Passes a request to the responder; its body may still be arriving.
@@ -148,29 +148,33 @@ impl Connection {
             .wake
             .get_or_insert_with(|| context.inbox.wake(ExchangeId { connection: number, exchange: serial }));
         match sending.stream.poll_read(PIECE, wake) {
-            Ok(Grown::Bytes(bytes)) => {
+            Ok(PollRead::Bytes(bytes)) => {
                 exchange.pending.bytes += bytes.len() as u64;
                 if sending.push(bytes, &mut self.outbound) {
                     return Next::Again;
                 }
                 log::warn!("a response body is longer than its Content-Length; the connection is aborted");
             }
-            Ok(Grown::End) if sending.is_complete() => {
+            Ok(PollRead::End) if sending.is_complete() => {
                 sending.end(&mut self.outbound);
                 exchange.reply = Reply::Done;
                 return Next::Again;
             }
-            Ok(Grown::End) => {
+            Ok(PollRead::End) => {
                 log::warn!("a response body is shorter than its Content-Length; the connection is aborted");
             }
-            Ok(Grown::Pending) => {
+            Ok(PollRead::Pending) => {
                 // Usually a worker already reads the body.
                 if let Some(driver) = sending.stream.driver() {
                     context.transfer(driver, exchange.origin.clone(), exchange.client);
                 }
                 return Next::Wait;
             }
-            Err(error) => log::warn!("reading a response body failed: {error:#}; the connection is aborted"),
+            Err(error) => {
+                log::warn!("reading a response body failed: {error:#}; the connection is aborted");
+                // What came before is right.
+                let _ = self.outbound.flush(&mut self.transport, &mut context.budget);
+            }
         }
         self.transport.abort();
         Next::Close

@@ -110,16 +110,23 @@ fn gzip_stays_gzip_and_other_codings_are_not_changed() {
         response
     };
     let text = b"<a href='https://m.ex/'>";
-    let rewritten = rewrite(&links, with_coding("gzip", compressed(text).unwrap()));
-    assert_eq!(rewritten.headers()["content-encoding"], "gzip");
-    let bytes = rewritten.into_body().into_bytes().unwrap();
-    assert_eq!(decompressed(&bytes).unwrap(), b"<a href='/mirror/m/'>");
+    let gzip = |text: &[u8]| compressed(text, &Ledger::new(u64::MAX)).unwrap().to_vec();
+    let of_rewritten = |body: Vec<u8>| {
+        let rewritten = rewrite(&links, with_coding("gzip", body));
+        assert_eq!(rewritten.headers()["content-encoding"], "gzip");
+        let (mut text, bytes) = (String::new(), rewritten.into_body().into_bytes().unwrap());
+        MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        text
+    };
+    assert_eq!(of_rewritten(gzip(text)), "<a href='/mirror/m/'>");
+    // A body of several members (RFC 1952 section 2.2) keeps all of them.
+    assert_eq!(of_rewritten([gzip(text), gzip(b" end")].concat()), "<a href='/mirror/m/'> end");
     assert!(!links.may_change(&with_coding("br", text.to_vec()), &target()));
     assert_eq!(
         rewrite(&links, with_coding("gzip", text.to_vec())).into_body().into_bytes().unwrap(),
         &text[..]
     );
-    let bomb = compressed(&vec![b' '; MAX_BODY + 1]).unwrap();
+    let bomb = gzip(&vec![b' '; MAX_BODY + 1]);
     assert_eq!(rewrite(&links, with_coding("gzip", bomb.clone())).into_body().into_bytes().unwrap(), bomb);
 }
 
@@ -148,7 +155,7 @@ fn only_short_html_and_json_is_changed() {
 
     let long = vec![b' '; MAX_BODY + 1];
     assert!(!links.may_change(&response("text/html", long.clone()), &target()));
-    let stream = Body::from_reader(std::io::Cursor::new(long.clone()), None);
+    let stream = Body::from_reader(io::Cursor::new(long.clone()), None);
     let response = rewrite(&links, response("text/html", stream));
     assert_eq!(response.headers()["etag"], "\"origin\"");
     assert!(response.into_body().into_bytes().unwrap() == long);
@@ -160,4 +167,22 @@ fn exhausted_memory_is_an_error() {
     let error =
         links.rewrite(response("text/html", "https://m.ex/"), &target(), &Ledger::new(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    // A body of some KiB that is long when it is decompressed, and one with many short URLs, need the memory for that.
+    let spaces = [&vec![b' '; 8 << 20][..], b"https://m.ex/"].concat();
+    let mut bomb = response("text/html", compressed(&spaces, &Ledger::new(u64::MAX)).unwrap().to_vec());
+    bomb.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    for response in [bomb, response("text/html", "//files.ex=//files.ex=".repeat(100_000))] {
+        let error = links.rewrite(response, &target(), &Ledger::new(6 << 20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[test]
+fn body_that_would_become_too_long_stays_as_it_is() {
+    let (mut links, _) = links(MIRROR, &Method::GET, &[]);
+    links.peer = format!("http://{}", "p".repeat(1000));
+    let urls = r#""https://m.ex/","#.repeat(MAX_RESULT / 1000);
+    let unchanged = rewrite(&links, response("application/json", urls.clone()));
+    assert_eq!(unchanged.headers()["etag"], "\"origin\"");
+    assert!(unchanged.into_body().into_bytes().unwrap() == urls);
 }

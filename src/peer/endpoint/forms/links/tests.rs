@@ -38,10 +38,63 @@ fn relative_references_become_absolute() {
         ("0;URL='x'", "0; url=https://a.ex/b/x"),
         ("5", "5"),
         ("5; url=http://b.ex/", "5; url=http://b.ex/"),
+        ("0;/x", "0; url=https://a.ex/x"),
+        ("0.5, x", "0.5; url=https://a.ex/b/x"),
+        ("0 url = x", "0; url=https://a.ex/b/x"),
+        ("0; url=\"/x\"y", "0; url=https://a.ex/x"),
+        ("0; urls", "0; url=https://a.ex/b/urls"),
     ] {
         let mut headers = fields(&[("refresh", given)]);
         query(false).rewrite(&mut headers, &target);
         assert_eq!(headers["refresh"], expected);
+    }
+}
+
+#[test]
+fn bytes_that_no_reference_contains_are_escaped() {
+    let target = CanonicalUrl::parse("https://a.ex/").unwrap();
+    for (name, given, expected) in [
+        ("location", &b"/\xc3\xa9 x#\xe9"[..], "https://a.ex/%C3%A9%20x#%E9"),
+        ("content-location", b"\xe9", "https://a.ex/%E9"),
+        ("refresh", b"1; url=/\xc3\xa9", "1; url=https://a.ex/%C3%A9"),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(given).unwrap());
+        query(false).rewrite(&mut headers, &target);
+        assert_eq!(headers[name], expected);
+    }
+    let prefix = View { form: Form::Prefix, ..query(false) };
+    let mut headers = HeaderMap::new();
+    headers.insert(LINK, HeaderValue::from_bytes(b"</\xc3\xa9>; title=\"\xc3\xa9\"").unwrap());
+    prefix.rewrite(&mut headers, &target);
+    assert_eq!(headers[LINK].as_bytes(), b"</fetch/https://a.ex/%C3%A9>; title=\"\xc3\xa9\"");
+}
+
+#[test]
+fn reference_that_leads_nowhere_is_not_taken_for_one_to_the_peer() {
+    let target = CanonicalUrl::parse("https://a.ex/").unwrap();
+    let long = format!("/{}", "x".repeat(9000));
+    for (name, values, left) in [
+        ("location", &["//b.ex:99999/"][..], &[][..]),
+        ("location", &["http:/proxy"], &[]),
+        ("location", &["HTTP:proxy?q=x"], &[]),
+        ("location", &["http:///proxy"], &[]),
+        ("location", &[&*long], &[]),
+        ("location", &["mailto:a@b", "//b:x/"], &["mailto:a@b"]),
+        ("location", &["//b:x/", "/x"], &["/fetch/https://a.ex/x"]),
+        ("location", &["/x", "/y"], &["/fetch/https://a.ex/x", "/fetch/https://a.ex/y"]),
+        ("content-location", &["//a@b/"], &[]),
+        ("refresh", &["0; //b:x/"], &[]),
+        ("refresh", &["5", "0; url=/x"], &["5", "0; url=/fetch/https://a.ex/x"]),
+        ("link", &["</a>, <//b:x/>", "</b>"], &["</fetch/https://a.ex/b>"]),
+        ("location", &["http://u@b/", "http://b:99999/"], &["http://u@b/", "http://b:99999/"]),
+    ] {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().unwrap());
+        }
+        View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
+        assert_eq!(headers.get_all(name).into_iter().collect::<Vec<_>>(), left, "{name}: {values:?}");
     }
 }
 
@@ -107,6 +160,23 @@ fn links_stay_in_the_form_of_the_request() {
             assert_eq!(headers[name], expected, "{name}: {given}: {:?}", view.form);
         }
     }
+}
+
+#[test]
+fn links_that_would_become_too_long_are_removed() {
+    let target = CanonicalUrl::parse(&format!("https://a.ex/{}/", "d".repeat(8000))).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.append(LINK, HeaderValue::from_static("<a>"));
+    headers.append(LINK, "<a>,".repeat(15_000).parse().unwrap());
+    View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
+    assert_eq!(headers[LINK], format!("</fetch/{target}a>"));
+    assert_eq!(headers.len(), 1);
+    for _ in 0..200 {
+        headers.append(LINK, HeaderValue::from_static("<b>, <c>"));
+    }
+    View { form: Form::Prefix, ..query(false) }.rewrite(&mut headers, &target);
+    let length: usize = headers.values().map(HeaderValue::len).sum();
+    assert!((MAX_LENGTH - 20_000..MAX_LENGTH + 20_000).contains(&length), "{length}");
 }
 
 #[test]

@@ -1,0 +1,238 @@
+//! Reads and writes the tiers below the store in memory.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{AttachedTier, GuardedStore, Place};
+use crate::cache::fill::{BeginSpill, ContinueSpill};
+use crate::cache::tombstones::Fetch;
+use crate::policy::Validity;
+use crate::store::{Key, Position, StoredResponse, Tier, Variants, Work};
+
+impl GuardedStore {
+    /// Returns the tier that has the body of a response; `None` if it is in memory.
+    fn holder(&self, response: &StoredResponse) -> Option<&Arc<dyn Tier>> {
+        let remote = response.remote()?;
+        self.tiers().find(|tier| tier.name() == remote.tier)
+    }
+
+    /// Returns the tiers that may hold responses of the key. Never waits.
+    fn candidates(&self, key: &Key) -> impl Iterator<Item = &AttachedTier> {
+        self.tiers.iter().filter(|attached| attached.tier.may_hold(key.as_str()))
+    }
+
+    /// Whether a tier below memory may hold responses of the key. Never waits.
+    pub(in crate::cache) fn may_be_in_tiers(&self, key: &Key) -> bool {
+        self.candidates(key).next().is_some()
+    }
+
+    /// Returns the responses of a key in the fastest tier that has them without a wait. Never waits.
+    pub(in crate::cache) fn at_hand(&self, key: &str, now: SystemTime) -> Option<Variants> {
+        let find = || self.tiers().find_map(|tier| tier.find_now(key));
+        let found = self.judged(|| find().map(|found| self.valid(key, found)))?;
+        Some(if found.iter().any(|stored| is_ahead(stored, now)) {
+            found.iter().map(|stored| aged(stored, now)).collect()
+        } else {
+            found
+        })
+    }
+
+    /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
+    /// thread is available.
+    pub(in crate::cache) fn spawn_tier_lookup(&self, key: &Key, work: Work) -> Option<Duration> {
+        let first = self.candidates(key).next()?;
+        let max_wait = self.candidates(key).map(|attached| attached.tier.max_wait()).sum();
+        first.tier.spawn(work).ok().map(|()| max_wait)
+    }
+
+    /// Returns the last invalidation that is known of a shared tier, for a fetch of the key that begins.
+    pub(in crate::cache) fn position(&self, key: &Key) -> Option<Position> {
+        self.tiers().find_map(|tier| tier.position(key.as_str()))
+    }
+
+    /// Returns the responses of a key in all tiers, down to the one that makes them enough. Bodies of lower tiers are not in
+    /// memory. May block.
+    pub(in crate::cache) fn all(
+        &self,
+        key: &Key,
+        in_memory: Variants,
+        now: SystemTime,
+        is_enough: impl Fn(&Variants) -> bool,
+    ) -> Variants {
+        let mut all = in_memory;
+        for attached in self.candidates(key) {
+            all = self.with_those_of(attached, key, &all, now);
+            if is_enough(&all) {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Like [`all`](Self::all), without the tiers that other processes share.
+    pub(in crate::cache) fn all_of_process(
+        &self,
+        key: &Key,
+        in_memory: Variants,
+        now: SystemTime,
+    ) -> Variants {
+        let own = self.candidates(key).filter(|attached| !attached.tier.is_shared());
+        own.fold(in_memory, |all, attached| self.with_those_of(attached, key, &all, now))
+    }
+
+    /// Adds the responses of a lower tier.
+    fn with_those_of(
+        &self,
+        attached: &AttachedTier,
+        key: &Key,
+        in_memory: &Variants,
+        now: SystemTime,
+    ) -> Variants {
+        let read = || self.answer("read", attached.tier.find(key));
+        let below = self.judged(|| self.valid(key.as_str(), read().into()));
+        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
+            let same = others.iter().find(|other| other.variant() == stored.variant());
+            same.is_some_and(|other| {
+                other.sequence() > stored.sequence()
+                    || is_equal_newer && other.sequence() == stored.sequence()
+            })
+        };
+        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
+        let others = below.iter().filter(|stored| !is_newer_in(in_memory, stored, true));
+        above.chain(others.map(|stored| aged(stored, now))).collect()
+    }
+
+    /// Loads the body of a response and keeps the response in all faster tiers from now on. Returns `None` if the body is too
+    /// large or does not match the stored one. May block.
+    pub(in crate::cache) fn raise(
+        &self,
+        fetch: &Fetch,
+        stored: &Arc<StoredResponse>,
+    ) -> Option<Arc<StoredResponse>> {
+        let (key, tier) = (fetch.key(), self.holder(stored)?);
+        let faster = self.tiers.iter().take_while(|attached| attached.tier.name() != tier.name()).cloned();
+        let faster: Vec<AttachedTier> = faster.collect();
+        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
+        let loaded = Arc::new(loaded);
+        let write = |response: &Arc<StoredResponse>| {
+            self.put(&faster, fetch, response) | self.insert_in_memory(fetch, response)
+        };
+        if self.insert_by(fetch, &loaded, write) == Some(false) {
+            self.remove_from(&faster, key);
+        }
+        Some(Arc::new(loaded.read_from(tier.name())))
+    }
+
+    /// Returns a response with its body, which a lower tier has. May block.
+    pub(in crate::cache) fn load(
+        &self,
+        key: &Key,
+        stored: &Arc<StoredResponse>,
+    ) -> Option<Arc<StoredResponse>> {
+        let loaded = self.holder(stored)?.load(key, stored).map(|loaded| Some(Arc::new(loaded)));
+        self.answer("read", loaded)
+    }
+
+    /// Returns the function that opens a file of the lower tier for a body in transit.
+    pub(in crate::cache) fn begin_spill(&self) -> Option<BeginSpill> {
+        let tiers: Vec<_> = self.tiers().cloned().collect();
+        (!tiers.is_empty()).then(|| -> BeginSpill {
+            Box::new(move |length| tiers.iter().find_map(|tier| tier.begin(length)))
+        })
+    }
+
+    /// Returns the function that opens the file of a stored beginning, to add the rest of the body.
+    pub(in crate::cache) fn continue_spill(
+        &self,
+        key: &Key,
+        beginning: &Arc<StoredResponse>,
+        length: Option<u64>,
+    ) -> Option<ContinueSpill> {
+        let tier = Arc::clone(self.holder(beginning)?);
+        let (key, beginning) = (key.clone(), Arc::clone(beginning));
+        Some(Box::new(move || tier.resume(&key, &beginning, length)))
+    }
+
+    /// Stores the beginning of a body whose transfer has ended early or still runs, unless an invalidation covers the
+    /// fetch. Never waits.
+    pub(in crate::cache) fn insert_beginning(&self, fetch: &Fetch, part: &Arc<StoredResponse>, place: Place) {
+        let key = fetch.key();
+        let holder = self.holder(part);
+        let is_stored = self.insert_by(fetch, part, |part| match (holder, place) {
+            // A store that may block is not written to here.
+            (_, Place::Memory) if self.store.variants_nonblocking(key.as_str()).is_none() => false,
+            (_, Place::Memory) => {
+                let is_in_memory = self.insert_in_memory(fetch, part);
+                // Other processes have no use for the beginning.
+                let own = self.tiers().filter(|tier| !tier.is_shared());
+                own.filter(|tier| tier.put(key, part, fetch.position())).count() > 0 || is_in_memory
+            }
+            (Some(tier), Place::File(number)) => {
+                // The part in memory is shorter.
+                self.answer("remove", self.store.remove(key).map(|_| ()));
+                tier.put_spilled(key, part, number)
+            }
+            (Some(tier), Place::GrowingFile(number)) => tier.put_growing(key, part, number),
+            (None, Place::File(_) | Place::GrowingFile(_)) => false,
+        });
+        match (is_stored, place, holder.or_else(|| self.tiers().next())) {
+            (None, Place::File(number), Some(tier)) => tier.discard_spilled(number),
+            (Some(false), _, Some(tier)) => {
+                let (store, key) = (self.clone(), key.clone());
+                // If the tier has no thread for it, the tombstone still covers the part.
+                drop(tier.spawn(Box::new(move || store.remove(&key))));
+            }
+            (Some(false), _, None) => self.remove(key),
+            _ => {}
+        }
+    }
+
+    /// Stores a response whose body a lower tier has taken, as [`insert`](Self::insert).
+    pub(in crate::cache) fn insert_spilled(
+        &self,
+        fetch: &Fetch,
+        response: &Arc<StoredResponse>,
+        number: u64,
+    ) -> bool {
+        let Some(tier) = self.holder(response) else { return false };
+        let is_taken = Cell::new(false);
+        let is_stored = self.insert_by(fetch, response, |response| {
+            if is_taken.replace(true) {
+                return tier.put(fetch.key(), response, fetch.position());
+            }
+            // The response in memory is older.
+            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
+            tier.put_spilled(fetch.key(), response, number)
+        });
+        match is_stored {
+            Some(true) => self.stats.count_stored(),
+            Some(false) => self.remove(fetch.key()),
+            None if is_taken.get() => {}
+            None => tier.discard_spilled(number),
+        }
+        is_stored == Some(true)
+    }
+
+    /// Puts a response into these tiers; returns whether one of them takes it.
+    pub(super) fn put(&self, tiers: &[AttachedTier], fetch: &Fetch, response: &Arc<StoredResponse>) -> bool {
+        let put = |attached: &AttachedTier| attached.tier.put(fetch.key(), response, fetch.position());
+        tiers.iter().filter(|attached| put(attached)).count() > 0
+    }
+}
+
+/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
+fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
+    if !is_ahead(stored, now) {
+        return Arc::clone(stored);
+    }
+    let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..*stored.validity() };
+    Arc::new(stored.with_validity(validity))
+}
+
+/// Whether a response lies in the future.
+fn is_ahead(stored: &StoredResponse, now: SystemTime) -> bool {
+    const SKEW: Duration = Duration::from_secs(1);
+    let ahead = stored.validity().response_time.wall().duration_since(now);
+    ahead.is_ok_and(|ahead| ahead > SKEW)
+}
