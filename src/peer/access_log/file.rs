@@ -55,8 +55,8 @@ struct Shared {
 }
 
 thread_local! {
-    /// The time of the last line that this thread logged, and a buffer for the next one.
-    static LINE: RefCell<(Timestamp, String)> = RefCell::default();
+    /// The time of the last line that this thread logged, and buffers for the URL and the text of the next one.
+    static LINE: RefCell<(Timestamp, Vec<u8>, String)> = RefCell::default();
 }
 
 #[derive(Debug, Default)]
@@ -157,10 +157,10 @@ impl AccessLogFile {
 
 impl AccessLog for AccessLogFile {
     fn log(&self, record: &AccessRecord<'_>) {
-        LINE.with_borrow_mut(|(timestamp, line)| {
+        LINE.with_borrow_mut(|(timestamp, url, line)| {
             timestamp.update(SystemTime::now());
             line.clear();
-            line::write(self.shared.format, record, timestamp, line);
+            line::write(self.shared.format, record, timestamp, url, line);
             // Other threads wait for this lock, so a line is complete before.
             let waiting = &mut *self.shared.waiting.lock();
             if waiting.lines.len() >= MAX_WAITING {

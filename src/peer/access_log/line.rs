@@ -1,5 +1,6 @@
 //! The text of a line of the access log. Pure: the time is an argument.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -62,68 +63,81 @@ pub(in crate::peer) fn rfc_3339(time: SystemTime) -> String {
     timestamp.json
 }
 
-/// Appends the line of a request.
+/// Appends the line of a request. `scratch` is a buffer for the URL.
 pub(super) fn write(
     format: AccessLogFormat,
     record: &AccessRecord<'_>,
     timestamp: &Timestamp,
+    scratch: &mut Vec<u8>,
     out: &mut String,
 ) {
     let client = record.remote.ip().to_canonical();
     let method = record.method.map_or("-", Method::as_str);
-    let url = logged_url(record.target);
     let outcome = record.outcome.map_or("-", Outcome::name);
     let (status, bytes) = (record.status, record.bytes);
     // Much faster than to format a floating-point number.
     let (seconds, micros) = (record.duration.as_secs(), record.duration.subsec_micros());
     // Writing to a String cannot fail.
-    let _ = match format {
+    match format {
         AccessLogFormat::Text => {
             let aborted = if record.is_complete { "" } else { " aborted" };
-            let time = &timestamp.text;
-            writeln!(
+            let _ = write!(out, "{client} - - [{}] \"{method} ", timestamp.text);
+            push_url(record.target, scratch, out);
+            let _ = writeln!(
                 out,
-                "{client} - - [{time}] \"{method} {url} HTTP\" {status} {bytes} \"-\" \"-\" {outcome} {seconds}.{micros:06}{aborted}"
-            )
+                " HTTP\" {status} {bytes} \"-\" \"-\" {outcome} {seconds}.{micros:06}{aborted}"
+            );
         }
         AccessLogFormat::Json => {
             let (time, complete) = (&timestamp.json, record.is_complete);
-            writeln!(
+            let _ = write!(
                 out,
-                "{{\"time\":\"{time}\",\"client\":\"{client}\",\"method\":\"{method}\",\"url\":\"{url}\",\
-                 \"status\":{status},\"bytes\":{bytes},\"outcome\":\"{outcome}\",\"seconds\":{seconds}.{micros:06},\
+                "{{\"time\":\"{time}\",\"client\":\"{client}\",\"method\":\"{method}\",\"url\":\""
+            );
+            push_url(record.target, scratch, out);
+            let _ = writeln!(
+                out,
+                "\",\"status\":{status},\"bytes\":{bytes},\"outcome\":\"{outcome}\",\"seconds\":{seconds}.{micros:06},\
                  \"complete\":{complete}}}"
-            )
+            );
         }
-    };
+    }
 }
 
-/// Returns what is logged of a request target: the requested URL or the path, without userinfo and query. It contains
+/// Appends what is logged of a request target: the requested URL or the path, without userinfo and query. It contains
 /// only visible ASCII without quotes and backslashes, so it needs no quoting in any format.
-pub(in crate::peer) fn logged_url(target: &str) -> String {
+fn push_url(target: &str, scratch: &mut Vec<u8>, out: &mut String) {
     let value = target
         .split_once('?')
         .and_then(|(_, query)| query.strip_prefix(protocol::QUERY).and_then(|rest| rest.strip_prefix('=')));
-    let mut url = Vec::new();
-    let is_url = value.is_some_and(|value| unescape(value, &mut url).is_ok());
-    let url = if is_url { String::from_utf8(url).ok() } else { None };
-    let shown = redacted(url.as_deref().unwrap_or(target));
+    scratch.clear();
+    let is_url = value.is_some_and(|value| unescape(value, scratch).is_ok());
+    let url = if is_url { std::str::from_utf8(scratch).unwrap_or(target) } else { target };
+    // Most URLs have no userinfo, which ends with `@` or its escape.
+    let shown =
+        if url.contains('@') || url.contains("%40") { Cow::Owned(redacted(url)) } else { Cow::Borrowed(url) };
+    let shown = shown.split(['?', '#']).next().unwrap_or_default();
     if shown.is_empty() {
-        return "-".to_owned();
-    }
-    if shown.bytes().all(is_plain) {
-        return shown;
-    }
-    let mut escaped = String::with_capacity(shown.len() + 8);
-    for byte in shown.bytes() {
-        if is_plain(byte) {
-            escaped.push(byte.into());
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
+        out.push('-');
+    } else if shown.bytes().all(is_plain) {
+        out.push_str(shown);
+    } else {
+        for byte in shown.bytes() {
+            if is_plain(byte) {
+                out.push(byte.into());
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
         }
     }
-    escaped
+}
+
+/// Returns what is logged of a request target.
+pub(in crate::peer) fn logged_url(target: &str) -> String {
+    let mut url = String::new();
+    push_url(target, &mut Vec::new(), &mut url);
+    url
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -139,7 +153,7 @@ mod tests {
     fn line(format: AccessLogFormat, record: &AccessRecord<'_>) -> String {
         let (mut timestamp, mut out) = (Timestamp::default(), String::new());
         timestamp.update(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_930_709));
-        write(format, record, &timestamp, &mut out);
+        write(format, record, &timestamp, &mut Vec::new(), &mut out);
         out
     }
 
@@ -184,6 +198,7 @@ mod tests {
             ("http://u:p@a.example/x?token=1#f", "http://a.example/x"),
             ("/fetch/https%3A//u%3Ap@a.example/x", "/fetch/https%3A//a.example/x"),
             ("http://peer/fetch/http://u:p@a.example/x", "http://peer/fetch/http://a.example/x"),
+            ("/fetch/https%3A//u%3Ap%40a.example/x", "/fetch/https%3A//a.example/x"),
             ("", "-"),
         ] {
             assert_eq!(logged_url(target), expected, "{target}");

@@ -6,7 +6,7 @@ use crate::processes::PeerProcess;
 use crate::support::browser::Browser;
 use crate::support::origin::Origin;
 
-/// A page whose parts have relative links. What runs or is loaded sets an attribute of the body.
+/// A page whose parts have relative links. Each part that runs or is loaded sets an attribute of the body.
 const PAGE: &str = r#"<!DOCTYPE html><title>page</title><link rel="stylesheet" href="style.css">
 <body>text of the page<img src="../pictures/dot.svg" onload="document.body.dataset.image = this.naturalWidth">
 <iframe src="below/frame.html" onload="document.body.dataset.frame = this.contentDocument.body.textContent.trim()"></iframe>
