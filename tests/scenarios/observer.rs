@@ -173,8 +173,12 @@ fn evictions_of_each_tier_are_reported() {
     let (events, folder) = (Arc::new(Events::default()), tempfile::tempdir().unwrap());
     let disk = DiskStore::open(folder.path()).unwrap().capacity(4 << 20);
     let cache = HttpCache::builder().disk_store(&disk).observer(Arc::clone(&events)).build().unwrap();
-    fill(&cache, 300);
-    assert!(disk.flush(Duration::from_secs(60)) && disk.usage().evictions > 0);
+    // One transaction has less than the capacity.
+    for round in 1..=6 {
+        fill(&cache, 50 * round);
+        assert!(disk.flush(Duration::from_secs(60)));
+    }
+    assert!(disk.usage().evictions > 0);
     assert_eq!((events.count("evicted disk"), events.count("evicted memory")), (disk.usage().evictions, 0));
 }
 
