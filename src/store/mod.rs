@@ -46,7 +46,7 @@ pub(crate) mod contract_suite;
 mod contract_tests;
 #[cfg(feature = "disk")]
 mod disk;
-#[cfg(feature = "disk")]
+#[cfg(any(feature = "disk", feature = "redis"))]
 mod key_file;
 #[cfg(any(feature = "disk", feature = "redis"))]
 mod lane;
@@ -82,7 +82,7 @@ pub use capacity::default_capacity;
 pub use contract::{Key, MAX_VARIANTS, Store, StoreError, Usage, Variants};
 #[cfg(feature = "disk")]
 pub use disk::{DiskEntries, DiskEntry, DiskStore};
-#[cfg(feature = "disk")]
+#[cfg(any(feature = "disk", feature = "redis"))]
 pub(crate) use key_file::StoreKey;
 pub use lru::Lru;
 pub use memory_byte_store::MemoryByteStore;
