@@ -44,7 +44,7 @@ impl CanonicalUrl {
         Self::parse(&url).ok()
     }
 
-    /// Like [`join`](Self::join), for the value of a header field: see [`reference`].
+    /// Like [`join`](Self::join), for the value of a header field: see [`reference()`].
     pub(crate) fn join_field(&self, value: &[u8]) -> Option<Self> {
         self.join(&reference(value))
     }
