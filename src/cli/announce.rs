@@ -28,7 +28,8 @@ pub(super) fn text(
         None => {
             let is_local = socket.local_addr().is_some_and(|address| address.ip().is_loopback());
             let scheme = if is_local { "http" } else { scheme(arguments) };
-            format!("metrics on {scheme}://{socket}/metrics\n")
+            let url = format!("{scheme}://{socket}");
+            format!("metrics on {url}/metrics\nstatus page on {url}/status\n")
         }
     });
     let served = shown.join(" and ");

@@ -189,7 +189,15 @@ impl Peer {
             Err(reason) => return bad_request(reason),
         };
         match self.explain(&url) {
-            Ok(explanation) => page(status::result_page("Why", &explanation.to_string())),
+            Ok(explanation) => {
+                let owner = self.client().owner(&url).ok().flatten();
+                let elsewhere = owner.filter(|owner| owner != self.self_url()).map(|owner| {
+                    format!(
+                        "{owner} owns this URL: its page knows more. This peer, which does not own it:\n\n"
+                    )
+                });
+                page(status::result_page("Why", &format!("{}{explanation}", elsewhere.unwrap_or_default())))
+            }
             Err(error) => bad_request(&error.to_string()),
         }
     }

@@ -215,3 +215,19 @@ fn why_form_explains_on_a_page() {
     assert!(status == 200 && page.contains("uri-miss") && !page.contains("<b>"), "{page}");
     assert_eq!((ask(&peer, "GET", "/why", None).0, ask(&peer, "GET", "/why?q=nonsense", None).0), (400, 400));
 }
+
+#[test]
+fn why_form_names_the_owner_of_a_url_of_another_peer() {
+    let pool = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+    let peer = Peer::builder(pool[0]).pool(pool).build().unwrap();
+    let owned_by = |owner: &str| {
+        let mut urls = (0..).map(|number| format!("http://a.example/{number}"));
+        urls.find(|url| peer.client().owner(url).unwrap().unwrap().to_string() == owner).unwrap()
+    };
+    for (owner, is_named) in [(pool[0], false), (pool[1], true)] {
+        let target = format!("/why?q={}", owned_by(owner).replace(':', "%3A").replace('/', "%2F"));
+        let (status, page) = ask(&peer, "GET", &target, None);
+        assert!(status == 200 && page.contains("owns this URL") == is_named, "{page}");
+        assert_eq!(page.contains(owner), is_named, "{page}");
+    }
+}

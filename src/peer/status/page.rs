@@ -71,7 +71,8 @@ impl Report {
     }
 
     fn write_pool(&self, body: &mut String) {
-        body.push_str("<h2>Pool</h2><table><tr><th>Peer<th>State<th class=\"number\">Fair share</tr>");
+        body.push_str("<h2>Pool</h2><p>The states are those that requests of this peer found last.</p>");
+        body.push_str("<table><tr><th>Peer<th>State<th class=\"number\">Fair share</tr>");
         for member in &self.members {
             let (url, state, share) = (escaped(&member.url), member.state, member.share * 100.0);
             let class = if state == "up" || state == "self" { state } else { "down" };
