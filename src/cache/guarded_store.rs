@@ -226,8 +226,8 @@ impl GuardedStore {
         self.answer("remove", self.store.remove(key).map(|_| true)) && failures == 0
     }
 
-    /// Voids the responses that a purge selects, and removes them; a soft purge marks them as stale. Responses that the store cannot list, or fails to
-    /// remove, count as not stored from then on.
+    /// Voids the responses that a purge selects, and removes them; a soft purge marks them as stale. Responses that the
+    /// store cannot list, or fails to remove, count as not stored from then on.
     pub(super) fn purge(&self, purge: &Purge, now: SystemTime) -> Purged {
         let tombstone = self.tombstones.add_purge(purge, now);
         if purge.is_soft() {

@@ -193,7 +193,7 @@ impl Peer {
                 let owner = self.client().owner(&url).ok().flatten();
                 let elsewhere = owner.filter(|owner| owner != self.self_url()).map(|owner| {
                     format!(
-                        "{owner} owns this URL: its page knows more. This peer, which does not own it:\n\n"
+                        "{owner} owns this URL, so ask for it on the page of that peer. This peer would do this:\n\n"
                     )
                 });
                 page(status::result_page("Why", &format!("{}{explanation}", elsewhere.unwrap_or_default())))

@@ -15,18 +15,6 @@ use crate::support::relay::{Fault, Relay};
 const LIMIT: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_millis(1500);
 
-const FAULTS: [Fault; 9] = [
-    Fault::ResetAll,
-    Fault::Silent,
-    Fault::ResetAfterHead,
-    Fault::ResetInBody,
-    Fault::CutInBody,
-    Fault::Garbage,
-    Fault::TrickledHead,
-    Fault::TrickledBody,
-    Fault::CorruptBody,
-];
-
 /// The length of a body that one connection of a gateway reads whole, and of one that it passes on in parts.
 const LENGTHS: [usize; 2] = [1_000, 300_000];
 
@@ -97,7 +85,7 @@ fn gateway_answers_although_the_owner_fails_before_or_in_a_response() {
         Reply::ok(body_of(&received.target)).field("Cache-Control", "max-age=600").field("ETag", "\"1\"")
     });
     let pool = Pool::start();
-    for fault in FAULTS {
+    for fault in Fault::ALL {
         for length in LENGTHS {
             let name = format!("{fault:?}");
             let [first, second] =

@@ -37,18 +37,6 @@ const SLACK: Duration = Duration::from_millis(1500);
 /// Bodies up to this length are buffered before the response is returned.
 const BUFFER_LIMIT: usize = 64 << 10;
 
-const FAULTS: [Fault; 9] = [
-    Fault::ResetAll,
-    Fault::Silent,
-    Fault::ResetAfterHead,
-    Fault::ResetInBody,
-    Fault::CutInBody,
-    Fault::Garbage,
-    Fault::TrickledHead,
-    Fault::TrickledBody,
-    Fault::CorruptBody,
-];
-
 fn number(variable: &str) -> Option<u64> {
     env::var(variable)
         .ok()
@@ -162,7 +150,7 @@ impl Run {
                 format!("peer {at} is continued")
             }
             5 | 6 => {
-                let fault = *random.one_of(&FAULTS);
+                let fault = *random.one_of(&Fault::ALL);
                 relays[at].set(Some(fault));
                 format!("peer {at}: {fault:?}")
             }

@@ -34,6 +34,20 @@ pub(crate) enum Fault {
     CorruptBody,
 }
 
+impl Fault {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::ResetAll,
+        Self::Silent,
+        Self::ResetAfterHead,
+        Self::ResetInBody,
+        Self::CutInBody,
+        Self::Garbage,
+        Self::TrickledHead,
+        Self::TrickledBody,
+        Self::CorruptBody,
+    ];
+}
+
 /// Relays connections until it is dropped.
 pub(crate) struct Relay {
     shared: Arc<Shared>,
