@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use log::debug;
 
 use super::engine::HttpCache;
 use crate::base::error::redacted;
+use crate::message::body_piece::BodyPiece;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::nonblocking::PlainRequest;
 use crate::message::stats::{CacheStatus, Outcome, X_FROM_CACHE};
@@ -29,7 +29,7 @@ impl HttpCache {
         hop: Option<Hop>,
         accepts: impl FnOnce(&StoredResponse) -> bool,
         lines: &mut String,
-        beginning: &mut Bytes,
+        beginning: &mut BodyPiece,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
         // A chosen key differs from the URL, and the text after a space would be another user's partition.

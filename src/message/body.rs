@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::message::body_piece::BodyPiece;
 use crate::message::pieces::Pieces;
 
 /// How long an abandoned transfer may continue after its last reader has left, if finishing it is worthwhile. The
@@ -95,7 +96,7 @@ pub(crate) trait Growing: Read + Send {
 #[derive(Debug)]
 pub(crate) enum PollRead {
     /// Bytes that have arrived.
-    Bytes(Bytes),
+    Bytes(BodyPiece),
     /// Nothing is available yet.
     Pending,
     /// The body is complete.

@@ -6,7 +6,7 @@
 //! | `round_trip` | [`RoundTrip`](round_trip::RoundTrip): sends a request and returns the response |
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
-//! | `body`, `pieces`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
+//! | `body`, `pieces`, `body_piece`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
 //! | `body_identity` | [`BodyIdentity`](body_identity::BodyIdentity): continues a body that broke off |
 //! | `stored_bytes` | bodies that are in a file, read in blocks or written while they arrive |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
@@ -21,6 +21,7 @@
 
 pub(crate) mod body;
 pub(crate) mod body_identity;
+pub(crate) mod body_piece;
 pub(crate) mod cache_mode;
 pub(crate) mod deadline;
 pub(crate) mod digest;

@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
 use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
+use crate::message::body_piece::BodyPiece;
 
 /// The most that is read at a time for a reader that never waits, in bytes.
 const BLOCK: usize = 256 * 1024;
@@ -31,7 +32,7 @@ pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// When the bytes are not those that were stored.
-    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<Bytes>> {
+    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<BodyPiece>> {
         let _ = (at, most, ledger);
         Ok(None)
     }
@@ -91,7 +92,7 @@ enum Slot {
     Reading(Option<Wake>),
     /// What was read from a position on, and whether all of it was read without waiting for the disk. Then what follows is read
     /// only when it is needed.
-    Read(u64, io::Result<VecDeque<Bytes>>, bool),
+    Read(u64, io::Result<VecDeque<BodyPiece>>, bool),
 }
 
 impl ReadAhead {
@@ -104,7 +105,7 @@ impl ReadAhead {
         most: usize,
         ledger: &Arc<Ledger>,
         wake: &Wake,
-    ) -> io::Result<Option<Bytes>> {
+    ) -> io::Result<Option<BodyPiece>> {
         let mut slot = self.0.lock();
         match mem::take(&mut *slot) {
             Slot::Read(at, read, is_cached) if at == range.start => {
@@ -113,7 +114,8 @@ impl ReadAhead {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 };
                 if taken.len() > most {
-                    pieces.push_front(taken.split_off(most));
+                    let first = taken.split_to(most);
+                    pieces.push_front(mem::replace(&mut taken, first));
                 }
                 let next = at + taken.len() as u64;
                 if !pieces.is_empty() {
@@ -153,9 +155,14 @@ impl ReadAhead {
                 let read = match from.read_now(at, left, &ledger) {
                     Ok(None) => {
                         promise.is_cached = false;
-                        from.read(at, left).map(|bytes| ledger.share(MemoryUse::Windows, bytes))
+                        from.read(at, left).map(|bytes| ledger.share(MemoryUse::Windows, bytes).into())
                     }
-                    read => read.map(Option::unwrap_or_default),
+                    read => read.map(|piece| {
+                        // It may be a while until they are sent.
+                        let mut piece = piece.unwrap_or_default();
+                        piece.forget_file();
+                        piece
+                    }),
                 };
                 match read {
                     Ok(bytes) => {
@@ -180,7 +187,7 @@ impl ReadAhead {
 struct Promise {
     slot: ReadAhead,
     at: u64,
-    read: Option<io::Result<VecDeque<Bytes>>>,
+    read: Option<io::Result<VecDeque<BodyPiece>>>,
     is_cached: bool,
 }
 
@@ -203,18 +210,18 @@ pub(crate) struct StoredReader {
     ledger: Arc<Ledger>,
     ahead: ReadAhead,
     /// What was read and not handed out.
-    rest: Bytes,
+    rest: BodyPiece,
 }
 
 impl StoredReader {
     /// The range as a body.
     pub(crate) fn body(source: Arc<dyn StoredBytes>, range: Range<u64>, ledger: Arc<Ledger>) -> Body {
-        Self::body_after(Bytes::new(), source, range, ledger)
+        Self::body_after(BodyPiece::default(), source, range, ledger)
     }
 
     /// The range as a body, whose first bytes were read before.
     pub(crate) fn body_after(
-        rest: Bytes,
+        rest: BodyPiece,
         source: Arc<dyn StoredBytes>,
         range: Range<u64>,
         ledger: Arc<Ledger>,
@@ -232,7 +239,7 @@ impl Read for StoredReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() && !self.range.is_empty() && !out.is_empty() {
             let left = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
-            self.rest = self.source.read(self.range.start, left.min(BLOCK))?.into_vec().into();
+            self.rest = Bytes::from(self.source.read(self.range.start, left.min(BLOCK))?).into();
         }
         let count = out.len().min(self.rest.len());
         out[..count].copy_from_slice(&self.rest[..count]);

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
 use crate::base::cancellation::Cancellation;
@@ -13,6 +12,7 @@ use super::error_response::{bad_gateway, unavailable};
 use crate::base::memory_limit::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
+use crate::message::body_piece::BodyPiece;
 use crate::message::url::CanonicalUrl;
 use crate::metrics::ServerStats;
 use crate::scheduler::Scheduler;
@@ -114,7 +114,7 @@ pub(crate) struct Scratch {
     /// Field lines to send in addition to the stored ones.
     pub(crate) lines: String,
     /// The first bytes of a body that is read while it is sent.
-    pub(crate) beginning: Bytes,
+    pub(crate) beginning: BodyPiece,
 }
 
 /// Adapts a handler that may block: each request runs on a worker.

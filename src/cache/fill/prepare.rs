@@ -106,7 +106,7 @@ fn read_ready(stream: &mut dyn Growing) -> io::Result<Pieces> {
     let mut pieces = Vec::new();
     loop {
         match stream.poll_read(usize::MAX, &wake)? {
-            PollRead::Bytes(bytes) => pieces.push(bytes),
+            PollRead::Bytes(bytes) => pieces.push(bytes.into()),
             PollRead::End => return Ok(pieces.into_iter().collect()),
             PollRead::Pending => return Err(io::ErrorKind::UnexpectedEof.into()),
         }

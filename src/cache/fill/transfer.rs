@@ -139,7 +139,7 @@ impl Fill {
         if let Some((bytes, skip)) = state.buffered.at(position) {
             let bytes = bytes.slice(skip..bytes.len().min(skip.saturating_add(most)));
             state.note_position(reader, position + bytes.len() as u64);
-            return Ok(PollRead::Bytes(bytes));
+            return Ok(PollRead::Bytes(bytes.into()));
         }
         if let Some(source) = state.spilled(position) {
             let received = state.received;

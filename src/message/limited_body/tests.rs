@@ -22,7 +22,7 @@ fn growing_body_is_driven_and_awaited() {
         fn poll_read(&mut self, most: usize, wake: &Wake) -> io::Result<PollRead> {
             if let Some(bytes) = &mut self.1 {
                 let piece = bytes.split_to(most.min(bytes.len()));
-                return Ok(if piece.is_empty() { PollRead::End } else { PollRead::Bytes(piece) });
+                return Ok(if piece.is_empty() { PollRead::End } else { PollRead::Bytes(piece.into()) });
             }
             self.0.lock().push(Arc::clone(wake));
             self.1 = Some(Bytes::from_static(b"later"));

@@ -13,6 +13,7 @@ use super::upload::{CollectPermit, UploadWriter};
 use crate::base::cancellation::Cancellation;
 use crate::base::memory_limit::Hold;
 use crate::message::body::{Body, Growing, Wake};
+use crate::message::body_piece::BodyPiece;
 use crate::message::nonblocking::Waiting;
 use crate::message::url::CanonicalUrl;
 use crate::scheduler::ClientAddress;
@@ -153,7 +154,7 @@ impl Sending {
     }
 
     /// Queues a piece. Returns `false` if the body exceeds its announced length.
-    pub(super) fn push(&mut self, piece: Bytes, outbound: &mut Outbound) -> bool {
+    pub(super) fn push(&mut self, piece: BodyPiece, outbound: &mut Outbound) -> bool {
         self.sent += piece.len() as u64;
         match self.framing {
             Framing::Length(length) if self.sent > length => return false,

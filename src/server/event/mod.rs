@@ -23,6 +23,7 @@
 //! | `decoder` | removing the framing of a request body; pure |
 //! | `upload` | passing a request body to the handler while it arrives |
 //! | `outbound` | output that the socket has not accepted yet |
+//! | `sending_files` | sending bytes from files without copying them |
 //! | `transport` | the bytes of a connection, plain or through TLS |
 //! | `round_robin` | fair turns for clients; pure |
 //! | `budget` | how much one connection may do in a turn of the loop; pure |
@@ -67,6 +68,7 @@ mod next;
 mod outbound;
 mod partial_head;
 mod round_robin;
+mod sending_files;
 mod server;
 mod transfer_rate;
 mod transport;

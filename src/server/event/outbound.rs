@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::budget::Budget;
 use super::transport::Transport;
+use crate::message::body_piece::BodyPiece;
 
 /// Maximum number of pieces in one vectored write.
 const SLICES: usize = 16;
@@ -21,7 +22,7 @@ pub(super) struct Outbound {
 
 #[derive(Debug)]
 struct Piece {
-    bytes: Bytes,
+    bytes: BodyPiece,
     /// Whether only this connection holds the bytes.
     is_private: bool,
 }
@@ -54,13 +55,13 @@ impl Outbound {
     }
 
     /// Queues bytes whose memory another owner accounts for.
-    pub(super) fn push(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_private: false });
+    pub(super) fn push(&mut self, bytes: impl Into<BodyPiece>) {
+        self.push_piece(Piece { bytes: bytes.into(), is_private: false });
     }
 
     /// Queues bytes whose memory this connection accounts for.
     pub(super) fn push_private(&mut self, bytes: Bytes) {
-        self.push_piece(Piece { bytes, is_private: true });
+        self.push_piece(Piece { bytes: bytes.into(), is_private: true });
     }
 
     fn push_piece(&mut self, piece: Piece) {
@@ -83,9 +84,20 @@ impl Outbound {
             if budget.bytes() == 0 {
                 return Ok((written, Flushed::Some));
             }
+            if let Some(count) = self.send_file(transport, budget.bytes()) {
+                self.advance(count);
+                written += count;
+                budget.charge(count);
+                continue;
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (mut count, mut left) = (0, budget.bytes());
+            let mut file_follows = false;
             for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                file_follows = transport.sends_file(&piece.bytes);
+                if file_follows {
+                    break;
+                }
                 let length = piece.bytes.len().min(left);
                 *slice = IoSlice::new(&piece.bytes[..length]);
                 left -= length;
@@ -94,7 +106,12 @@ impl Outbound {
                     break;
                 }
             }
-            match transport.write_vectored(&slices[..count]) {
+            let result = if file_follows {
+                transport.write_before_file(&slices[..count])
+            } else {
+                transport.write_vectored(&slices[..count])
+            };
+            match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.advance(count);
@@ -102,6 +119,7 @@ impl Outbound {
                     budget.charge(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.pieces.iter_mut().for_each(|piece| piece.bytes.forget_file());
                     return Ok((written, Flushed::Blocked));
                 }
                 Err(error) => return Err(error),
@@ -114,6 +132,20 @@ impl Outbound {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((written, Flushed::Blocked)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends the first piece from its file. Returns `None` if it has none, or if nothing was sent: then its bytes are to be
+    /// written, which also finds out why.
+    fn send_file(&mut self, transport: &mut Transport, most: usize) -> Option<usize> {
+        let piece = &mut self.pieces.front_mut()?.bytes;
+        if !transport.sends_file(piece) {
+            return None;
+        }
+        let sent = transport.send_file(piece, most);
+        if sent.is_none_or(|sent| sent < piece.len()) {
+            piece.forget_file();
+        }
+        sent
     }
 
     fn advance(&mut self, mut count: usize) {
@@ -137,13 +169,16 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_flush_respects_the_budget_and_queued_bytes_are_counted() {
+    fn pair() -> (Transport, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_nonblocking(true).unwrap();
-        let mut transport = Transport::plain(mio::net::TcpStream::from_std(client));
-        let _server = listener.accept().unwrap();
+        (Transport::plain(mio::net::TcpStream::from_std(client)), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_flush_respects_the_budget_and_queued_bytes_are_counted() {
+        let (mut transport, _server) = pair();
         let mut outbound = Outbound::default();
         outbound.push_private(Bytes::from(vec![1; 1000]));
         outbound.push(Bytes::from(vec![2; 5000]));
@@ -157,5 +192,76 @@ mod tests {
         let mut budget = budget.for_turn(1);
         assert_eq!(outbound.flush(&mut transport, &mut budget).unwrap(), (2000, Flushed::All));
         assert!(outbound.is_empty() && outbound.length() == 0);
+    }
+
+    #[cfg(feature = "disk")]
+    mod files {
+        use std::fs::File;
+        use std::io::{Read, Write};
+        use std::sync::Arc;
+
+        use super::*;
+
+        const LENGTH: usize = 60_000;
+
+        /// Bytes, and a file that has them after a byte that does not belong to them.
+        fn bytes_in_file() -> (Bytes, Arc<File>) {
+            let bytes: Vec<u8> = (0..LENGTH).map(|at| (at / 3 % 251).to_le_bytes()[0]).collect();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(b"-").and_then(|()| file.write_all(&bytes)).unwrap();
+            (bytes.into(), Arc::new(file))
+        }
+
+        #[test]
+        fn pieces_in_files_are_sent_in_order_with_the_others() {
+            let (mut transport, mut server) = pair();
+            let (bytes, file) = bytes_in_file();
+            let mut outbound = Outbound::default();
+            let mut expected = Vec::new();
+            for (from, head) in [(0, "one"), (1000, "two"), (LENGTH - 10, "three")] {
+                let mut piece = BodyPiece::in_file(bytes.clone(), Arc::clone(&file), 1);
+                piece.advance(from);
+                outbound.push_private(head.into());
+                outbound.push(piece);
+                expected.extend_from_slice(head.as_bytes());
+                expected.extend_from_slice(&bytes[from..]);
+            }
+            let reading = std::thread::spawn(move || {
+                let mut read = Vec::new();
+                server.read_to_end(&mut read).map(|_| read)
+            });
+            loop {
+                let flushed = outbound.flush(&mut transport, &mut Budget::default()).unwrap().1;
+                if flushed == Flushed::All {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            transport.finish();
+            assert!(reading.join().unwrap().unwrap() == expected);
+        }
+
+        #[test]
+        fn bytes_are_sent_although_their_file_was_cut() {
+            let (mut transport, mut server) = pair();
+            let (bytes, file) = bytes_in_file();
+            file.set_len(10_000).unwrap();
+            let mut outbound = Outbound::default();
+            outbound.push(BodyPiece::in_file(bytes.clone(), file, 1));
+            let (written, _) = outbound.flush(&mut transport, &mut Budget::default()).unwrap();
+            let mut read = vec![0; written];
+            server.read_exact(&mut read).unwrap();
+            assert!(written > 10_000 && read == bytes[..written]);
+        }
+
+        #[test]
+        fn files_are_forgotten_when_the_socket_is_full() {
+            let (mut transport, _server) = pair();
+            let (bytes, file) = bytes_in_file();
+            let mut outbound = Outbound::default();
+            (0..1000).for_each(|_| outbound.push(BodyPiece::in_file(bytes.clone(), Arc::clone(&file), 1)));
+            while outbound.flush(&mut transport, &mut Budget::default()).unwrap().1 != Flushed::Blocked {}
+            assert_eq!(Arc::strong_count(&file), 1);
+        }
     }
 }

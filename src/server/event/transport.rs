@@ -8,6 +8,8 @@ use mio::net::TcpStream;
 use rustls::pki_types::UnixTime;
 use rustls::{HandshakeKind, ServerConnection};
 
+use super::sending_files;
+use crate::message::body_piece::BodyPiece;
 use crate::metrics::{Handshake, ServerStats};
 use crate::server::tls::TlsState;
 
@@ -117,6 +119,30 @@ impl Transport {
         match self {
             Self::Plain(socket) => uninterrupted(|| socket.write_vectored(slices)),
             Self::Tls(tls) => tls.write(slices),
+        }
+    }
+
+    /// Like [`write_vectored`](Self::write_vectored), directly before [`send_file`](Self::send_file): the system may wait for
+    /// bytes of the file to fill a packet.
+    pub(super) fn write_before_file(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => uninterrupted(|| sending_files::write_before(socket, slices)),
+            Self::Tls(_) => self.write_vectored(slices),
+        }
+    }
+
+    /// Returns whether [`send_file`](Self::send_file) is worth a try.
+    pub(super) fn sends_file(&self, piece: &BodyPiece) -> bool {
+        matches!(self, Self::Plain(_)) && piece.len() >= sending_files::LEAST && piece.file().is_some()
+    }
+
+    /// Sends up to `most` bytes of a piece from its file. Returns how many were sent, or `None` if none could be.
+    pub(super) fn send_file(&mut self, piece: &BodyPiece, most: usize) -> Option<usize> {
+        match (self, piece.file()) {
+            (Self::Plain(socket), Some(position)) => {
+                sending_files::send(socket, position, piece.len().min(most)).ok().filter(|sent| *sent > 0)
+            }
+            _ => None,
         }
     }
 

@@ -13,10 +13,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::{io, mem};
 
-use bytes::Bytes;
 use crc32fast::Hasher;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
+use crate::message::body_piece::BodyPiece;
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -60,13 +60,13 @@ pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) 
 
 /// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. Nothing is copied.
 pub(super) fn read_now(
-    file: &File,
+    file: &Arc<File>,
     number: u64,
     length: u64,
     at: u64,
     most: usize,
     ledger: &Arc<Ledger>,
-) -> io::Result<Option<Bytes>> {
+) -> io::Result<Option<BodyPiece>> {
     let block = Block::containing(number, length, at)?;
     let mut buffer = Buffer::new();
     let framed = &mut buffer.bytes[..block.length + CHECKSUM];
@@ -76,7 +76,9 @@ pub(super) fn read_now(
     let (bytes, sum) = framed.split_at(block.length);
     block.check(bytes, sum)?;
     let part = block.part(at, most);
-    Ok(Some(ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part)))
+    let in_file = block.position() + part.start as u64;
+    let bytes = ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part);
+    Ok(Some(BodyPiece::in_file(bytes, Arc::clone(file), in_file)))
 }
 
 /// A block of a body.
@@ -198,8 +200,8 @@ mod tests {
     use super::*;
     use crate::store::testing::golden;
 
-    fn written(length: usize) -> (File, Vec<u8>) {
-        let file = tempfile::tempfile().unwrap();
+    fn written(length: usize) -> (Arc<File>, Vec<u8>) {
+        let file = Arc::new(tempfile::tempfile().unwrap());
         let body: Vec<u8> = (0..length).map(|at| (at / 7 % 251).to_le_bytes()[0]).collect();
         for (index, block) in (0..).zip(body.chunks(BLOCK)) {
             write_block(&file, 9, index, block).unwrap();
@@ -220,7 +222,7 @@ mod tests {
                     let end = length.min(at + most).min((at / BLOCK + 1) * BLOCK);
                     assert!(*read == body[at..end], "{length} {at} {most}");
                     let now = read_now(&file, 9, length as u64, at as u64, most, &ledger).unwrap();
-                    assert!(now.is_none_or(|read| read == body[at..end]), "{length} {at} {most}");
+                    assert!(now.is_none_or(|read| *read == body[at..end]), "{length} {at} {most}");
                 }
             }
             assert!(read(&file, 9, length as u64, length as u64, 1).is_err());

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::body_file::{self, BLOCK, file_length};
@@ -13,6 +12,7 @@ use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
+use crate::message::body_piece::BodyPiece;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -26,7 +26,7 @@ pub(super) struct StoredBody {
     pub(super) number: u64,
     pub(super) place: Place,
     pub(super) length: u64,
-    pub(super) file: OnceLock<File>,
+    pub(super) file: OnceLock<Arc<File>>,
 }
 
 impl StoredBody {
@@ -40,12 +40,12 @@ impl StoredBody {
         body_file::read(self.file()?, self.number, self.length, at, most)
     }
 
-    fn file(&self) -> io::Result<&File> {
+    fn file(&self) -> io::Result<&Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
         let file = File::open(self.core.file_of(self.number))?;
-        Ok(self.file.get_or_init(|| file))
+        Ok(self.file.get_or_init(|| Arc::new(file)))
     }
 }
 
@@ -55,7 +55,7 @@ impl StoredBytes for StoredBody {
             .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
-    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<Bytes>> {
+    fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<BodyPiece>> {
         let Some(file) = self.file.get() else { return Ok(None) };
         body_file::read_now(file, self.number, self.length, at, most, ledger)
             .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
