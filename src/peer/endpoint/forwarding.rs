@@ -6,12 +6,13 @@
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, PRAGMA, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
+use super::access::{Fields, SEC_FETCH_SITE, is_caused_by_web_page};
 use super::action::{Action, Forwarded, Next};
 use super::forms::body_links::BodyLinks;
 use super::forms::links::View;
 use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
-use super::page_safety::AddedFields;
+use super::page_safety::{AddedFields, is_followed_link};
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
@@ -23,7 +24,7 @@ use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::client;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
+use crate::message::nonblocking::{Ask, Lane, PlainField, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
@@ -87,12 +88,18 @@ impl Proxy {
     ) -> Result<Action, Box<Response<Body>>> {
         let fields = request.headers();
         if role == Role::Origin
-            && let Some((status, reason)) = self.rejected_prefix_host(request.uri(), fields)
+            && let Some((status, reason)) = self.rejected_prefix_host(request)
         {
             return Err(refusal(status, ErrorKind::Forbidden, reason).into());
         }
         let permission = self.check_forwarding(role, fields, sender)?;
         let method = request.method();
+        if permission == Permission::GrantedByAuthorization && self.is_caused_by_foreign_page(method, fields)
+        {
+            // A browser adds the token that its user has entered, whatever page causes the request.
+            let text = "this peer refuses requests of web pages, except for links that a user follows";
+            return Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text).into());
+        }
         if matches!(*method, Method::CONNECT | Method::TRACE) || protocol::is_purge(method) {
             return Err(method_not_allowed(ALLOWED_FOR_FORWARDING).into());
         }
@@ -274,8 +281,23 @@ impl Proxy {
     }
 
     /// Returns why a request in prefix form is refused by its `Host`, or because a web page sent it.
-    fn rejected_prefix_host(&self, uri: &Uri, fields: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-        let allows = self.forwarding.allow_pages && self.access.is_same_origin(fields);
-        if allows { self.rejected_authority(uri, fields) } else { self.rejected_host(uri, fields) }
+    fn rejected_prefix_host<T>(&self, request: &Request<T>) -> Option<(StatusCode, &'static str)> {
+        let fields = request.headers();
+        if self.is_caused_by_foreign_page(request.method(), fields) {
+            self.rejected_host(request.uri(), fields)
+        } else {
+            self.rejected_authority(request.uri(), fields)
+        }
+    }
+
+    /// Returns whether a web page caused a request in prefix form that it may not cause. A page in a sandbox may only have links;
+    /// one that may run may request everything, but another site may not lead the user to such a page.
+    fn is_caused_by_foreign_page(&self, method: &Method, fields: &HeaderMap) -> bool {
+        let may_cause = if self.forwarding.allow_pages {
+            matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Once(b"same-origin"))
+        } else {
+            is_followed_link(method, fields)
+        };
+        is_caused_by_web_page(fields) && !may_cause
     }
 }

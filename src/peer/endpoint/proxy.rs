@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
-use super::access::AccessRules;
+use super::access::{AccessRules, is_caused_by_web_page};
 use super::action::{Action, Next};
 use super::forms::links::View;
 use super::forms::{self, Form, Forwarding};
@@ -153,10 +153,8 @@ impl Proxy {
             (Role::Origin, self.page_added_fields())
         };
         self.access.may_forward(role, request, Some(sender)).ok()?;
-        if !is_absolute
-            && self.access.is_open()
-            && (self.access.is_from_web_page(request) || !self.is_own_host(request))
-        {
+        let is_open = self.access.is_open();
+        if !is_absolute && (is_caused_by_web_page(request) || (is_open && !self.is_own_host(request))) {
             return None;
         }
         let url = self.allowed_key(url)?;

@@ -131,7 +131,10 @@ fn pages_are_sandboxed_and_cookies_removed_in_prefix_form_only() {
         let peer = start(options);
         for _ in 0..2 {
             let page = get(peer.address, &format!("/fetch/{}", origin.url("/a")), "127.0.0.1", "");
-            assert_eq!(page.field("content-security-policy"), is_sandboxed.then_some("sandbox"));
+            assert_eq!(
+                page.field("content-security-policy"),
+                is_sandboxed.then_some("sandbox allow-downloads")
+            );
             assert_eq!(
                 (page.field("x-content-type-options"), page.field("set-cookie")),
                 (Some("nosniff"), None)
