@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use super::access::{Fields, SEC_FETCH_SITE, is_caused_by_web_page};
 use super::action::{Action, Forwarded, Next};
 use super::forms::body_links::BodyLinks;
-use super::forms::links::View;
+use super::forms::links::{View, has_credentials, is_browser};
 use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
 use super::page_safety::{AddedFields, is_followed_link};
@@ -184,7 +184,7 @@ impl Proxy {
     pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
         let target = &forwarded.named.target;
         if let Some(response) = client::take_answer(&request) {
-            let (view, is_leaving) = (self.forwarded_view(forwarded), self.is_leaving());
+            let (view, is_leaving) = (self.forwarded_view(forwarded, request.headers()), self.is_leaving());
             return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
         }
         let version = request.version();
@@ -234,6 +234,7 @@ impl Proxy {
     fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Forwarded) -> Outgoing<T> {
         let Forwarded { named: Named { form, target }, is_authorized_here } = forwarded;
         let peer = self.seen_as(&request);
+        let view = self.forwarded_view(forwarded, request.headers());
         // These fields belong to the protocol between peers.
         let _ = Hop::take(request.headers_mut());
         if *is_authorized_here {
@@ -252,14 +253,16 @@ impl Proxy {
             }
             body_links = BodyLinks::of(mirror, &self.forwarding.mirrors, peer, &method, headers);
         }
-        let (request, context) = self.origin_request(request, target, self.forwarded_view(forwarded));
+        let (request, context) = self.origin_request(request, target, view);
         Outgoing { request, context, body_links }
     }
 
     /// Returns how the program sees the response.
-    fn forwarded_view(&self, forwarded: &Forwarded) -> View {
+    fn forwarded_view(&self, forwarded: &Forwarded, headers: &HeaderMap) -> View {
         let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
-        View { form, mirrors, pass_cookies: false }
+        let lends = matches!(&form, Form::Mirror(mirror) if mirror.credentials().is_some());
+        let has_credentials = has_credentials(headers, forwarded.is_authorized_here || lends);
+        View { form, mirrors, pass_cookies: false, is_browser: is_browser(headers), has_credentials }
     }
 
     /// Returns scheme and authority under which the client of a request reaches this peer.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::access::{AccessRules, is_caused_by_web_page};
 use super::action::{Action, Next};
-use super::forms::links::View;
+use super::forms::links::{View, is_browser};
 use super::forms::{self, Form, Forwarding};
 use super::forward_access::Role;
 use super::own_addresses::OwnAddresses;
@@ -322,7 +322,13 @@ impl Proxy {
     fn view(&self, headers: &HeaderMap) -> View {
         let form = if protocol::is_over_hop(headers) { Form::Pool } else { Form::Query };
         let mirrors = self.forwarding.mirrors.clone();
-        View { form, mirrors, pass_cookies: self.access.pass_cookies }
+        View {
+            form,
+            mirrors,
+            pass_cookies: self.access.pass_cookies,
+            is_browser: is_browser(headers),
+            has_credentials: false,
+        }
     }
 
     /// Turns the request to this peer into one to the origin. Returns it with the context of the response.

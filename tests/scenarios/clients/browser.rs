@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::program::Gateway;
+use super::program::{Gateway, output, program};
 use super::site::Files;
 use crate::processes::PeerProcess;
 use crate::support::browser::Browser;
@@ -210,4 +210,36 @@ fn page_of_another_site_leads_to_prefix_form_only_by_a_click_and_reads_nothing()
         browser.wait_for_load();
         assert_eq!(origin.count() - before, usize::from(is_shown), "{options:?}: {:?}", origin.seen());
     }
+}
+
+#[test]
+fn browser_sends_the_credentials_for_one_origin_to_no_other() {
+    let start = || {
+        Origin::start(|received| match received.field("authorization") {
+            None => Reply::status(401)
+                .field("WWW-Authenticate", "Basic realm=\"wiki\"")
+                .field("Cache-Control", "max-age=60"),
+            Some(_) => Reply::ok("secret"),
+        })
+    };
+    let (one, other, peer) = (start(), start(), PeerProcess::start_as("127.0.0.1:0", &["--http-proxy"]));
+    let prefix = |origin: &Origin| format!("{}/fetch/{}", peer.url(), origin.url("/"));
+    let mut browser = Browser::start();
+    for _ in 0..2 {
+        browser.open(&prefix(&one).replacen("//", "//user:of-one@", 1));
+        browser.open(&prefix(&other));
+    }
+    let has_credentials =
+        |origin: &Origin| origin.seen().iter().any(|received| received.field("authorization").is_some());
+    assert!(!has_credentials(&other), "{:?}", other.seen());
+    assert_eq!((one.count(), other.count()), (1, 1));
+    // A program that is not a browser is asked for credentials.
+    let curl = ["-sS", "-o", "-", "--anyauth", "-u", "user:of-one"];
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(output(program("curl", folder.path()).args(curl).arg(prefix(&one))), "secret");
+    // A browser that uses the peer as its proxy knows the origin of each page.
+    let proxy = format!("--proxy-server={}", peer.url());
+    let mut browser = Browser::start_with(&[&proxy, "--proxy-bypass-list=<-loopback>"]);
+    browser.open(&other.url("/").replacen("//", "//user:of-other@", 1));
+    assert!(browser.html().contains("secret"), "{}", browser.html());
 }
