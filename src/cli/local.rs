@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forwardcache::cache::Background;
-use forwardcache::store::{DiskStore, StoreError};
+use forwardcache::store::{DiskEntry, DiskStore, StoreError};
 use forwardcache::{Body, Deadline, Error, ErrorKind, HttpCache, Origin, Outcome, ResponseExt, RoundTrip};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -184,11 +184,13 @@ impl RoundTrip for Local {
                 if Outcome::of(response.headers()) != Some(Outcome::OnlyIfCached) {
                     return Ok(response);
                 }
-                let is_stored = kept.disk.entries_of(&url).is_ok_and(|entries| !entries.is_empty());
-                let why = if is_stored {
-                    "has only responses that its origin forbids to use without asking it, or for other header fields"
-                } else {
+                let entries = kept.disk.entries_of(&url).unwrap_or_default();
+                let why = if entries.is_empty() {
                     "has no response"
+                } else if entries.iter().all(DiskEntry::is_part) {
+                    "has only a part of the response"
+                } else {
+                    "has only responses that its origin forbids to use without asking it, or for other header fields"
                 };
                 let text = format!("--offline: the store {} {why}", kept.directory.display());
                 Err(Error::new(ErrorKind::Unreachable, text).with_url(url))
@@ -239,7 +241,7 @@ impl Read for Led {
                 self.kept.disk.flush(FLUSH);
                 // The store does not take every response that a cache in memory keeps.
                 match self.kept.disk.entries_of(&self.url) {
-                    Ok(entries) if !entries.is_empty() => lease.finish(),
+                    Ok(entries) if entries.iter().any(|entry| !entry.is_partitioned()) => lease.finish(),
                     _ => lease.give_up(),
                 }
             }

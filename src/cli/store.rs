@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use forwardcache::origin::CanonicalUrl;
 use forwardcache::store::{DiskEntry, DiskStore, StoreError};
 use forwardcache::{Error, Purge};
-use http::header::VARY;
+use http::header::{CONTENT_RANGE, VARY};
 use serde_json::json;
 
 use super::arguments::{Store, StoreAction};
@@ -48,6 +48,10 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
         StoreAction::Export { output, digest, url } => {
             let url = CanonicalUrl::parse(url).map_err(Error::from)?;
             let entry = select(&disk, url.as_str(), digest.as_deref())?;
+            if let Some(part) = entry.headers().get(CONTENT_RANGE).filter(|_| entry.is_part()) {
+                let part = String::from_utf8_lossy(part.as_bytes());
+                return Err(Failure::failed(format_args!("only {part} of the body are stored: {url}")));
+            }
             if !disk.verify(&entry).map_err(failed)? {
                 return Err(Failure::failed(format_args!("the stored body is damaged: {url}")));
             }
@@ -61,12 +65,13 @@ pub(crate) fn run(arguments: &Store) -> Result<ExitCode, Failure> {
             }
         }
         StoreAction::Manifest => {
-            let lines = disk.entries().map(|entry| {
+            let mut lines = Vec::new();
+            for entry in disk.entries() {
                 let entry = entry.map_err(failed)?;
-                let (url, status) = (entry.url().to_owned(), entry.status().as_u16());
-                Ok(Line { url, status, digest: entry.digest().unwrap_or_default() })
-            });
-            let mut lines = lines.collect::<Result<Vec<_>, Failure>>()?;
+                if let Some(digest) = entry.digest().filter(|_| !entry.is_part()) {
+                    lines.push(Line { url: entry.url().to_owned(), status: entry.status().as_u16(), digest });
+                }
+            }
             lines.sort_unstable();
             lines.dedup();
             print(lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;

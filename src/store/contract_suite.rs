@@ -50,6 +50,22 @@ pub(crate) trait Subject {
         true
     }
 
+    /// Begins two fetches, stores the response of the second, and then that of the first.
+    fn insert_late(&self, key: &Key, second: &StoredResponse, first: &StoredResponse);
+
+    /// Another process that shares the store; `None` if no process can.
+    fn other_process(&self) -> Option<Box<dyn Subject>> {
+        None
+    }
+
+    /// Whether the newest response comes first also if another process stored it.
+    fn orders_processes(&self) -> bool {
+        true
+    }
+
+    /// Writes what waits to be written, and learns what other processes wrote.
+    fn catch_up(&self) {}
+
     /// Whether the store counts the responses that this purge removes. A store on a network counts only those of one key.
     fn counts(&self, purge: &Purge) -> bool {
         let _ = purge;
@@ -84,6 +100,12 @@ impl<S: Store> Subject for StoreSubject<S> {
     fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
         let sequence = self.sequence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.store.insert(key, Arc::new(response.clone().with_sequence(sequence))).unwrap()
+    }
+
+    fn insert_late(&self, key: &Key, second: &StoredResponse, first: &StoredResponse) {
+        for (response, sequence) in [(second, 20), (first, 10)] {
+            self.store.insert(key, Arc::new(response.clone().with_sequence(sequence))).unwrap();
+        }
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
@@ -164,6 +186,49 @@ pub(crate) fn newest_variant_comes_first(subject: &dyn Subject) {
         subject.insert(&key(1), &response(variant, number));
     }
     assert_found(subject, &key(1), &[3, 2]);
+}
+
+pub(crate) fn late_response_does_not_replace_a_newer_one(mut subject: Box<dyn Subject>) {
+    subject.insert_late(&key(1), &response("a", 2), &response("a", 1));
+    subject.insert_late(&key(2), &response_of("a", 4, 50_000), &response_of("a", 3, 50_000));
+    for _ in 0..2 {
+        assert_found(&*subject, &key(1), &[2]);
+        assert_found(&*subject, &key(2), &[4]);
+        if !subject.restart() {
+            return;
+        }
+    }
+}
+
+/// What one process stores and removes is so for the others.
+pub(crate) fn processes_share_what_is_stored(subject: &dyn Subject) {
+    let Some(other) = subject.other_process() else { return };
+    for number in 1..=4 {
+        subject.insert(&key(number), &response_of("a", number, 40_000 * (number % 2)));
+    }
+    subject.insert(&key(1), &response("b", 5));
+    subject.catch_up();
+    other.catch_up();
+    assert_found(&*other, &key(1), &[5, 1]);
+    (2..=4).for_each(|number| assert_found(&*other, &key(number), &[number]));
+    // The other adds a variant, and a key.
+    other.insert(&key(2), &response("b", 6));
+    other.insert(&key(7), &response_of("a", 7, 50_000));
+    other.catch_up();
+    subject.catch_up();
+    assert_found(subject, &key(2), if subject.orders_processes() { &[6, 2] } else { &[2, 6] });
+    assert_found(subject, &key(7), &[7]);
+    subject.remove(&key(1));
+    other.catch_up();
+    assert_found(&*other, &key(1), &[]);
+    assert_found(&*other, &key(3), &[3]);
+    subject.purge(&Purge::prefix("http://a/003").unwrap());
+    other.catch_up();
+    assert_found(&*other, &key(3), &[]);
+    assert_found(&*other, &key(4), &[4]);
+    subject.purge(&Purge::all());
+    other.catch_up();
+    assert_found(&*other, &key(4), &[]);
 }
 
 pub(crate) fn removal_survives_a_restart(mut subject: Box<dyn Subject>) {
@@ -348,6 +413,16 @@ macro_rules! contract_suite {
             #[test]
             fn newest_variant_comes_first() {
                 suite::newest_variant_comes_first(&*make());
+            }
+
+            #[test]
+            fn late_response_does_not_replace_a_newer_one() {
+                suite::late_response_does_not_replace_a_newer_one(make());
+            }
+
+            #[test]
+            fn processes_share_what_is_stored() {
+                suite::processes_share_what_is_stored(&*make());
             }
 
             #[test]

@@ -173,6 +173,22 @@ fn key_file_keeps_responses_of_a_credential_for_that_credential_only() {
     assert_eq!(origin.count(), 2);
     let holds = |file: &PathBuf| fs::read(file).unwrap().windows(6).any(|part| part == b"SECRET");
     assert!(!files(folder.path()).iter().any(holds));
+    // The operator sees both, and takes one by its digest.
+    let listed = printed(&store, &["store", "ls", "--json"]);
+    let digests = listed.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["private"], line["url"].as_str()), (&true.into(), Some(origin.url("/a").as_str())));
+        line["sha256"].as_str().unwrap().to_owned()
+    });
+    let digests: Vec<_> = digests.collect();
+    assert_eq!(
+        (digests.len(), code(&run_with(&store, &["store", "export", &origin.url("/a")]))),
+        (2, Some(2))
+    );
+    for digest in digests {
+        let body = printed(&store, &["store", "export", "--digest", &digest, &origin.url("/a")]);
+        assert!(body.starts_with("for Some("), "{body}");
+    }
     // Without the key there is no such response.
     printed(&store, &["get", "-H", "Authorization: Bearer SECRET-one", &origin.url("/a")]);
     assert_eq!(origin.count(), 3);
@@ -417,6 +433,35 @@ fn frozen_accepts_only_listed_responses() {
     assert_eq!(origin.count_of("/unlisted"), 0);
     fs::write(&list, "nonsense").unwrap();
     assert_eq!(code(&frozen(&urls[0])), Some(2));
+}
+
+#[test]
+fn a_part_of_a_body_is_neither_exported_nor_listed_as_the_response() {
+    let origin = Origin::start(|received| match received.target.as_str() {
+        "/cut" => {
+            let reply = Reply::ok(vec![b'x'; 200_000]).announcing(300_000);
+            reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+        }
+        _ => fresh(received),
+    });
+    let folder = TempDir::new().unwrap();
+    let store = folder.path().join("store");
+    let url = origin.url("/cut");
+    assert_eq!(code(&run_with(&store, &["get", &url])), Some(1));
+    printed(&store, &["get", &origin.url("/a")]);
+    assert!(printed(&store, &["store", "ls"]).contains("206\t"));
+    let output = run_with(&store, &["store", "export", &url]);
+    let message = text(&output.stderr);
+    assert!(code(&output) == Some(1) && output.stdout.is_empty() && message.contains("/300000"), "{message}");
+    let output = run_with(&store, &["get", "--offline", &url]);
+    let message = text(&output.stderr);
+    assert!(code(&output) == Some(1) && message.contains("only a part of the response"), "{message}");
+    // The list is one that `--frozen` accepts.
+    let (manifest, list) = (printed(&store, &["store", "manifest"]), folder.path().join("list"));
+    assert_eq!(manifest.lines().count(), 1, "{manifest}");
+    fs::write(&list, &manifest).unwrap();
+    let frozen = ["get", "--offline", "--frozen", list.to_str().unwrap(), &origin.url("/a")];
+    assert_eq!(printed(&store, &frozen), "/a");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reads and writes the tiers below the store in memory.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -100,7 +101,10 @@ impl GuardedStore {
         };
         let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
         let others = below.iter().filter(|stored| !is_newer_in(in_memory, stored, true));
-        above.chain(others.map(|stored| aged(stored, now))).collect()
+        let mut all: Vec<_> = above.chain(others.map(|stored| aged(stored, now))).collect();
+        // Another process may have stored newer variants below.
+        all.sort_by_key(|stored| Reverse(stored.sequence()));
+        all.into()
     }
 
     /// Loads the body of a response and keeps the response in all faster tiers from now on. Returns `None` if the body is too
@@ -221,12 +225,15 @@ impl GuardedStore {
     }
 }
 
-/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown.
+/// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown, so it is validated
+/// before it is served.
 fn aged(stored: &Arc<StoredResponse>, now: SystemTime) -> Arc<StoredResponse> {
     if !is_ahead(stored, now) {
         return Arc::clone(stored);
     }
-    let validity = Validity { response_time: now.into(), lifetime: Duration::ZERO, ..*stored.validity() };
+    let (lifetime, stale_while_revalidate) = (Duration::ZERO, Duration::ZERO);
+    let response_time = now.into();
+    let validity = Validity { response_time, lifetime, stale_while_revalidate, ..*stored.validity() };
     Arc::new(stored.with_validity(validity))
 }
 

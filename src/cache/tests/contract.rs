@@ -7,46 +7,147 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::memory_limit::Ledger;
 use crate::cache::guarded_store::GuardedStore;
+use crate::cache::tombstones::Fetch;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::Spill;
+#[cfg(feature = "redis")]
+use crate::store::RedisStore;
 use crate::store::contract_suite::{Subject, contract_suite};
+#[cfg(feature = "redis")]
+use crate::store::testing::RedisServer;
 use crate::store::tier::{Position, TierListener, TierUsage, Work};
 use crate::store::{DiskStore, Key, StoreError, StoredResponse, Tier};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Memory above a disk, as a cache combines them.
+/// Memory above a disk, above Redis, or above both, as a cache combines them.
 struct Tiered {
-    folder: TempDir,
-    open: Option<(DiskStore, GuardedStore)>,
+    folder: Option<Arc<TempDir>>,
+    #[cfg(feature = "redis")]
+    server: Option<Arc<RedisServer>>,
+    open: Option<Opened>,
+}
+
+struct Opened {
+    disk: Option<DiskStore>,
+    #[cfg(feature = "redis")]
+    redis: Option<RedisStore>,
+    store: GuardedStore,
 }
 
 impl Tiered {
-    fn new() -> Self {
-        let mut tiered = Self { folder: tempfile::tempdir().unwrap(), open: None };
-        tiered.reopen();
-        tiered
+    fn above_a_disk() -> Self {
+        let folder = Some(Arc::new(tempfile::tempdir().unwrap()));
+        let tiered = Self {
+            folder,
+            #[cfg(feature = "redis")]
+            server: None,
+            open: None,
+        };
+        tiered.opened()
+    }
+
+    #[cfg(feature = "redis")]
+    fn above_redis() -> Self {
+        Self { folder: None, server: Some(Arc::new(RedisServer::start(&[]))), open: None }.opened()
+    }
+
+    #[cfg(feature = "redis")]
+    fn above_both() -> Self {
+        let folder = Some(Arc::new(tempfile::tempdir().unwrap()));
+        Self { folder, server: Some(Arc::new(RedisServer::start(&[]))), open: None }.opened()
+    }
+
+    fn opened(mut self) -> Self {
+        self.reopen();
+        self
     }
 
     fn reopen(&mut self) {
-        if let Some((disk, _)) = self.open.take() {
-            assert!(disk.flush(LONG));
+        if let Some(opened) = self.open.take() {
+            opened.flush();
         }
-        let disk = DiskStore::open(self.folder.path()).unwrap();
         let memory = Arc::new(MemoryStore::new(1 << 20));
-        let store = GuardedStore::new(memory, Arc::default(), u64::MAX).with_tier(Arc::new(disk.clone()));
-        self.open = Some((disk, store));
+        let mut store = GuardedStore::new(memory, Arc::default(), u64::MAX);
+        let disk = self.folder.as_ref().map(|folder| DiskStore::open(folder.path()).unwrap());
+        if let Some(disk) = &disk {
+            store = store.with_tier(Arc::new(disk.clone()));
+        }
+        #[cfg(feature = "redis")]
+        let redis = self.server.as_ref().map(|server| {
+            RedisStore::builder(server.url()).timeout(LONG).max_value(4 << 20).build().unwrap()
+        });
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &redis {
+            store = store.with_tier(Arc::new(redis.clone()));
+        }
+        let opened = Opened {
+            disk,
+            #[cfg(feature = "redis")]
+            redis,
+            store,
+        };
+        self.open = Some(opened);
     }
 
     fn store(&self) -> &GuardedStore {
-        &self.open.as_ref().unwrap().1
+        &self.open.as_ref().unwrap().store
+    }
+
+    /// Begins a fetch as a cache does: after a lookup that found nothing to serve.
+    fn fetch(&self, key: &Key) -> Fetch {
+        self.find(key);
+        self.store().tombstones().begin(key, SystemTime::now()).after(self.store().position(key))
+    }
+
+    fn insert_fetched(&self, fetch: &Fetch, response: &StoredResponse) -> bool {
+        let response = response.clone().with_sequence(fetch.sequence());
+        let is_stored = self.store().insert(fetch, &Arc::new(response));
+        self.open.as_ref().unwrap().flush();
+        is_stored
+    }
+}
+
+impl Opened {
+    fn flush(&self) {
+        assert!(self.disk.as_ref().is_none_or(|disk| disk.flush(LONG)));
+        #[cfg(feature = "redis")]
+        assert!(self.redis.as_ref().is_none_or(|redis| redis.flush(LONG)));
     }
 }
 
 impl Subject for Tiered {
     fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
-        let fetch = self.store().tombstones().begin(key, SystemTime::now());
-        self.store().insert(&fetch, &Arc::new(response.clone().with_sequence(fetch.sequence())))
+        self.insert_fetched(&self.fetch(key), response)
+    }
+
+    fn insert_late(&self, key: &Key, second: &StoredResponse, first: &StoredResponse) {
+        let fetches = [self.fetch(key), self.fetch(key)];
+        self.insert_fetched(&fetches[1], second);
+        self.insert_fetched(&fetches[0], first);
+    }
+
+    fn other_process(&self) -> Option<Box<dyn Subject>> {
+        let other = Self {
+            folder: self.folder.clone(),
+            #[cfg(feature = "redis")]
+            server: self.server.clone(),
+            open: None,
+        };
+        Some(Box::new(other.opened()))
+    }
+
+    fn orders_processes(&self) -> bool {
+        // The sequences of other processes are not used with Redis.
+        self.folder.is_some()
+    }
+
+    fn catch_up(&self) {
+        let opened = self.open.as_ref().unwrap();
+        opened.flush();
+        if let Some(disk) = &opened.disk {
+            disk.refresh().unwrap();
+        }
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
@@ -66,7 +167,7 @@ impl Subject for Tiered {
     }
 
     fn insert_spilled(&self, key: &Key, response: &StoredResponse, number: u64) -> bool {
-        let fetch = self.store().tombstones().begin(key, SystemTime::now());
+        let fetch = self.fetch(key);
         let response = response.clone().with_sequence(fetch.sequence());
         self.store().insert_spilled(&fetch, &Arc::new(response), number)
     }
@@ -77,7 +178,11 @@ impl Subject for Tiered {
     }
 }
 
-contract_suite!(tiered, Box::new(Tiered::new()));
+contract_suite!(memory_above_a_disk, Box::new(Tiered::above_a_disk()));
+#[cfg(feature = "redis")]
+contract_suite!(memory_above_redis, Box::new(Tiered::above_redis()));
+#[cfg(feature = "redis")]
+contract_suite!(memory_above_both, Box::new(Tiered::above_both()));
 
 /// A tier that fails in one call, and in the others does what a disk does.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A cache whose memory lies above a disk: what it stores outlives it.
 
 mod beginnings;
+mod restarts;
 
 use tempfile::TempDir;
 
@@ -35,7 +36,8 @@ impl Restarted {
             None => disk,
         };
         let build = |cache: HttpCacheBuilder| {
-            cache.rules(Rules::new(self.mode)).store(MemoryStore::new(self.memory)).disk_store(&disk)
+            let cache = cache.rules(Rules::new(self.mode)).background(Background::CallerRuns);
+            cache.store(MemoryStore::new(self.memory)).disk_store(&disk)
         };
         self.scene = Some(Scene::built(build));
         self.disk = Some(disk);

@@ -233,6 +233,25 @@ impl Snapshot {
         })
     }
 
+    /// Returns the row of a URL, and those of its keys with a credential.
+    pub(super) fn rows_of(&self, url: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        guarded(|| {
+            let (heads, partitions) = (self.0.open_table(HEADS), self.0.open_table(PARTITIONS));
+            let (heads, partitions) = (heads.map_err(failed)?, partitions.map_err(failed)?);
+            let mut hashes = vec![url];
+            for entry in partitions.range((url, 0)..=(url, u64::MAX)).map_err(failed)? {
+                hashes.push(entry.map_err(failed)?.0.value().1);
+            }
+            let mut rows = Vec::new();
+            for hash in hashes {
+                if let Some(row) = heads.get(hash).map_err(failed)? {
+                    rows.push((hash, row.value().to_vec()));
+                }
+            }
+            Ok(rows)
+        })
+    }
+
     /// Returns the rows whose hashes are at least this, up to `most`.
     pub(super) fn rows(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         guarded(|| {

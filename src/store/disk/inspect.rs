@@ -40,6 +40,13 @@ impl DiskEntry {
         url_of(&self.key).len() < self.key.len()
     }
 
+    /// Whether only a part of the body is stored, for example that of an interrupted transfer. Its `Content-Range` names the
+    /// part.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.status() == StatusCode::PARTIAL_CONTENT
+    }
+
     /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -174,15 +181,16 @@ impl DiskStore {
         DiskEntries { store: self.clone(), from: Some(0), read: VecDeque::new() }
     }
 
-    /// Returns the responses of a URL, which must be in its canonical form.
+    /// Returns the responses of a URL, which must be in its canonical form, with those for requests with a credential.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the index cannot be read.
     pub fn entries_of(&self, url: &str) -> Result<Vec<DiskEntry>, StoreError> {
-        let (core, hash) = (self.core(), self.core().hash(url));
-        let row = core.index()?.row(hash)?;
-        Ok(row.map_or_else(Vec::new, |row| entries(core, hash, &row)))
+        let core = self.core();
+        let rows = core.index()?.snapshot()?.rows_of(core.hash(url))?;
+        let of_rows = rows.iter().flat_map(|(hash, row)| entries(core, *hash, row));
+        Ok(of_rows.filter(|entry| url_of(&entry.key) == url).collect())
     }
 
     /// Reads a body and compares it with its checksums and its digest. Returns false if it is missing or damaged; its

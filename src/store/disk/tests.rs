@@ -21,13 +21,16 @@ use crate::store::testing::{Random, golden, grouped, key, response, response_of,
 const LONG: Duration = Duration::from_secs(20);
 
 struct Scene {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     store: Option<DiskStore>,
 }
 
 impl Scene {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::of(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    fn of(folder: Arc<TempDir>) -> Self {
         let store = Some(DiskStore::open(folder.path()).unwrap());
         Self { folder, store }
     }
@@ -80,6 +83,21 @@ impl Subject for Scene {
     fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
         let response = response.clone().with_sequence(self.store().sequence() + 1);
         self.store().put(key, &Arc::new(response), None)
+    }
+
+    fn insert_late(&self, key: &Key, second: &StoredResponse, first: &StoredResponse) {
+        for (response, sequence) in [(second, 20), (first, 10)] {
+            self.store().put(key, &Arc::new(response.clone().with_sequence(sequence)), None);
+        }
+    }
+
+    fn other_process(&self) -> Option<Box<dyn Subject>> {
+        Some(Box::new(Self::of(Arc::clone(&self.folder))))
+    }
+
+    fn catch_up(&self) {
+        assert!(self.store().flush(LONG));
+        self.store().refresh().unwrap();
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
@@ -207,7 +225,7 @@ fn removals_and_purges_are_durable_when_the_call_returns() {
     assert_eq!(left(&scene), [3, 4, 5, 6, 8]);
     // What would be found if the process were killed here.
     fs::copy(scene.folder.path().join("index.redb"), copy.path().join("index.redb")).unwrap();
-    let killed = Scene { store: Some(DiskStore::open(copy.path()).unwrap()), folder: copy };
+    let killed = Scene::of(Arc::new(copy));
     assert!([1, 2, 7].iter().all(|number| killed.found(*number).is_empty()));
     assert_eq!(scene.store().purge(&Purge::prefix("http://a/").unwrap()).unwrap().responses, 5);
     scene.reopen();

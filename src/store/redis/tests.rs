@@ -52,16 +52,16 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A server, and a store that a restart replaces.
 struct Remote {
-    server: RedisServer,
+    server: Arc<RedisServer>,
     store: RedisStore,
-    sequence: AtomicU64,
+    sequence: Arc<AtomicU64>,
 }
 
 impl Remote {
     fn new() -> Self {
-        let server = RedisServer::start(&[]);
+        let server = Arc::new(RedisServer::start(&[]));
         let store = Self::connect(&server);
-        Self { server, store, sequence: AtomicU64::new(1) }
+        Self { server, store, sequence: Arc::new(AtomicU64::new(1)) }
     }
 
     fn connect(server: &RedisServer) -> RedisStore {
@@ -73,6 +73,20 @@ impl Subject for Remote {
     fn insert(&self, key: &Key, response: &StoredResponse) -> bool {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         put(&self.store, key, &Arc::new(response.clone().with_sequence(sequence)))
+    }
+
+    fn insert_late(&self, key: &Key, second: &StoredResponse, first: &StoredResponse) {
+        let position = looked_up(&self.store, key);
+        for (response, sequence) in [(second, 20), (first, 10)] {
+            self.store.put(key, &Arc::new(response.clone().with_sequence(sequence)), position);
+            assert!(self.store.flush(LONG));
+        }
+    }
+
+    fn other_process(&self) -> Option<Box<dyn Subject>> {
+        // Processes take their sequences from the clock.
+        let (server, sequence) = (Arc::clone(&self.server), Arc::clone(&self.sequence));
+        Some(Box::new(Self { store: Self::connect(&server), server, sequence }))
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
