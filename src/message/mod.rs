@@ -21,6 +21,10 @@
 
 pub(crate) mod body;
 pub(crate) mod body_identity;
+#[cfg_attr(
+    not(all(feature = "disk", target_os = "linux")),
+    allow(dead_code, reason = "only a store on disk has bodies in files")
+)]
 pub(crate) mod body_piece;
 pub(crate) mod cache_mode;
 pub(crate) mod deadline;

@@ -1,5 +1,6 @@
 //! [`AccessLog`]: receives a record of each request that a server has answered.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -49,11 +50,11 @@ pub(crate) trait TrafficRecorder: fmt::Debug + Send + Sync {
 
 /// What is known about a request whose response is not yet written.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct Pending<'a> {
     pub(super) started: Instant,
     pub(super) method: Option<Method>,
     /// Empty if nothing is logged and the request does not belong to the sample.
-    pub(super) target: Box<str>,
+    pub(super) target: Cow<'a, str>,
     /// `None` until there is a response.
     pub(super) status: Option<StatusCode>,
     pub(super) outcome: Option<Outcome>,
@@ -65,10 +66,15 @@ pub(super) struct Pending {
 /// nginx's status code for a client that left before there was a response.
 const CLIENT_LEFT: u16 = 499;
 
-impl Pending {
+impl<'a> Pending<'a> {
     /// Creates the record of a request whose head is complete.
-    pub(super) fn new(started: Instant, method: Option<Method>, target: Box<str>, weight: u64) -> Self {
+    pub(super) fn new(started: Instant, method: Option<Method>, target: Cow<'a, str>, weight: u64) -> Self {
         Self { started, method, target, status: None, outcome: None, bytes: 0, weight }
+    }
+
+    /// Returns the same with a target of its own, for a request that has not ended.
+    pub(super) fn into_owned(self) -> Pending<'static> {
+        Pending { target: self.target.into_owned().into(), ..self }
     }
 
     /// Returns the record at the end of the request.

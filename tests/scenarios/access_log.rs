@@ -43,6 +43,7 @@ fn each_request_is_one_line_without_credentials() {
 
     let url = origin.url("/a?token=secret");
     assert_eq!(ask(&peer, &url).read_response().status, 200);
+    lines(&path, 1);
     assert_eq!(ask(&peer, &url).read_response().status, 200);
     let logged = origin.url("/a");
     let got = lines(&path, 2);

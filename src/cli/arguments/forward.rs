@@ -26,7 +26,8 @@ pub(crate) struct ForwardArguments {
     pub(crate) connect_ports: Vec<u16>,
 
     /// Let browsers run pages that they receive below /fetch/ or /mirror/. The page of one site can then read what the
-    /// user receives of the others [default: such responses carry Content-Security-Policy: sandbox]
+    /// user receives of the others [default: such responses carry Content-Security-Policy:
+    /// sandbox allow-downloads, so that only links that the user clicks work]
     #[arg(long)]
     pub(crate) allow_pages: bool,
 

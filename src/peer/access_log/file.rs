@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +18,10 @@ use crate::server::{AccessLog, AccessRecord};
 /// The maximum size of lines that wait to be written, in bytes. Further lines are dropped.
 const MAX_WAITING: usize = 4 << 20;
 
-/// The size of waiting lines at which the thread writes at once, in bytes.
+/// The maximum number of buffers of waiting lines.
+const MAX_BUFFERS: usize = 16;
+
+/// The size of the waiting lines of a buffer at which the thread writes at once, in bytes.
 const WRITE_AT: usize = 64 << 10;
 
 /// The longest time that a line waits.
@@ -25,8 +29,9 @@ const MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// An access log in a file: one line for each request.
 ///
-/// A thread writes the lines, at most half a second later. If it cannot keep up, lines are dropped, and the log of the
-/// program states how many. Dropping the last clone writes the waiting lines.
+/// A thread writes the lines, at most half a second later; within that time, lines of different I/O threads may be in
+/// another order than their requests ended. If the thread cannot keep up, lines are dropped, and the log of the program
+/// states how many. Dropping the last clone writes the waiting lines.
 ///
 /// ```
 /// use forwardcache::peer::{AccessLogFile, AccessLogFormat};
@@ -49,26 +54,37 @@ pub struct AccessLogFile {
 struct Shared {
     path: Option<PathBuf>,
     format: AccessLogFormat,
-    waiting: Mutex<Waiting>,
+    /// Waiting lines. Each thread that logs adds to one of them, so threads seldom wait for each other.
+    buffers: Box<[Buffer]>,
+    dropped: AtomicU64,
+    state: Mutex<State>,
     is_due: Condvar,
     is_written: Condvar,
 }
 
-thread_local! {
-    /// The time of the last line that this thread logged, and buffers for the URL and the text of the next one.
-    static LINE: RefCell<(Timestamp, Vec<u8>, String)> = RefCell::default();
-}
+/// Lines of some threads. Buffers share no cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Buffer(Mutex<Vec<u8>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    lines: String,
-    dropped: u64,
-    /// The file to write to from now on, and earlier lines, which belong to the previous file.
-    reopened: Option<(File, String)>,
-    /// Whether the thread is writing lines that it has taken.
-    is_writing: bool,
+struct State {
+    /// Whether there is a reason to write before [`MAX_DELAY`].
+    is_due: bool,
     is_closed: bool,
-    is_flushing: bool,
+    /// The file to write to from now on, and earlier lines, which belong to the previous file.
+    reopened: Option<(File, Vec<u8>)>,
+    /// How often the thread was asked to write, and how many of these requests are complete.
+    asked: u64,
+    done: u64,
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The number of this thread among those that log, and the time of its last line.
+    static THREAD: RefCell<(usize, Timestamp)> =
+        RefCell::new((THREADS.fetch_add(1, Ordering::Relaxed), Timestamp::default()));
 }
 
 /// The thread that writes; it ends when this is dropped.
@@ -100,10 +116,13 @@ impl AccessLogFile {
     }
 
     fn start(path: Option<PathBuf>, output: Box<dyn Write + Send>, format: AccessLogFormat) -> Result<Self> {
+        let count = thread::available_parallelism().map_or(1, usize::from).min(MAX_BUFFERS);
         let shared = Arc::new(Shared {
             path,
             format,
-            waiting: Mutex::default(),
+            buffers: (0..count).map(|_| Buffer::default()).collect(),
+            dropped: AtomicU64::new(0),
+            state: Mutex::default(),
             is_due: Condvar::new(),
             is_written: Condvar::new(),
         });
@@ -127,28 +146,27 @@ impl AccessLogFile {
     pub fn reopen(&self) -> Result<()> {
         if let Some(path) = &self.shared.path {
             let file = append_to(path)?;
-            let waiting = &mut *self.shared.waiting.lock();
-            let earlier = match waiting.reopened.take() {
-                Some((_, earlier)) => earlier + &std::mem::take(&mut waiting.lines),
-                None => std::mem::take(&mut waiting.lines),
-            };
-            waiting.reopened = Some((file, earlier));
-            self.shared.is_due.notify_one();
+            let mut state = self.shared.state.lock();
+            let mut earlier = state.reopened.take().map(|(_, earlier)| earlier).unwrap_or_default();
+            for buffer in &self.shared.buffers {
+                earlier.append(&mut buffer.0.lock());
+            }
+            state.reopened = Some((file, earlier));
+            self.shared.write_now(&mut state);
         }
         Ok(())
     }
-}
 
-impl AccessLogFile {
     /// Waits until all lines are written, but no longer than this time. Returns whether they are.
     pub fn flush(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
-        let mut waiting = self.shared.waiting.lock();
-        while !waiting.lines.is_empty() || waiting.reopened.is_some() || waiting.is_writing {
-            waiting.is_flushing = true;
-            self.shared.is_due.notify_one();
-            if self.shared.is_written.wait_until(&mut waiting, until).timed_out() {
-                return false;
+        let mut state = self.shared.state.lock();
+        state.asked += 1;
+        let asked = state.asked;
+        self.shared.write_now(&mut state);
+        while state.done < asked {
+            if self.shared.is_written.wait_until(&mut state, until).timed_out() {
+                return state.done >= asked;
             }
         }
         true
@@ -157,54 +175,64 @@ impl AccessLogFile {
 
 impl AccessLog for AccessLogFile {
     fn log(&self, record: &AccessRecord<'_>) {
-        LINE.with_borrow_mut(|(timestamp, url, line)| {
+        THREAD.with_borrow_mut(|(thread, timestamp)| {
             timestamp.update(SystemTime::now());
-            line.clear();
-            line::write(self.shared.format, record, timestamp, url, line);
-            // Other threads wait for this lock, so a line is complete before.
-            let waiting = &mut *self.shared.waiting.lock();
-            if waiting.lines.len() >= MAX_WAITING {
-                waiting.dropped += 1;
-                return;
-            }
-            let before = waiting.lines.len();
-            waiting.lines.push_str(line);
-            if before < WRITE_AT && waiting.lines.len() >= WRITE_AT {
-                self.shared.is_due.notify_one();
-            }
+            self.shared.add(*thread, record, timestamp);
         });
     }
 }
 
 impl Shared {
+    fn add(&self, thread: usize, record: &AccessRecord<'_>, timestamp: &Timestamp) {
+        let mut lines = self.buffers[thread % self.buffers.len()].0.lock();
+        let before = lines.len();
+        if before >= MAX_WAITING / self.buffers.len() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        line::write(self.format, record, timestamp, &mut lines);
+        let is_due = before < WRITE_AT && lines.len() >= WRITE_AT;
+        drop(lines);
+        if is_due {
+            self.write_now(&mut self.state.lock());
+        }
+    }
+
+    fn write_now(&self, state: &mut State) {
+        state.is_due = true;
+        self.is_due.notify_one();
+    }
+
     /// Writes lines until the log is closed.
     fn write_lines(&self, mut output: Box<dyn Write + Send>) {
-        let (mut lines, mut has_failed) = (String::new(), false);
+        let (mut lines, mut has_failed) = (Vec::new(), false);
         loop {
-            let mut waiting = self.waiting.lock();
-            let is_due = waiting.lines.len() >= WRITE_AT || waiting.is_flushing || waiting.is_closed;
-            if !is_due && waiting.reopened.is_none() {
-                self.is_due.wait_for(&mut waiting, MAX_DELAY);
+            let mut state = self.state.lock();
+            if !state.is_due && !state.is_closed {
+                self.is_due.wait_for(&mut state, MAX_DELAY);
             }
-            std::mem::swap(&mut lines, &mut waiting.lines);
-            let (dropped, reopened) = (std::mem::take(&mut waiting.dropped), waiting.reopened.take());
-            let is_closed = waiting.is_closed;
-            (waiting.is_writing, waiting.is_flushing) = (true, false);
-            drop(waiting);
+            state.is_due = false;
+            let (asked, reopened, is_closed) = (state.asked, state.reopened.take(), state.is_closed);
+            drop(state);
             let mut result = Ok(());
             if let Some((file, earlier)) = reopened {
-                result = output.write_all(earlier.as_bytes()).and_then(|()| output.flush());
+                result = output.write_all(&earlier).and_then(|()| output.flush());
                 output = Box::new(file);
             }
-            let result = result.and(output.write_all(lines.as_bytes()).and_then(|()| output.flush()));
+            for buffer in &self.buffers {
+                std::mem::swap(&mut lines, &mut buffer.0.lock());
+                result = result.and(output.write_all(&lines));
+                lines.clear();
+            }
+            result = result.and(output.flush());
             // One message is enough until a write succeeds again.
             if let Some(error) = result.as_ref().err().filter(|_| !has_failed) {
                 log::error!("cannot write the access log: {error}");
             }
             has_failed = result.is_err();
-            lines.clear();
-            self.waiting.lock().is_writing = false;
+            self.state.lock().done = asked;
             self.is_written.notify_all();
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 log::warn!("{dropped} lines of the access log were dropped: its file is too slow");
             }
@@ -217,7 +245,7 @@ impl Shared {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.waiting.lock().is_closed = true;
+        self.shared.state.lock().is_closed = true;
         self.shared.is_due.notify_one();
         if let Some(thread) = self.thread.get_mut().take() {
             // A panic of that thread is already reported.
@@ -275,7 +303,7 @@ mod tests {
         log.log(&record("/before"));
         fs::rename(&path, &renamed).unwrap();
         log.reopen().unwrap();
-        while log.shared.waiting.lock().reopened.is_some() {
+        while log.shared.state.lock().reopened.is_some() {
             thread::yield_now();
         }
         log.log(&record("/after"));
@@ -289,5 +317,39 @@ mod tests {
     fn file_that_cannot_be_opened_is_an_error_that_names_it() {
         let error = AccessLogFile::open("/does/not/exist/access.log", AccessLogFormat::Text).unwrap_err();
         assert_eq!(error.message(), "cannot open the access log /does/not/exist/access.log");
+    }
+
+    #[test]
+    fn lines_of_several_threads_are_all_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLogFile::open(&path, AccessLogFormat::Text).unwrap();
+        thread::scope(|scope| {
+            for number in 0..MAX_BUFFERS + 3 {
+                let log = &log;
+                scope.spawn(move || (0..500).for_each(|at| log.log(&record(&format!("/{number}/{at}")))));
+            }
+        });
+        assert!(log.flush(Duration::from_secs(60)));
+        let text = fs::read_to_string(&path).unwrap();
+        for number in 0..MAX_BUFFERS + 3 {
+            let begin = format!(" /{number}/");
+            let of_thread = text.lines().filter_map(|line| line.split_once(&begin)?.1.split(' ').next());
+            let expected: Vec<String> = (0..500).map(|at| at.to_string()).collect();
+            assert_eq!(of_thread.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn lines_are_dropped_when_too_many_wait() {
+        let (output, blocked) = io::pipe().unwrap();
+        let log = AccessLogFile::start(None, Box::new(blocked), AccessLogFormat::Text).unwrap();
+        let long = "/".repeat(4096);
+        let most = MAX_WAITING / long.len() * 2;
+        (0..most).for_each(|_| log.log(&record(&long)));
+        assert!(log.shared.dropped.load(Ordering::Relaxed) > 0);
+        // The thread cannot write before its reader is gone.
+        drop(output);
+        drop(log);
     }
 }

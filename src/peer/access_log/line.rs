@@ -1,8 +1,8 @@
 //! The text of a line of the access log. Pure: the time is an argument.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 
@@ -63,98 +63,136 @@ pub(in crate::peer) fn rfc_3339(time: SystemTime) -> String {
     timestamp.json
 }
 
-/// Appends the line of a request. `scratch` is a buffer for the URL.
+/// Appends the line of a request. It is called for each request, so it formats by hand what every line has.
 pub(super) fn write(
     format: AccessLogFormat,
     record: &AccessRecord<'_>,
     timestamp: &Timestamp,
-    scratch: &mut Vec<u8>,
-    out: &mut String,
+    out: &mut Vec<u8>,
 ) {
-    let client = record.remote.ip().to_canonical();
     let method = record.method.map_or("-", Method::as_str);
     let outcome = record.outcome.map_or("-", Outcome::name);
-    let (status, bytes) = (record.status, record.bytes);
-    // Much faster than to format a floating-point number.
-    let (seconds, micros) = (record.duration.as_secs(), record.duration.subsec_micros());
-    // Writing to a String cannot fail.
     match format {
         AccessLogFormat::Text => {
-            let aborted = if record.is_complete { "" } else { " aborted" };
-            let _ = write!(out, "{client} - - [{}] \"{method} ", timestamp.text);
-            push_url(record.target, scratch, out);
-            let _ = writeln!(
-                out,
-                " HTTP\" {status} {bytes} \"-\" \"-\" {outcome} {seconds}.{micros:06}{aborted}"
-            );
+            push_address(record.remote.ip(), out);
+            push_all(out, &[" - - [", &timestamp.text, "] \"", method, " "]);
+            push_url(record.target, out);
+            out.extend_from_slice(b" HTTP\" ");
+            push_number(record.status.into(), out);
+            out.push(b' ');
+            push_number(record.bytes, out);
+            push_all(out, &[" \"-\" \"-\" ", outcome, " "]);
+            push_seconds(record.duration, out);
+            push_all(out, &[if record.is_complete { "\n" } else { " aborted\n" }]);
         }
         AccessLogFormat::Json => {
-            let (time, complete) = (&timestamp.json, record.is_complete);
-            let _ = write!(
-                out,
-                "{{\"time\":\"{time}\",\"client\":\"{client}\",\"method\":\"{method}\",\"url\":\""
-            );
-            push_url(record.target, scratch, out);
-            let _ = writeln!(
-                out,
-                "\",\"status\":{status},\"bytes\":{bytes},\"outcome\":\"{outcome}\",\"seconds\":{seconds}.{micros:06},\
-                 \"complete\":{complete}}}"
-            );
+            push_all(out, &["{\"time\":\"", &timestamp.json, "\",\"client\":\""]);
+            push_address(record.remote.ip(), out);
+            push_all(out, &["\",\"method\":\"", method, "\",\"url\":\""]);
+            push_url(record.target, out);
+            out.extend_from_slice(b"\",\"status\":");
+            push_number(record.status.into(), out);
+            out.extend_from_slice(b",\"bytes\":");
+            push_number(record.bytes, out);
+            push_all(out, &[",\"outcome\":\"", outcome, "\",\"seconds\":"]);
+            push_seconds(record.duration, out);
+            push_all(out, &[",\"complete\":", if record.is_complete { "true}\n" } else { "false}\n" }]);
         }
     }
 }
 
+fn push_all(out: &mut Vec<u8>, texts: &[&str]) {
+    texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+}
+
+fn push_number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn push_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                push_number(octet.into(), out);
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(address) => _ = write!(out, "{address}"),
+    }
+}
+
+/// Appends seconds with six decimal places.
+fn push_seconds(duration: Duration, out: &mut Vec<u8>) {
+    push_number(duration.as_secs(), out);
+    out.push(b'.');
+    let mut micros = itoa::Buffer::new();
+    let micros = micros.format(duration.subsec_micros());
+    push_all(out, &[&"000000"[micros.len()..], micros]);
+}
+
 /// Appends what is logged of a request target: the requested URL or the path, without userinfo and query. It contains
 /// only visible ASCII without quotes and backslashes, so it needs no quoting in any format.
-fn push_url(target: &str, scratch: &mut Vec<u8>, out: &mut String) {
+fn push_url(target: &str, out: &mut Vec<u8>) {
+    let start = out.len();
     let value = target
         .split_once('?')
         .and_then(|(_, query)| query.strip_prefix(protocol::QUERY).and_then(|rest| rest.strip_prefix('=')));
-    scratch.clear();
-    let is_url = value.is_some_and(|value| unescape(value, scratch).is_ok());
-    let url = if is_url { std::str::from_utf8(scratch).unwrap_or(target) } else { target };
-    // Most URLs have no userinfo, which ends with `@` or its escape.
-    let shown =
-        if url.contains('@') || url.contains("%40") { Cow::Owned(redacted(url)) } else { Cow::Borrowed(url) };
-    let shown = shown.split(['?', '#']).next().unwrap_or_default();
+    if value.is_none_or(|value| unescape(value, out).is_err()) {
+        out.truncate(start);
+        out.extend_from_slice(target.as_bytes());
+    }
+    let url = &out[start..];
+    // Most URLs need no change but the cut: userinfo ends with `@` or its escape.
+    let end = url.iter().position(|byte| !is_unchanged(*byte)).unwrap_or(url.len());
+    let (plain, rest) = url.split_at(end);
+    if !plain.is_empty() && matches!(rest, [] | [b'?' | b'#', ..]) {
+        out.truncate(start + end);
+        return;
+    }
+    let url = out.split_off(start);
+    let shown = redacted(std::str::from_utf8(&url).unwrap_or(target));
     if shown.is_empty() {
-        out.push('-');
-    } else if shown.bytes().all(is_plain) {
-        out.push_str(shown);
-    } else {
-        for byte in shown.bytes() {
-            if is_plain(byte) {
-                out.push(byte.into());
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
+        out.push(b'-');
+    }
+    for byte in shown.bytes() {
+        if is_visible(byte) {
+            out.push(byte);
+        } else {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
 }
 
 /// Returns what is logged of a request target.
 pub(in crate::peer) fn logged_url(target: &str) -> String {
-    let mut url = String::new();
-    push_url(target, &mut Vec::new(), &mut url);
-    url
+    let mut url = Vec::new();
+    push_url(target, &mut url);
+    // It is ASCII.
+    String::from_utf8(url).unwrap_or_default()
 }
 
-fn is_plain(byte: u8) -> bool {
+fn is_visible(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
+}
+
+/// Returns whether a byte is logged as it is wherever it stands.
+fn is_unchanged(byte: u8) -> bool {
+    is_visible(byte) && !matches!(byte, b'?' | b'#' | b'@' | b'%')
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn line(format: AccessLogFormat, record: &AccessRecord<'_>) -> String {
-        let (mut timestamp, mut out) = (Timestamp::default(), String::new());
+        let (mut timestamp, mut out) = (Timestamp::default(), Vec::new());
         timestamp.update(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_930_709));
-        write(format, record, &timestamp, &mut Vec::new(), &mut out);
-        out
+        write(format, record, &timestamp, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     fn record(target: &str) -> AccessRecord<'_> {
@@ -202,6 +240,21 @@ mod tests {
             ("", "-"),
         ] {
             assert_eq!(logged_url(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_durations_are_written_as_std_writes_them() {
+        for (address, micros) in
+            [("10.0.0.9", 0), ("255.1.20.0", 7), ("2001:db8::1", 1_000_000), ("::ffff:1.2.3.4", 61_000_200)]
+        {
+            let (address, mut out): (IpAddr, _) = (address.parse().unwrap(), Vec::new());
+            push_address(address, &mut out);
+            out.push(b' ');
+            push_seconds(Duration::from_micros(micros), &mut out);
+            let expected =
+                format!("{} {}.{:06}", address.to_canonical(), micros / 1_000_000, micros % 1_000_000);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 }

@@ -16,7 +16,7 @@ impl PeerBuilder {
     /// Without tokens, the peer protects itself against web pages. It serves only requests whose `Host` is a loopback
     /// address, `localhost`, or the authority of its own URL or of a bound socket (otherwise 421, except `/healthz` and
     /// `/readyz`). It refuses requests that a page in a browser sends (`Sec-Fetch-Site`, `Origin`: 403). A response that
-    /// does not go to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox`,
+    /// does not go to a [`Client`](crate::Client) carries `Content-Security-Policy: sandbox allow-downloads`,
     /// `X-Content-Type-Options: nosniff` and `Cross-Origin-Resource-Policy: same-origin`.
     ///
     /// ```

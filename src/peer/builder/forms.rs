@@ -32,7 +32,7 @@ impl PeerBuilder {
 
     /// Sets whether browsers may run pages that they receive below `/fetch/` or a mirror. For a browser, all of them have
     /// the same origin, so the page of one site can read what the user receives of the others. Default: no; responses
-    /// carry `Content-Security-Policy: sandbox`.
+    /// carry `Content-Security-Policy: sandbox allow-downloads`, so that only links that the user clicks work.
     pub fn allow_pages(mut self, allow: bool) -> Self {
         self.allow_pages = allow;
         self

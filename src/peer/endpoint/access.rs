@@ -79,18 +79,7 @@ impl AccessRules {
     /// GET: requests whose response the page can read, uploads, preflights, WebSockets. A program that forwards header
     /// fields of a browser adds another field that a page cannot set.
     pub(crate) fn is_from_web_page(&self, fields: &impl Fields) -> bool {
-        let is_from_browser = || {
-            !matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Absent | PlainField::Once(b"none"))
-                || !matches!(fields.look_up(&ORIGIN), PlainField::Absent)
-        };
-        self.is_open()
-            && is_from_browser()
-            && matches!(fields.look_up(&protocol::NOT_A_PAGE), PlainField::Absent)
-    }
-
-    /// Returns whether a page of this peer itself sent the request, as far as the browser states it.
-    pub(super) fn is_same_origin(&self, fields: &impl Fields) -> bool {
-        matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Once(b"same-origin"))
+        self.is_open() && is_caused_by_web_page(fields)
     }
 
     /// Returns whether every client may read.
@@ -128,6 +117,14 @@ impl AccessRules {
     pub(super) fn has_token(&self, fields: &impl Fields, name: &HeaderName) -> bool {
         shows_token(fields, name, [&self.rights.tokens, &self.rights.operator_tokens])
     }
+}
+
+/// Returns whether a web page in a browser caused the request, as far as the browser states it.
+pub(super) fn is_caused_by_web_page(fields: &impl Fields) -> bool {
+    let is_of_browser =
+        !matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Absent | PlainField::Once(b"none"))
+            || !matches!(fields.look_up(&ORIGIN), PlainField::Absent);
+    is_of_browser && matches!(fields.look_up(&protocol::NOT_A_PAGE), PlainField::Absent)
 }
 
 /// Returns whether the field with this name contains a token of one of the sets.

@@ -6,12 +6,13 @@
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, PRAGMA, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
+use super::access::{Fields, SEC_FETCH_SITE, is_caused_by_web_page};
 use super::action::{Action, Forwarded, Next};
 use super::forms::body_links::BodyLinks;
-use super::forms::links::View;
+use super::forms::links::{View, has_credentials, is_browser};
 use super::forms::{self, Form, Named};
 use super::forward_access::{Permission, Role};
-use super::page_safety::AddedFields;
+use super::page_safety::{AddedFields, is_followed_link};
 use super::proxy::Proxy;
 use super::refusal::{ALLOWED_FOR_FORWARDING, failure, method_not_allowed, refusal};
 use super::response::ResponseContext;
@@ -23,7 +24,7 @@ use crate::cache::HttpCache;
 use crate::cache::fill::prepared;
 use crate::client;
 use crate::message::body::Body;
-use crate::message::nonblocking::{Ask, Lane, RunMode, Step, Wakes};
+use crate::message::nonblocking::{Ask, Lane, PlainField, RunMode, Step, Wakes};
 use crate::message::round_trip::RoundTrip;
 use crate::message::url::CanonicalUrl;
 use crate::pool::protocol::{self, Hop};
@@ -87,12 +88,18 @@ impl Proxy {
     ) -> Result<Action, Box<Response<Body>>> {
         let fields = request.headers();
         if role == Role::Origin
-            && let Some((status, reason)) = self.rejected_prefix_host(request.uri(), fields)
+            && let Some((status, reason)) = self.rejected_prefix_host(request)
         {
             return Err(refusal(status, ErrorKind::Forbidden, reason).into());
         }
         let permission = self.check_forwarding(role, fields, sender)?;
         let method = request.method();
+        if permission == Permission::GrantedByAuthorization && self.is_caused_by_foreign_page(method, fields)
+        {
+            // A browser adds the token that its user has entered, whatever page causes the request.
+            let text = "this peer refuses requests of web pages, except for links that a user follows";
+            return Err(refusal(StatusCode::FORBIDDEN, ErrorKind::Forbidden, text).into());
+        }
         if matches!(*method, Method::CONNECT | Method::TRACE) || protocol::is_purge(method) {
             return Err(method_not_allowed(ALLOWED_FOR_FORWARDING).into());
         }
@@ -177,7 +184,7 @@ impl Proxy {
     pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
         let target = &forwarded.named.target;
         if let Some(response) = client::take_answer(&request) {
-            let (view, is_leaving) = (self.forwarded_view(forwarded), self.is_leaving());
+            let (view, is_leaving) = (self.forwarded_view(forwarded, request.headers()), self.is_leaving());
             return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
         }
         let version = request.version();
@@ -227,6 +234,7 @@ impl Proxy {
     fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Forwarded) -> Outgoing<T> {
         let Forwarded { named: Named { form, target }, is_authorized_here } = forwarded;
         let peer = self.seen_as(&request);
+        let view = self.forwarded_view(forwarded, request.headers());
         // These fields belong to the protocol between peers.
         let _ = Hop::take(request.headers_mut());
         if *is_authorized_here {
@@ -245,14 +253,16 @@ impl Proxy {
             }
             body_links = BodyLinks::of(mirror, &self.forwarding.mirrors, peer, &method, headers);
         }
-        let (request, context) = self.origin_request(request, target, self.forwarded_view(forwarded));
+        let (request, context) = self.origin_request(request, target, view);
         Outgoing { request, context, body_links }
     }
 
     /// Returns how the program sees the response.
-    fn forwarded_view(&self, forwarded: &Forwarded) -> View {
+    fn forwarded_view(&self, forwarded: &Forwarded, headers: &HeaderMap) -> View {
         let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
-        View { form, mirrors, pass_cookies: false }
+        let lends = matches!(&form, Form::Mirror(mirror) if mirror.credentials().is_some());
+        let has_credentials = has_credentials(headers, forwarded.is_authorized_here || lends);
+        View { form, mirrors, pass_cookies: false, is_browser: is_browser(headers), has_credentials }
     }
 
     /// Returns scheme and authority under which the client of a request reaches this peer.
@@ -274,8 +284,23 @@ impl Proxy {
     }
 
     /// Returns why a request in prefix form is refused by its `Host`, or because a web page sent it.
-    fn rejected_prefix_host(&self, uri: &Uri, fields: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-        let allows = self.forwarding.allow_pages && self.access.is_same_origin(fields);
-        if allows { self.rejected_authority(uri, fields) } else { self.rejected_host(uri, fields) }
+    fn rejected_prefix_host<T>(&self, request: &Request<T>) -> Option<(StatusCode, &'static str)> {
+        let fields = request.headers();
+        if self.is_caused_by_foreign_page(request.method(), fields) {
+            self.rejected_host(request.uri(), fields)
+        } else {
+            self.rejected_authority(request.uri(), fields)
+        }
+    }
+
+    /// Returns whether a web page caused a request in prefix form that it may not cause. A page in a sandbox may only have links;
+    /// one that may run may request everything, but another site may not lead the user to such a page.
+    fn is_caused_by_foreign_page(&self, method: &Method, fields: &HeaderMap) -> bool {
+        let may_cause = if self.forwarding.allow_pages {
+            matches!(fields.look_up(&SEC_FETCH_SITE), PlainField::Once(b"same-origin"))
+        } else {
+            is_followed_link(method, fields)
+        };
+        is_caused_by_web_page(fields) && !may_cause
     }
 }

@@ -10,9 +10,9 @@ use http::header::{CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
-use super::access::AccessRules;
+use super::access::{AccessRules, is_caused_by_web_page};
 use super::action::{Action, Next};
-use super::forms::links::View;
+use super::forms::links::{View, is_browser};
 use super::forms::{self, Form, Forwarding};
 use super::forward_access::Role;
 use super::own_addresses::OwnAddresses;
@@ -153,10 +153,8 @@ impl Proxy {
             (Role::Origin, self.page_added_fields())
         };
         self.access.may_forward(role, request, Some(sender)).ok()?;
-        if !is_absolute
-            && self.access.is_open()
-            && (self.access.is_from_web_page(request) || !self.is_own_host(request))
-        {
+        let is_open = self.access.is_open();
+        if !is_absolute && (is_caused_by_web_page(request) || (is_open && !self.is_own_host(request))) {
             return None;
         }
         let url = self.allowed_key(url)?;
@@ -324,7 +322,13 @@ impl Proxy {
     fn view(&self, headers: &HeaderMap) -> View {
         let form = if protocol::is_over_hop(headers) { Form::Pool } else { Form::Query };
         let mirrors = self.forwarding.mirrors.clone();
-        View { form, mirrors, pass_cookies: self.access.pass_cookies }
+        View {
+            form,
+            mirrors,
+            pass_cookies: self.access.pass_cookies,
+            is_browser: is_browser(headers),
+            has_credentials: false,
+        }
     }
 
     /// Turns the request to this peer into one to the origin. Returns it with the context of the response.

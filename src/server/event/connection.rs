@@ -66,7 +66,7 @@ pub(super) struct Connection {
     outbound: Outbound,
     exchange: Option<Box<Exchange>>,
     /// A hit that is only partly written.
-    partial_hit: Option<Box<Pending>>,
+    partial_hit: Option<Box<Pending<'static>>>,
     /// Where the tunnel leads that this connection becomes once all output is written.
     tunnel: Option<(Destination, TunnelPermit)>,
     /// Whether the last complete head is a HEAD request, so that an error response has no body.

@@ -1,7 +1,7 @@
 //! [`ThreadContext`]: what an I/O thread passes to each of its connections.
 
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -119,7 +119,11 @@ impl ThreadContext {
     }
 
     /// Starts the record of a request whose head is complete.
-    pub(super) fn pending(&self, method: Option<&Method>, target: &dyn Display) -> Pending {
+    pub(super) fn pending<'a>(
+        &self,
+        method: Option<&Method>,
+        target: impl FnOnce() -> Cow<'a, str>,
+    ) -> Pending<'a> {
         let mut weight = 0;
         if self.options.recorder.is_some() {
             let mut sampler = self.sampler.get();
@@ -127,12 +131,12 @@ impl ThreadContext {
             self.sampler.set(sampler);
         }
         let is_target_used = weight > 0 || self.options.access_log.is_some();
-        let target = if is_target_used { target.to_string() } else { String::new() };
-        Pending::new(self.now, method.cloned(), target.into(), weight)
+        let target = if is_target_used { target() } else { Cow::Borrowed("") };
+        Pending::new(self.now, method.cloned(), target, weight)
     }
 
     /// Counts and logs a request that has ended.
-    pub(super) fn finished(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
+    pub(super) fn finished(&self, pending: &Pending<'_>, remote: SocketAddr, is_complete: bool) {
         let record = pending.record(remote, Instant::now(), is_complete);
         self.stats.count_duration(record.outcome, record.duration);
         if let Some(recorder) = self.options.recorder.as_ref().filter(|_| pending.weight > 0) {
@@ -144,7 +148,7 @@ impl ThreadContext {
     }
 
     /// Logs a tunnel that has ended.
-    pub(super) fn log(&self, pending: &Pending, remote: SocketAddr, is_complete: bool) {
+    pub(super) fn log(&self, pending: &Pending<'_>, remote: SocketAddr, is_complete: bool) {
         if let Some(log) = &self.options.access_log {
             log.log(&pending.record(remote, Instant::now(), is_complete));
         }

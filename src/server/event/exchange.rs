@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     /// The permit of a CONNECT request.
     pub(super) tunnel: Option<TunnelPermit>,
     /// What is logged at its end.
-    pub(super) pending: Pending,
+    pub(super) pending: Pending<'static>,
 }
 
 /// Interim responses, added by worker threads.
@@ -115,7 +115,7 @@ impl Exchange {
         serial: u64,
         summary: RequestSummary,
         receiving: Option<Receiving>,
-        pending: Pending,
+        pending: Pending<'static>,
     ) -> Box<Self> {
         let (client, origin, job) = (None, None, None);
         let interim = Interims::default();

@@ -189,13 +189,15 @@ fn killed_process_harms_no_other_process() {
             assert_eq!(numbers(&own, 500 + round), [500 + round], "round {round}");
         }
         assert_eq!(own.core().trouble.reports(), 0, "round {round}");
-        // A start cleans up after the killed processes.
-        drop(DiskStore::open(folder.path()).unwrap());
+        // A start cleans up after the killed processes. The search is part of the work of an open store: one that is closed
+        // at once leaves it to the next search of another process.
+        let started = DiskStore::open(folder.path()).unwrap();
         let until = Instant::now() + LONG;
-        while fs::read_dir(folder.path().join("processes")).unwrap().count() > 1 {
+        while fs::read_dir(folder.path().join("processes")).unwrap().count() > 2 {
             assert!(Instant::now() < until, "round {round}: the killed processes are still listed");
-            drop(DiskStore::open(folder.path()).unwrap());
+            thread::yield_now();
         }
+        drop(started);
         put(&own, 499, 100);
         assert!(own.flush(LONG));
         assert!(taken(folder.path()) <= CAPACITY, "round {round}: {}", taken(folder.path()));

@@ -123,6 +123,54 @@ fn with_a_token_programs_show_it_as_a_password_and_origins_never_see_it() {
 }
 
 #[test]
+fn credentials_for_one_origin_do_not_follow_a_redirect_to_another() {
+    let elsewhere = Origin::start(|received| Reply::target(received).field("Cache-Control", "max-age=60"));
+    // For cookies, only another name is another site.
+    let (there, folder) =
+        (elsewhere.url("/file").replace("127.0.0.1", "localhost"), tempfile::tempdir().unwrap());
+    let away = there.clone();
+    let origin = Origin::start(move |received| match &*received.target {
+        "/away" => Reply::status(302).field("Location", &away),
+        "/here" => Reply::status(302).field("Location", "/file"),
+        _ => Reply::target(received),
+    });
+    let token = folder.path().join("token");
+    fs::write(&token, TOKEN).unwrap();
+    let mirror = format!("m={}", origin.url("/"));
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--mirror", &mirror]);
+    let pool = PeerProcess::pool(2);
+    let with_token = PeerProcess::start_as("127.0.0.1:0", &["--token-file", token.to_str().unwrap()]);
+    let curl = |arguments: &[&str]| {
+        let mut curl = program("curl", folder.path());
+        output(curl.args(["-sSfL", "-w", " %{url_effective}"]).args(arguments))
+    };
+    let gateway = |peer: &PeerProcess| format!("{}/fetch/{}", peer.url(), origin.url(""));
+    // Of two peers, at least one passes the request on.
+    for of_origin in
+        [gateway(&peer), gateway(&pool[0]), gateway(&pool[1]), format!("{}/mirror/m", peer.url())]
+    {
+        for credentials in [["-u", "user:of-the-origin"], ["-H", "Cookie: a=of-the-origin"]] {
+            let away = curl(&[&credentials[..], &[&format!("{of_origin}/away")]].concat());
+            assert_eq!(away, format!("/file {there}"));
+            let here = curl(&[&credentials[..], &[&format!("{of_origin}/here")]].concat());
+            let authority = of_origin.strip_prefix("http://").unwrap();
+            assert!(here.starts_with("/file ") && here.ends_with(&format!("{authority}/file")), "{here}");
+        }
+        assert!(curl(&[&format!("{of_origin}/away")]).contains("/fetch/"), "{of_origin}");
+    }
+    // The token is not for the origin.
+    let prefix = format!("{}/fetch/{}", with_token.url(), origin.url("/away"));
+    assert!(curl(&["-u", &format!("any:{TOKEN}"), &prefix]).contains("/fetch/"));
+    let is_shown = |origin: &Origin| {
+        origin.seen().iter().any(|received| format!("{received:?}").contains("of-the-origin"))
+    };
+    let has_basic =
+        |origin: &Origin| origin.seen().iter().any(|received| received.field("authorization").is_some());
+    assert!(is_shown(&origin) && has_basic(&origin), "{:?}", origin.seen());
+    assert!(!is_shown(&elsewhere) && !has_basic(&elsewhere), "{:?}", elsewhere.seen());
+}
+
+#[test]
 fn pages_are_sandboxed_and_cookies_removed_in_prefix_form_only() {
     let origin = origin();
     let start =
@@ -131,7 +179,10 @@ fn pages_are_sandboxed_and_cookies_removed_in_prefix_form_only() {
         let peer = start(options);
         for _ in 0..2 {
             let page = get(peer.address, &format!("/fetch/{}", origin.url("/a")), "127.0.0.1", "");
-            assert_eq!(page.field("content-security-policy"), is_sandboxed.then_some("sandbox"));
+            assert_eq!(
+                page.field("content-security-policy"),
+                is_sandboxed.then_some("sandbox allow-downloads")
+            );
             assert_eq!(
                 (page.field("x-content-type-options"), page.field("set-cookie")),
                 (Some("nosniff"), None)

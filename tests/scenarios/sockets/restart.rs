@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,9 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::process::{Process, command};
 use crate::support::{TEST_TIMEOUT, wait_until};
 
+/// The least number of requests. They go on until the last restart is over, however fast they are.
 const REQUESTS: usize = 10_000;
+const RESTARTS: usize = 3;
 const CLIENTS: usize = 4;
 
 fn send_signal(name: &str, process: u32) -> bool {
@@ -66,7 +69,8 @@ struct Client {
 }
 
 impl Client {
-    fn request(&mut self, head: &str) -> io::Result<()> {
+    /// Sends a request, and returns the process that answers, which each response names in `Via`.
+    fn request(&mut self, head: &str) -> io::Result<String> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -76,7 +80,7 @@ impl Client {
             }
         };
         connection.get_mut().write_all(head.as_bytes())?;
-        let (mut length, mut closes, mut line) = (0, false, String::new());
+        let (mut length, mut closes, mut via, mut line) = (0, false, String::new(), String::new());
         connection.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200 ") {
             return Err(io::Error::other(format!("the response begins with {line:?}")));
@@ -86,6 +90,9 @@ impl Client {
             connection.read_line(&mut line)?;
             let text = line.to_ascii_lowercase();
             closes |= text.starts_with("connection: close");
+            if let Some(value) = text.strip_prefix("via: ") {
+                value.trim().clone_into(&mut via);
+            }
             if let Some(value) = text.strip_prefix("content-length: ") {
                 length = value.trim().parse().map_err(io::Error::other)?;
             }
@@ -96,7 +103,7 @@ impl Client {
             return Err(io::Error::other("another body"));
         }
         self.connection = (!closes).then_some(connection);
-        Ok(())
+        Ok(via)
     }
 }
 
@@ -115,33 +122,41 @@ fn no_request_fails_across_three_restarts() {
     assert_eq!(manager.receive(), "READY=1");
     let mut serving = Serving(first.id());
     let url = origin.url("/a");
-    let (done, head) = (AtomicUsize::new(0), get(&url));
+    let (done, restarts, head) = (AtomicUsize::new(0), AtomicUsize::new(0), get(&url));
     let persistent = head.replacen("Connection: close\r\n", "", 1);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                let (head, persistent, done) = (&head, &persistent, &done);
+                let (head, persistent, done, restarts) = (&head, &persistent, &done, &restarts);
                 scope.spawn(move || {
                     let mut client = Client { address, connection: None };
-                    while done.fetch_add(1, Ordering::Relaxed) < REQUESTS {
+                    let mut processes = BTreeSet::new();
+                    loop {
+                        // Read before the request, so that the last process answers one after the last restart.
+                        let are_all_over = restarts.load(Ordering::Relaxed) == RESTARTS;
+                        let is_last = done.fetch_add(1, Ordering::Relaxed) >= REQUESTS && are_all_over;
                         // Half of the clients keep their connections.
-                        client.request(if number % 2 == 0 { head } else { persistent })?;
+                        processes.insert(client.request(if number % 2 == 0 { head } else { persistent })?);
+                        if is_last {
+                            return io::Result::Ok(processes);
+                        }
                     }
-                    io::Result::Ok(())
                 })
             })
             .collect();
-        for restart in 1..=3 {
-            let at = restart * REQUESTS / 4;
+        for restart in 1..=RESTARTS {
+            // Each process answers some requests.
+            let at = (restart * REQUESTS / (RESTARTS + 1)).max(done.load(Ordering::Relaxed) + REQUESTS / 100);
             wait_until("the requests stop", || {
                 let is_reached = done.load(Ordering::Relaxed) >= at;
                 is_reached || clients.iter().any(thread::ScopedJoinHandle::is_finished)
             });
             serving.restart(&manager);
+            restarts.store(restart, Ordering::Relaxed);
         }
-        for client in clients {
-            client.join().unwrap().expect("no request fails");
-        }
+        let processes = clients.into_iter().map(|client| client.join().unwrap().expect("no request fails"));
+        let processes: BTreeSet<_> = processes.flatten().collect();
+        assert_eq!(processes.len(), RESTARTS + 1, "{processes:?}");
     });
     // The last process serves all sockets of the first.
     let response = exchange(UnixStream::connect(&path).unwrap(), &head);

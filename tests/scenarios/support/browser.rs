@@ -137,6 +137,20 @@ impl Browser {
         html["outerHTML"].as_str().unwrap().to_owned()
     }
 
+    /// Clicks the element with this selector. Works also in a page that may not run scripts.
+    pub(crate) fn click(&mut self, selector: &str) {
+        let document = self.call("DOM.getDocument", &json!({"depth": 0}));
+        let query = json!({"nodeId": document["root"]["nodeId"], "selector": selector});
+        let node = self.call("DOM.querySelector", &query);
+        let quads = self.call("DOM.getContentQuads", &json!({"nodeId": node["nodeId"]}));
+        let at = |index: usize| quads["quads"][0][index].as_f64().expect("the element is visible");
+        let (x, y) = (f64::midpoint(at(0), at(4)), f64::midpoint(at(1), at(5)));
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", &event);
+        }
+    }
+
     /// Presses a key of the keyboard.
     pub(crate) fn press(&mut self, key: &str, code: u32) {
         let text = if key == "Enter" { "\r" } else { "" };

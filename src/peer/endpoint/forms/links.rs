@@ -3,15 +3,19 @@
 //!
 //! A client of this crate and a program that uses the peer as its proxy know the origin of each response. Any other
 //! program treats the peer as the origin: it would send the cookies of one origin to all others, apply a policy for a
-//! whole host to the peer, and resolve a relative `Location` to the peer.
+//! whole host to the peer, and resolve a relative `Location` to the peer. It would also send the credentials for one origin
+//! to all others: after a redirect, or when another origin asks for them with the same realm.
 
-use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH, SET_COOKIE};
+use http::header::{
+    AUTHORIZATION, CONTENT_LOCATION, COOKIE, LINK, LOCATION, REFRESH, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::{Form, Mirrors, Seen};
 use crate::message::header::host_bound::{SET_COOKIE2, SET_FOR_HOST, is_host_bound};
 use crate::message::interim::OnInterim;
 use crate::message::url::CanonicalUrl;
+use crate::peer::endpoint::access::SEC_FETCH_SITE;
 
 /// The most bytes of all lines of a field whose references are rewritten. Further lines are removed: an origin could name thousands of
 /// short relative references, each of which gets the whole URL of the request in front.
@@ -24,6 +28,11 @@ pub(in crate::peer::endpoint) struct View {
     pub(in crate::peer::endpoint) mirrors: Mirrors,
     /// Whether programs that request `/proxy?q=` receive `Set-Cookie`.
     pub(in crate::peer::endpoint) pass_cookies: bool,
+    /// Whether a browser sent the request. It keeps the credentials that its user enters, and sends them to every origin
+    /// with the same realm.
+    pub(in crate::peer::endpoint) is_browser: bool,
+    /// Whether the request has credentials of its client for the origin. The client would repeat them after a redirect.
+    pub(in crate::peer::endpoint) has_credentials: bool,
 }
 
 impl View {
@@ -42,6 +51,9 @@ impl View {
         }
         for name in &SET_FOR_HOST {
             headers.remove(name);
+        }
+        if self.is_browser {
+            headers.remove(WWW_AUTHENTICATE);
         }
         if !(self.pass_cookies && matches!(self.form, Form::Query)) {
             headers.remove(SET_COOKIE);
@@ -141,8 +153,30 @@ impl View {
     }
 
     fn reference(&self, value: &[u8], target: &CanonicalUrl) -> Seen {
-        self.form.reference(value, target, &self.mirrors)
+        let form = match self.form {
+            Form::Prefix | Form::Mirror(_) if self.has_credentials && leads_elsewhere(value, target) => {
+                &Form::Query
+            }
+            _ => &self.form,
+        };
+        form.reference(value, target, &self.mirrors)
     }
+}
+
+/// Returns whether a reference leads from this URL to another origin.
+fn leads_elsewhere(value: &[u8], target: &CanonicalUrl) -> bool {
+    target.join_field(value).is_some_and(|url| !url.same_origin(target))
+}
+
+/// Returns whether a browser sent a request with these header fields.
+pub(in crate::peer::endpoint) fn is_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(&SEC_FETCH_SITE)
+}
+
+/// Returns whether a request with these header fields has credentials for the origin. `is_authorized_here` states whether
+/// `Authorization` is not for the origin.
+pub(in crate::peer::endpoint) fn has_credentials(headers: &HeaderMap, is_authorized_here: bool) -> bool {
+    (headers.contains_key(AUTHORIZATION) && !is_authorized_here) || headers.contains_key(COOKIE)
 }
 
 /// Rewrites all lines of a field. `rewrite` gets a line, and how many bytes it may have. A line that has no meaning for the

@@ -54,7 +54,9 @@ impl Mirrors {
     /// Returns the path under which a program that uses this mirror sees a URL.
     fn path_of(&self, url: &CanonicalUrl, used: &Mirror) -> String {
         let below = |mirror: &Mirror| {
-            let rest = url.as_str().strip_prefix(mirror.url().as_str())?;
+            // A mirror refuses the URLs that are not below it for every server.
+            let rest =
+                url.as_str().strip_prefix(mirror.url().as_str()).filter(|_| is_below(url, mirror.url()))?;
             Some(format!("{}{rest}", mirror.path()))
         };
         let found = below(used).or_else(|| self.0.iter().find_map(|mirror| below(mirror)));

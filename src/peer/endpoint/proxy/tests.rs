@@ -428,12 +428,15 @@ fn peer_without_token_sandboxes_responses_except_for_clients() {
         let nosniff = response.headers().get("x-content-type-options").is_some();
         let policies = response.headers().get_all("content-security-policy");
         let policies: Vec<_> = policies.into_iter().map(|value| value.to_str().unwrap().to_owned()).collect();
-        assert_eq!(nosniff, policies.contains(&"sandbox".to_owned()));
+        assert_eq!(nosniff, policies.contains(&"sandbox allow-downloads".to_owned()));
         policies
     };
     let get = |uri: &str| Request::get(uri.to_owned());
     for _ in 0..2 {
-        assert_eq!(policies(&proxy, get("/proxy?q=http://h/")), ["default-src 'self'", "sandbox"]);
+        assert_eq!(
+            policies(&proxy, get("/proxy?q=http://h/")),
+            ["default-src 'self'", "sandbox allow-downloads"]
+        );
     }
     for uri in [
         "/proxy?q=",
@@ -443,7 +446,7 @@ fn peer_without_token_sandboxes_responses_except_for_clients() {
         "/readyz",
         "http://evil.example/proxy",
     ] {
-        assert!(policies(&proxy, get(uri)).contains(&"sandbox".to_owned()), "{uri}");
+        assert!(policies(&proxy, get(uri)).contains(&"sandbox allow-downloads".to_owned()), "{uri}");
     }
     let hop = get("/proxy?q=http://h/").header("forwardcache", "digest");
     assert_eq!(policies(&proxy, hop), ["default-src 'self'"], "a page cannot send it");
@@ -573,7 +576,7 @@ fn forms_of_other_programs_reach_the_owner_and_stay_in_their_form() {
     for host in ["own.example", "other.example"] {
         let response = ask(&format!("/fetch/http://{host}/a?b=c"), local());
         assert_eq!(response.headers()["location"], format!("/fetch/http://{host}/next"));
-        assert_eq!(response.headers()["content-security-policy"], "sandbox");
+        assert_eq!(response.headers()["content-security-policy"], "sandbox allow-downloads");
         assert!(
             !response.headers().contains_key("set-cookie")
                 && !response.headers().contains_key("forwardcache-peer")

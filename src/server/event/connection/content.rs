@@ -29,7 +29,7 @@ impl Connection {
         let RequestHead { mut request, body, persistent } = head;
         request.extensions_mut().insert(RemoteAddress(self.remote));
         request.extensions_mut().insert(context.sender(self.remote));
-        let pending = context.pending(Some(request.method()), request.uri());
+        let pending = context.pending(Some(request.method()), || request.uri().to_string().into());
         let summary = RequestSummary {
             method: request.method().clone(),
             version: request.version(),
@@ -97,7 +97,7 @@ impl Connection {
         &mut self,
         response: Response<Body>,
         summary: RequestSummary,
-        pending: Pending,
+        pending: Pending<'static>,
         context: &mut ThreadContext,
     ) {
         let summary = RequestSummary { persistent: false, ..summary };

@@ -251,7 +251,7 @@ impl Connection {
         let done = take_written(lines.len());
         self.outbound.push_private(Bytes::copy_from_slice(&lines.as_bytes()[done..]));
         stored.body().iter().for_each(|piece| self.outbound.push(piece.slice(take_written(piece.len())..)));
-        self.partial_hit = Some(Box::new(hit(request, stored, context)));
+        self.partial_hit = Some(Box::new(hit(request, stored, context).into_owned()));
     }
 }
 
@@ -279,7 +279,7 @@ impl Connection {
         }
         head.extend_from_slice(b"\r\n");
         self.outbound.push_private(head.into());
-        let pending = Pending { bytes: 0, ..hit(request, stored, context) };
+        let pending = Pending { bytes: 0, ..hit(request, stored, context).into_owned() };
         let summary = RequestSummary { method: Method::GET, version: Version::HTTP_11, persistent };
         let mut exchange = Exchange::new(context.next_exchange(), summary, None, pending);
         exchange.reply = match std::mem::take(&mut context.scratch.body).into_poll_body() {
@@ -291,8 +291,8 @@ impl Connection {
 }
 
 /// Returns the record of a hit.
-fn hit(request: &PlainRequest<'_>, stored: &StoredResponse, context: &ThreadContext) -> Pending {
-    let mut pending = context.pending(Some(&Method::GET), &request.target);
+fn hit<'a>(request: &PlainRequest<'a>, stored: &StoredResponse, context: &ThreadContext) -> Pending<'a> {
+    let mut pending = context.pending(Some(&Method::GET), || request.target.into());
     pending.status = Some(stored.status());
     pending.outcome = Some(Outcome::Hit);
     pending.bytes = stored.body_length() as u64;

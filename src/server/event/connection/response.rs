@@ -188,7 +188,7 @@ impl Connection {
         let summary = RequestSummary { method, version: Version::HTTP_11, persistent: false };
         self.head_since = None;
         self.reading.stop();
-        let pending = context.pending(None, &"");
+        let pending = context.pending(None, || "".into());
         self.exchange = Some(Exchange::new(context.next_exchange(), summary, None, pending));
         let response = match rejection.status {
             StatusCode::SERVICE_UNAVAILABLE => unavailable(rejection.reason),

@@ -30,7 +30,7 @@ pub(in crate::server::event) struct Opened {
     pub(in crate::server::event) connection: ConnectionPermit,
     pub(in crate::server::event) permit: TunnelPermit,
     pub(in crate::server::event) destination: Destination,
-    pub(in crate::server::event) pending: Pending,
+    pub(in crate::server::event) pending: Pending<'static>,
 }
 
 /// An open tunnel.
@@ -43,7 +43,7 @@ pub(in crate::server::event) struct Tunnel {
     hello: Option<Vec<u8>>,
     host: Box<str>,
     remote: SocketAddr,
-    pending: Pending,
+    pending: Pending<'static>,
     /// When bytes were moved last.
     active: Instant,
     budget: Budget,

@@ -10,7 +10,13 @@ fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn query(pass_cookies: bool) -> View {
-    View { form: Form::Query, mirrors: Mirrors::default(), pass_cookies }
+    View {
+        form: Form::Query,
+        mirrors: Mirrors::default(),
+        pass_cookies,
+        is_browser: false,
+        has_credentials: false,
+    }
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn links_stay_in_the_form_of_the_request() {
         ["a=https://a.ex/b/", "files=http://files.ex/"].map(|mirror| mirror.parse().unwrap()).into();
     let mirrors = Mirrors::new(mirrors);
     let mirror = Arc::clone(mirrors.find("/mirror/a/").unwrap().0);
-    let view = |form| View { form, mirrors: mirrors.clone(), pass_cookies: true };
+    let view = |form| View { form, mirrors: mirrors.clone(), ..query(true) };
     let (prefix, mirror) = (view(Form::Prefix), view(Form::Mirror(mirror)));
     let (query, absolute) = (view(Form::Query), view(Form::Absolute));
     let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
@@ -185,9 +191,143 @@ fn cookies_pass_only_where_the_program_knows_the_origin() {
     for (form, passes) in
         [(Form::Prefix, false), (Form::Absolute, true), (Form::Pool, true), (Form::Query, true)]
     {
-        let view = View { form, mirrors: Mirrors::default(), pass_cookies: true };
+        let view = View { form, ..query(true) };
         let mut headers = fields(&[("set-cookie", "a=1")]);
         view.rewrite(&mut headers, &target);
         assert_eq!(headers.contains_key("set-cookie"), passes, "{:?}", view.form);
+    }
+}
+
+#[test]
+fn credentials_for_one_origin_lead_to_no_other() {
+    let mirrors =
+        Mirrors::new(["a=https://a.ex/", "b=https://b.ex/"].map(|text| text.parse().unwrap()).into());
+    let mirror = Arc::clone(mirrors.find("/mirror/a/").unwrap().0);
+    let target = CanonicalUrl::parse("https://a.ex/x").unwrap();
+    for (form, own) in [(Form::Prefix, "/fetch/https://a.ex/"), (Form::Mirror(mirror), "/mirror/a/")] {
+        let view = View { form, mirrors: mirrors.clone(), has_credentials: true, ..query(false) };
+        for (given, expected) in [
+            ("y", format!("{own}y")),
+            ("https://A.ex:443/y", format!("{own}y")),
+            ("https://b.ex/y#z", "https://b.ex/y#z".to_owned()),
+            ("//b.ex/y#z", "https://b.ex/y#z".to_owned()),
+            ("http://a.ex/y", "http://a.ex/y".to_owned()),
+            ("https://a.ex:444/y", "https://a.ex:444/y".to_owned()),
+        ] {
+            let (link, refresh) = (format!("<{given}>"), format!("0; url={given}"));
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("location", given), ("link", &link), ("refresh", &refresh)] {
+                headers.insert(name, value.parse().unwrap());
+            }
+            view.rewrite(&mut headers, &target);
+            assert_eq!(headers["location"], expected);
+            assert_eq!(headers["refresh"], format!("0; url={expected}"));
+            assert!(headers["link"] == format!("<{expected}>") || headers["link"] == link, "{given}");
+        }
+    }
+}
+
+#[test]
+fn browser_is_not_asked_for_credentials_that_it_would_send_to_every_origin() {
+    let target = CanonicalUrl::parse("https://a.ex/x").unwrap();
+    for form in [Form::Query, Form::Prefix, Form::Absolute, Form::Pool] {
+        for is_browser in [false, true] {
+            let is_kept = !is_browser || matches!(form, Form::Absolute | Form::Pool);
+            let mut headers = fields(&[("www-authenticate", "Basic realm=\"a\"")]);
+            View { form: form.clone(), is_browser, ..query(false) }.rewrite(&mut headers, &target);
+            assert_eq!(headers.contains_key("www-authenticate"), is_kept, "{form:?} {is_browser}");
+        }
+    }
+}
+
+#[test]
+fn odd_values_lead_to_the_same_form_or_away_from_the_peer() {
+    let mirrors: Vec<_> = ["a=https://a.ex/b/", "root=http://r.ex/"].map(|text| text.parse().unwrap()).into();
+    let mirrors = Mirrors::new(mirrors);
+    let mirror = Arc::clone(mirrors.find("/mirror/a/").unwrap().0);
+    let target = CanonicalUrl::parse("https://a.ex/b/c?d").unwrap();
+    let long = format!("https://c.ex/{}", "x".repeat(9000));
+    let mut headers = HeaderMap::new();
+    // Values, and what a program sees in prefix form and through the mirror. `None` is a field that is removed.
+    let removed = || (None, None);
+    let same = |value: &str| (Some(value.to_owned()), Some(value.to_owned()));
+    let seen = |prefix: &str, mirror: &str| (Some(format!("/fetch/{prefix}")), Some(mirror.to_owned()));
+    for (given, expected) in [
+        ("HTTPS://A.EX:443/b/%7e", seen("https://a.ex/b/~", "/mirror/a/~")),
+        ("https://a.ex", seen("https://a.ex/", "/fetch/https://a.ex/")),
+        ("https://a.ex/b", seen("https://a.ex/b", "/fetch/https://a.ex/b")),
+        ("https://a.ex/b/?", seen("https://a.ex/b/?", "/mirror/a/?")),
+        ("../../../x", seen("https://a.ex/x", "/fetch/https://a.ex/x")),
+        ("./", seen("https://a.ex/b/", "/mirror/a/")),
+        // The mirror refuses this path, because some servers find that it leads out of the mirror.
+        ("..%2fx", seen("https://a.ex/b/..%2Fx", "/fetch/https://a.ex/b/..%2Fx")),
+        ("..;/x", seen("https://a.ex/b/..;/x", "/fetch/https://a.ex/b/..;/x")),
+        ("///x", removed()),
+        ("/\\r.ex/", seen("https://a.ex/%5Cr.ex/", "/fetch/https://a.ex/%5Cr.ex/")),
+        ("\\\\r.ex/", seen("https://a.ex/b/%5C%5Cr.ex/", "/mirror/a/%5C%5Cr.ex/")),
+        ("//r.ex/x", seen("https://r.ex/x", "/fetch/https://r.ex/x")),
+        ("http://r.ex?x", seen("http://r.ex/?x", "/mirror/root/?x")),
+        ("\"https://r.ex/\"", seen("https://a.ex/b/%22https://r.ex/%22", "/mirror/a/%22https://r.ex/%22")),
+        ("<https://r.ex/>", seen("https://a.ex/b/%3Chttps://r.ex/%3E", "/mirror/a/%3Chttps://r.ex/%3E")),
+        (
+            "/fetch/https://r.ex/",
+            seen("https://a.ex/fetch/https://r.ex/", "/fetch/https://a.ex/fetch/https://r.ex/"),
+        ),
+        ("https://u:p@a.ex/b/", same("https://u:p@a.ex/b/")),
+        ("//u:p@a.ex/b/", removed()),
+        ("https://a.ex:0x1bb/b/", same("https://a.ex:0x1bb/b/")),
+        ("https:b/x", removed()),
+        ("https:/b/x", removed()),
+        ("ftp://a.ex/b/", same("ftp://a.ex/b/")),
+        ("javascript:alert(1)", same("javascript:alert(1)")),
+        (
+            "java\tscript:alert(1)",
+            seen("https://a.ex/b/java%09script:alert(1)", "/mirror/a/java%09script:alert(1)"),
+        ),
+        ("data:text/html,x", same("data:text/html,x")),
+        ("x:y", same("x:y")),
+        ("./x:y", seen("https://a.ex/b/x:y", "/mirror/a/x:y")),
+        ("1x:y", seen("https://a.ex/b/1x:y", "/mirror/a/1x:y")),
+        (
+            "https://a.ex/b/x#https://r.ex/",
+            seen("https://a.ex/b/x#https://r.ex/", "/mirror/a/x#https://r.ex/"),
+        ),
+        (&long, same(&long)),
+        (&long["https:".len()..], removed()),
+    ] {
+        for (form, expected) in
+            [(Form::Prefix, &expected.0), (Form::Mirror(Arc::clone(&mirror)), &expected.1)]
+        {
+            let view = View { form, mirrors: mirrors.clone(), ..query(false) };
+            for name in ["location", "content-location", "refresh"] {
+                let in_refresh = |reference: &str| format!("5; url={reference}");
+                let is_refresh = name == "refresh";
+                // A refresh may be quoted, so the quotes are not a part of the reference.
+                if is_refresh && given.starts_with('"') {
+                    continue;
+                }
+                headers.clear();
+                headers.insert(
+                    name,
+                    (if is_refresh { in_refresh(given) } else { given.to_owned() }).parse().unwrap(),
+                );
+                view.rewrite(&mut headers, &target);
+                let expected = expected
+                    .as_deref()
+                    .map(|value| if is_refresh { in_refresh(value) } else { value.to_owned() });
+                let left = headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+                assert_eq!(left, expected, "{name}: {given}: {:?}", view.form);
+            }
+            if given.contains(['<', '"']) {
+                continue;
+            }
+            headers.clear();
+            headers.insert("link", format!("<{given}>; rel=next, <z>").parse().unwrap());
+            view.rewrite(&mut headers, &target);
+            let z = if matches!(view.form, Form::Prefix) { "/fetch/https://a.ex/b/z" } else { "/mirror/a/z" };
+            let expected = expected.as_deref().map(|value| format!("<{value}>; rel=next, <{z}>"));
+            let left = headers.get("link").map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(left, expected, "link: {given}: {:?}", view.form);
+        }
     }
 }
