@@ -16,7 +16,10 @@ pub(crate) struct BodyPiece {
 /// Where the bytes of a piece start in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePosition {
-    #[cfg_attr(not(feature = "disk"), allow(dead_code, reason = "only the disk has files"))]
+    #[cfg_attr(
+        not(all(feature = "disk", target_os = "linux")),
+        allow(dead_code, reason = "only Linux sends from files")
+    )]
     pub(crate) file: Arc<File>,
     pub(crate) at: u64,
 }
