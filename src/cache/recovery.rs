@@ -159,9 +159,8 @@ impl RecoveringBody {
     /// The error that was met, if there is no other source.
     fn recover(&mut self, error: io::Error) -> io::Result<()> {
         let Some(recovery) = self.recovery.take() else { return Err(error) };
-        let Some(ledger) = recovery.cache.upgrade().map(|cache| Arc::clone(&cache.ledger)) else {
-            return Err(error);
-        };
+        let cache = recovery.cache.upgrade().filter(|cache| !cache.is_offline());
+        let Some(ledger) = cache.map(|cache| Arc::clone(&cache.ledger)) else { return Err(error) };
         let (range, cancellation) = (self.at..self.end, Cancellation::new());
         let token = cancellation.clone();
         let fetch = move || {
