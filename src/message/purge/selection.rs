@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::base::error::{Error, ErrorKind, Result, redacted};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::redacted::redacted;
 use crate::message::url::CanonicalUrl;
 
 /// Selects the responses to purge: one URL, all URLs with a prefix, a cache group of an origin, or everything.

@@ -1,12 +1,11 @@
 //! The text of a line of the access log. Pure: the time is an argument.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use http::Method;
 
-use crate::base::error::redacted;
+use crate::base::redacted::{redacted, without_query};
 use crate::message::stats::Outcome;
 use crate::message::url::unescape;
 use crate::pool::protocol;
@@ -23,7 +22,7 @@ pub enum AccessLogFormat {
     /// 10.0.0.9 - - [29/Nov/2026:05:38:29 +0000] "GET https://example.com/a HTTP" 200 1234 "-" "-" hit 0.000041
     /// ```
     ///
-    /// The URL is logged without its userinfo and query. If the client did not receive the whole response, `aborted` follows.
+    /// The URL is logged without its userinfo and query, also if a program escaped the `?` (`%3F`). If the client did not receive the whole response, `aborted` follows.
     #[default]
     Text,
     /// One JSON object in each line, with the members `time`, `client`, `method`, `url`, `status`, `bytes`, `outcome`,
@@ -113,10 +112,9 @@ fn push_url(target: &str, scratch: &mut Vec<u8>, out: &mut String) {
     scratch.clear();
     let is_url = value.is_some_and(|value| unescape(value, scratch).is_ok());
     let url = if is_url { std::str::from_utf8(scratch).unwrap_or(target) } else { target };
+    let url = without_query(url);
     // Most URLs have no userinfo, which ends with `@` or its escape.
-    let shown =
-        if url.contains('@') || url.contains("%40") { Cow::Owned(redacted(url)) } else { Cow::Borrowed(url) };
-    let shown = shown.split(['?', '#']).next().unwrap_or_default();
+    let shown = if url.contains('@') || url.contains("%40") { &*redacted(url) } else { url };
     if shown.is_empty() {
         out.push('-');
     } else if shown.bytes().all(is_plain) {
@@ -199,6 +197,14 @@ mod tests {
             ("/fetch/https%3A//u%3Ap@a.example/x", "/fetch/https%3A//a.example/x"),
             ("http://peer/fetch/http://u:p@a.example/x", "http://peer/fetch/http://a.example/x"),
             ("/fetch/https%3A//u%3Ap%40a.example/x", "/fetch/https%3A//a.example/x"),
+            // A program escaped more than the origin understands: the server requests the query as a part of the path.
+            ("/fetch/https%3A//a.example/x%3Ftoken=1", "/fetch/https%3A//a.example/x"),
+            ("/fetch/https%3A%2F%2Fu%3Ap%40a.example%2Fx%3ftoken%3D1", "/fetch/a.example%2Fx"),
+            ("/fetch/https://a.example/x%253Ftoken=1", "/fetch/https://a.example/x"),
+            ("/proxy?q=https%3A%2F%2Fa.example%2Fx%253Ftoken%253D1", "https://a.example/x"),
+            ("/mirror/a/x%3Ftoken=1", "/mirror/a/x"),
+            ("http://a.example/x%2", "http://a.example/x%2"),
+            ("http://a.example/x%25%C3%A9", "http://a.example/x%25%C3%A9"),
             ("", "-"),
         ] {
             assert_eq!(logged_url(target), expected, "{target}");
