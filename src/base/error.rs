@@ -211,6 +211,12 @@ impl Error {
         Self { inner: self.inner.clone() }
     }
 
+    /// Removes the URL.
+    pub(crate) fn without_url(mut self) -> Self {
+        self.inner.url = None;
+        self
+    }
+
     /// Returns the category.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

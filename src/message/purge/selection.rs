@@ -108,6 +108,16 @@ impl Purge {
         self.before.is_none_or(|before| sequence <= before)
     }
 
+    /// Returns the length of the texts that the purge holds, in bytes.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    pub(crate) fn text_length(&self) -> usize {
+        match &self.scope {
+            PurgeScope::Url(text) | PurgeScope::Prefix(text) => text.len(),
+            PurgeScope::Group { origin, name } => origin.len() + name.len(),
+            PurgeScope::All => 0,
+        }
+    }
+
     /// Selects all responses of one URL.
     ///
     /// # Errors
