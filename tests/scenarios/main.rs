@@ -40,6 +40,8 @@ mod prometheus;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod redis_faults;
 mod ring_mismatch;
 mod runs;
 mod safety;
