@@ -6,6 +6,7 @@ mod local;
 mod support;
 
 mod access_log;
+mod admin_load;
 mod cancellation;
 mod clients;
 mod collapsing;
