@@ -58,7 +58,8 @@ pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) 
     Ok(if part.len() == bytes.len() { bytes } else { bytes[part].into() })
 }
 
-/// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. Nothing is copied.
+/// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. A large part
+/// is not copied.
 pub(super) fn read_now(
     file: &Arc<File>,
     number: u64,
@@ -77,7 +78,12 @@ pub(super) fn read_now(
     block.check(bytes, sum)?;
     let part = block.part(at, most);
     let in_file = block.position() + part.start as u64;
-    let bytes = ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part);
+    // A slow client holds what it is sent, so a small part must not hold the whole block.
+    let bytes = if part.len() <= BLOCK / 4 {
+        ledger.share(MemoryUse::Windows, bytes[part].into())
+    } else {
+        ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part)
+    };
     Ok(Some(BodyPiece::in_file(bytes, Arc::clone(file), in_file)))
 }
 
@@ -226,6 +232,20 @@ mod tests {
                 }
             }
             assert!(read(&file, 9, length as u64, length as u64, 1).is_err());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn small_part_of_a_block_holds_only_its_own_memory() {
+        let (file, body) = written(BLOCK);
+        for (most, counted) in [(100, 100), (BLOCK / 4, BLOCK / 4), (BLOCK, BLOCK)] {
+            let ledger = Ledger::new(1 << 30);
+            let read = read_now(&file, 9, BLOCK as u64, 0, most, &ledger).unwrap();
+            assert!(
+                read.is_some_and(|read| *read == body[..most] && ledger.total() == counted as u64),
+                "{most}"
+            );
         }
     }
 
