@@ -260,8 +260,7 @@ impl Proxy {
     /// Returns how the program sees the response.
     fn forwarded_view(&self, forwarded: &Forwarded, headers: &HeaderMap) -> View {
         let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
-        let lends = matches!(&form, Form::Mirror(mirror) if mirror.credentials().is_some());
-        let has_credentials = has_credentials(headers, forwarded.is_authorized_here || lends);
+        let has_credentials = has_credentials(headers, forwarded.is_authorized_here);
         View { form, mirrors, pass_cookies: false, is_browser: is_browser(headers), has_credentials }
     }
 
