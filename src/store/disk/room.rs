@@ -1,8 +1,7 @@
 //! Makes room before something is written, so that the directory never takes more than its capacity.
 //!
-//! The limit of the entries is the capacity less a part that is left for the index to grow in. The index does not shrink
-//! when entries are removed from it, and may take more than its entries are charged for; then the files of bodies may take
-//! only what it leaves.
+//! The limit of the entries is the capacity less a part in which the index grows. The index shrinks late after its entries
+//! are removed. If it is larger than the charge of its entries, the files of bodies get less room.
 
 use redb::ReadableTable;
 
@@ -50,11 +49,11 @@ pub(super) fn portions<'o, T: AsRef<Op>>(core: &Core, ops: &'o [T]) -> Vec<&'o [
 
 /// The room of the directory, in KiB.
 pub(super) struct Room {
-    /// What all entries may take.
+    /// The limit of all entries.
     limit: u64,
-    /// What the index may take beyond what its entries are charged for.
+    /// How much larger the index may be than the charge of its entries.
     slack: u64,
-    /// What the index takes on the disk.
+    /// The size of the index on the disk.
     index: u64,
     /// The leases of other processes.
     others: u64,
@@ -70,7 +69,7 @@ impl Room {
     pub(super) fn left(&self, core: &Core, meta: &Meta) -> u64 {
         let of_index = meta.kibibytes.saturating_sub(meta.file_kibibytes);
         let excess = self.index.saturating_sub(of_index + self.slack);
-        // What the index has of files that are still written is not counted twice.
+        // The rows of files that are still written are charged, and their room is reserved too: it counts once.
         let booked = core.growing.booked() / KIB;
         (self.limit + booked).saturating_sub(meta.kibibytes + excess + self.others)
     }
