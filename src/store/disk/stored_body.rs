@@ -113,17 +113,20 @@ impl BodyWriter {
         Ok(Self::new(core, number, file, 0, reserved))
     }
 
-    /// Continues the file of a part of `stored` bytes, whole blocks, which is noted as growing.
+    /// Opens the file of a part and locks it. Fails if it is still written, by any process.
+    pub(super) fn lock(core: &Core, number: u64) -> io::Result<File> {
+        let file = File::options().read(true).write(true).open(core.file_of(number))?;
+        if try_lock(&file)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Continues the locked file of a part of `stored` bytes, whole blocks, which is noted as growing.
     pub(super) fn resume(
         core: &Arc<Core>,
         number: u64,
+        file: File,
         stored: u64,
         length: Option<u64>,
     ) -> io::Result<Arc<Self>> {
-        let file = File::options().read(true).write(true).open(core.file_of(number))?;
-        if !try_lock(&file)? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
         core.space.reserve(reserved)?;
