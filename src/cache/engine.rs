@@ -1,8 +1,8 @@
 //! [`HttpCache`]: its parts and its public methods.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
@@ -108,6 +108,8 @@ pub(super) struct CacheParts {
 
 /// The state that all handles on a cache share.
 pub(super) struct Inner {
+    /// For work that may outlive the cache.
+    pub(super) me: Weak<Self>,
     pub(super) origin: Arc<dyn RoundTrip>,
     pub(super) store: GuardedStore,
     /// Counts the memory of bodies in transit.
@@ -171,7 +173,8 @@ impl HttpCache {
             tier.set_ledger(Arc::clone(&ledger));
             store = store.with_tier(tier);
         }
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: me.clone(),
             origin,
             store,
             recent: Recent::new(ledger.limit()),

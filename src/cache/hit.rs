@@ -7,7 +7,7 @@ use log::debug;
 
 use super::engine::HttpCache;
 use crate::base::redacted::redacted;
-use crate::message::body_piece::BodyPiece;
+use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::nonblocking::PlainRequest;
 use crate::message::stats::{CacheStatus, Outcome, X_FROM_CACHE};
@@ -17,7 +17,7 @@ use crate::store::StoredResponse;
 
 impl HttpCache {
     /// Returns the response that is stored under this URL if it answers a plain request unchanged, fresh and whole. Its body may be
-    /// in an open file of a lower tier: then its first bytes go to `beginning`. Never waits.
+    /// in an open file of a lower tier: then `body` is set. Never waits.
     /// Appends the field lines that depend on the time to `lines`.
     ///
     /// A URL that is not in canonical form is not found. A response that `accepts` refuses is not returned: the client may
@@ -29,7 +29,7 @@ impl HttpCache {
         hop: Option<Hop>,
         accepts: impl FnOnce(&StoredResponse) -> bool,
         lines: &mut String,
-        beginning: &mut BodyPiece,
+        body: &mut Body,
     ) -> Option<Arc<StoredResponse>> {
         let inner = &self.inner;
         // A chosen key differs from the URL, and the text after a space would be another user's partition.
@@ -60,7 +60,8 @@ impl HttpCache {
         }
         if let Some(remote) = stored.remote() {
             let read = remote.source.read_now(0, usize::MAX, &inner.ledger);
-            *beginning = read.ok().flatten().filter(|_| inner.is_streamed(url, remote))?;
+            let beginning = read.ok().flatten().filter(|_| inner.is_streamed(url, remote))?;
+            *body = inner.recovering_hit(beginning, remote, stored, url);
         }
         inner.count(Outcome::Hit, url);
         debug!("{} {}", Outcome::Hit, redacted(url));

@@ -46,6 +46,7 @@
 // | `answer`, `ranges` | the answer from a stored response; ranges of its body |
 // | `serving` | returns responses with their `Cache-Status` |
 // | `partial` | partial responses: storing, joining, completing |
+// | `recovery` | the rest of a stored body that turns out to be damaged while it is sent |
 // | `beginnings` | interrupted transfers: what has arrived is stored as a part |
 // | `post` | POST requests whose responses are stored under their content |
 // | `near` | the rules of a near cache |
@@ -92,6 +93,7 @@ mod post;
 mod purging;
 mod ranges;
 mod recent;
+mod recovery;
 mod refresh;
 mod refresh_queue;
 mod serving;

@@ -49,7 +49,7 @@ impl Inner {
         if !get.is_for_origin() {
             match self.look_up(&get) {
                 Lookup::Serve(stored, Outcome::Hit) => {
-                    return Ok(self.serve_with(&stored, &get, CacheStatus::new(Outcome::Hit)));
+                    return Ok(self.serve_stored(&stored, &get, CacheStatus::new(Outcome::Hit)));
                 }
                 _ if get.directives.only_if_cached => return Ok(self.only_if_cached(&get)),
                 _ => {}

@@ -27,7 +27,7 @@ use crate::store::Key;
 
 /// Turns a client's request into the refresh: a GET for the whole, without the client's own directives and
 /// conditions.
-fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
+pub(super) fn of_the_whole(incoming: &Incoming, early_refresh: u8) -> Incoming {
     let mut headers = incoming.headers.clone();
     for name in [CACHE_CONTROL, PRAGMA, RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
         headers.remove(name);

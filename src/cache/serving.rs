@@ -30,7 +30,18 @@ impl Inner {
         self.serve_with(stored, incoming, CacheStatus::new(outcome))
     }
 
+    /// Returns a stored response. If its body turns out to be damaged, the origin completes it.
     pub(super) fn serve_with(
+        &self,
+        stored: &StoredResponse,
+        incoming: &Incoming,
+        status: CacheStatus<'_>,
+    ) -> Response<Body> {
+        self.recovering(self.serve_stored(stored, incoming, status), stored, incoming)
+    }
+
+    /// Like [`serve_with`](Self::serve_with), for a response that a GET would not bring.
+    pub(super) fn serve_stored(
         &self,
         stored: &StoredResponse,
         incoming: &Incoming,
@@ -44,7 +55,8 @@ impl Inner {
             }
             None => status,
         };
-        answer(stored, incoming, self.with_identity(status, incoming), self.clock.moment(), &self.ledger)
+        let status = self.with_identity(status, incoming);
+        answer(stored, incoming, status, self.clock.moment(), &self.ledger)
     }
 
     pub(super) fn only_if_cached(&self, incoming: &Incoming) -> Response<Body> {

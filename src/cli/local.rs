@@ -129,7 +129,8 @@ impl Local {
             if Outcome::of(stored.headers()) == Some(Outcome::StaleWhileRevalidate) {
                 self.refreshes.lock().extend(Lease::try_acquire(&kept.directory, &url).ok().flatten());
             }
-            return Ok(stored);
+            // The same response, which the origin may complete if its body is damaged.
+            return self.cache.round_trip(copy(request));
         }
         let until = request.extensions().get::<Deadline>().and_then(|deadline| {
             let now = Instant::now();

@@ -12,7 +12,6 @@ use super::error_response::{bad_gateway, unavailable};
 use crate::base::memory_limit::Ledger;
 use crate::cache::fill::prepared;
 use crate::message::body::Body;
-use crate::message::body_piece::BodyPiece;
 use crate::message::url::CanonicalUrl;
 use crate::metrics::ServerStats;
 use crate::scheduler::Scheduler;
@@ -113,8 +112,8 @@ pub(crate) struct Scratch {
     pub(crate) url: Vec<u8>,
     /// Field lines to send in addition to the stored ones.
     pub(crate) lines: String,
-    /// The first bytes of a body that is read while it is sent.
-    pub(crate) beginning: BodyPiece,
+    /// A body that is read while it is sent.
+    pub(crate) body: Body,
 }
 
 /// Adapts a handler that may block: each request runs on a worker.

@@ -200,6 +200,55 @@ fn what_was_altered_cut_or_deleted_behind_its_back_is_asked_of_the_origin_again(
 }
 
 #[test]
+fn a_body_that_is_damaged_after_its_beginning_is_completed_by_the_origin() {
+    const LENGTH: usize = 2_000_000;
+    let whole = marked("/a", 0, LENGTH);
+    let origin = {
+        let whole = whole.clone();
+        Origin::start(move |received: &Received| {
+            let range = received.field("range").map(|range| {
+                let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap())
+            });
+            let reply = match range {
+                None => Reply::ok(whole.clone()),
+                Some((first, last)) => Reply::status(206)
+                    .field("Content-Range", format!("bytes {first}-{last}/{LENGTH}"))
+                    .body(&whole[first..=last]),
+            };
+            reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+        })
+    };
+    let (folder, url) = (TempDir::new().unwrap(), origin.url("/a"));
+    let mut peer = start(folder.path(), &["--memory", "4MiB"]);
+    get(&peer, &url);
+    stop(&mut peer);
+    peer.restart();
+    let damage = |at: usize| {
+        let files = files(&folder.path().join("bodies"));
+        assert_eq!(files.len(), 1);
+        let mut bytes = fs::read(&files[0]).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&files[0], bytes).unwrap();
+    };
+    // First by a thread of the store, then by an event loop that has the file open.
+    for is_open in [false, true] {
+        if is_open {
+            assert!(is_hit(&get(&peer, &url)));
+        }
+        let asked = origin.count();
+        damage(1_500_000);
+        let answer = get(&peer, &url);
+        assert!(is_hit(&answer) && answer.body == whole, "{} bytes", answer.body.len());
+        assert_eq!(origin.count(), asked + 1);
+        // The damaged entry is gone.
+        assert!(!is_hit(&get(&peer, &url)));
+        stop(&mut peer);
+        peer.restart();
+    }
+}
+
+#[test]
 fn a_directory_that_cannot_be_used_is_said_and_the_peer_serves_without_it() {
     let origin = bodies();
     let serves = |folder: &Path, reason: &str| {

@@ -436,6 +436,40 @@ fn frozen_accepts_only_listed_responses() {
 }
 
 #[test]
+fn a_body_that_is_damaged_after_its_beginning_is_completed() {
+    const LENGTH: usize = 3_000_000;
+    let body =
+        |range: std::ops::Range<usize>| range.map(|at| (at / 9 % 251).to_le_bytes()[0]).collect::<Vec<u8>>();
+    let origin = Origin::start(move |received| {
+        let first = received.field("range").map(|range| {
+            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            assert_eq!(last, (LENGTH - 1).to_string());
+            first.parse::<usize>().unwrap()
+        });
+        let reply = match first {
+            None => Reply::ok(body(0..LENGTH)),
+            Some(first) => Reply::status(206)
+                .field("Content-Range", format!("bytes {first}-{}/{LENGTH}", LENGTH - 1))
+                .body(body(first..LENGTH)),
+        };
+        reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+    });
+    let folder = TempDir::new().unwrap();
+    let url = origin.url("/a");
+    run_with(folder.path(), &["get", &url]);
+    let file = files(&folder.path().join("bodies")).remove(0);
+    let mut altered = fs::read(&file).unwrap();
+    altered[2_000_000] ^= 1;
+    fs::write(&file, altered).unwrap();
+    let offline = run_with(folder.path(), &["get", "--offline", &url]);
+    assert_eq!((code(&offline), origin.count()), (Some(1), 1));
+    assert!(text(&offline.stderr).contains("checksum"), "{}", text(&offline.stderr));
+    let output = run_with(folder.path(), &["get", &url]);
+    assert!(code(&output) == Some(0) && output.stdout == body(0..LENGTH), "{}", text(&output.stderr));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
 fn a_part_of_a_body_is_neither_exported_nor_listed_as_the_response() {
     let origin = Origin::start(|received| match received.target.as_str() {
         "/cut" => {

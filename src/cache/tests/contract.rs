@@ -9,14 +9,14 @@ use crate::base::memory_limit::Ledger;
 use crate::cache::guarded_store::GuardedStore;
 use crate::cache::tombstones::Fetch;
 use crate::message::purge::{Purge, Purged};
-use crate::message::stored_bytes::Spill;
+use crate::message::stored_bytes::{Spill, StoredBytes};
 #[cfg(feature = "redis")]
 use crate::store::RedisStore;
 use crate::store::contract_suite::{Subject, contract_suite};
 #[cfg(feature = "redis")]
 use crate::store::testing::RedisServer;
 use crate::store::tier::{Position, TierListener, TierUsage, Work};
-use crate::store::{DiskStore, Key, StoreError, StoredResponse, Tier};
+use crate::store::{DiskStore, Key, RemoteBody, StoreError, StoredResponse, Tier};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -185,11 +185,11 @@ contract_suite!(memory_above_redis, Box::new(Tiered::above_redis()));
 contract_suite!(memory_above_both, Box::new(Tiered::above_both()));
 
 /// A tier that fails in one call, and in the others does what a disk does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Faulty {
     disk: DiskStore,
     call: &'static str,
-    failures: AtomicUsize,
+    failures: Arc<AtomicUsize>,
 }
 
 impl Faulty {
@@ -201,6 +201,65 @@ impl Faulty {
 
     fn or<T>(&self, call: &str, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.fails(call) { Err(StoreError::new(format!("{call} fails"))) } else { work() }
+    }
+
+    fn or_io<T>(&self, call: &str, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.fails(call) { Err(io::Error::other(format!("{call} fails"))) } else { work() }
+    }
+
+    fn with_faulty_body(&self, response: &StoredResponse) -> Arc<StoredResponse> {
+        let response = response.clone();
+        let remote = response.remote().map(|remote| RemoteBody {
+            source: Arc::new(FaultyBody { body: Arc::clone(&remote.source), tier: self.clone() }),
+            ..remote.clone()
+        });
+        Arc::new(match remote {
+            Some(remote) => response.with_remote(remote),
+            None => response,
+        })
+    }
+}
+
+/// A body that is stored, or arrives.
+#[derive(Debug)]
+struct FaultyBody<B: ?Sized> {
+    tier: Faulty,
+    body: Arc<B>,
+}
+
+impl<B: StoredBytes + ?Sized> StoredBytes for FaultyBody<B> {
+    fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
+        self.tier.or_io("read", || self.body.read(at, most))
+    }
+
+    fn open(&self) -> io::Result<()> {
+        self.tier.or_io("open", || self.body.open())
+    }
+
+    fn spawn(&self, work: Work) {
+        self.body.spawn(work);
+    }
+
+    fn file_number(&self) -> Option<u64> {
+        self.body.file_number()
+    }
+}
+
+impl Spill for FaultyBody<dyn Spill> {
+    fn write(&self, piece: &[u8]) -> io::Result<()> {
+        self.tier.or_io("write", || self.body.write(piece))
+    }
+
+    fn finish(&self) -> io::Result<u64> {
+        self.tier.or_io("finish", || self.body.finish())
+    }
+
+    fn written(&self) -> (u64, u64) {
+        self.body.written()
+    }
+
+    fn finish_beginning(&self) -> (u64, u64) {
+        self.body.finish_beginning()
     }
 }
 
@@ -218,7 +277,8 @@ impl Tier for Faulty {
     }
 
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        self.or("find", || self.disk.find(key))
+        let found = self.or("find", || self.disk.find(key))?;
+        Ok(found.iter().map(|response| self.with_faulty_body(response)).collect())
     }
 
     fn load(&self, key: &Key, response: &StoredResponse) -> Result<StoredResponse, StoreError> {
@@ -230,7 +290,13 @@ impl Tier for Faulty {
     }
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        if self.fails("begin") { None } else { self.disk.begin(length) }
+        let body = if self.fails("begin") { None } else { self.disk.begin(length) }?;
+        Some(Arc::new(FaultyBody { body, tier: self.clone() }))
+    }
+
+    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+        let body = if self.fails("resume") { None } else { self.disk.resume(key, part, length) }?;
+        Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 
     fn put_spilled(&self, key: &Key, response: &Arc<StoredResponse>, number: u64) -> bool {
@@ -276,13 +342,25 @@ impl Tier for Faulty {
 
 #[test]
 fn failure_in_any_call_of_a_tier_never_fails_a_request_or_revives_a_purged_response() {
-    for call in ["spawn", "find", "load", "put", "begin", "put_spilled", "remove", "purge"] {
+    let calls = [
+        "spawn",
+        "find",
+        "load",
+        "put",
+        "begin",
+        "put_spilled",
+        "remove",
+        "purge",
+        "open",
+        "read",
+        "write",
+        "finish",
+        "resume",
+    ];
+    for call in calls {
         let folder = tempfile::tempdir().unwrap();
-        let faulty = Arc::new(Faulty {
-            disk: DiskStore::open(folder.path()).unwrap(),
-            call,
-            failures: AtomicUsize::new(0),
-        });
+        let disk = DiskStore::open(folder.path()).unwrap();
+        let faulty = Arc::new(Faulty { disk, call, failures: Arc::default() });
         let tier = Arc::clone(&faulty);
         // So little memory that bodies are written while they arrive, and that responses are read from the disk.
         let cache = Scene::built(|cache| cache.store(MemoryStore::new(200_000)).tier(tier));
@@ -302,6 +380,27 @@ fn failure_in_any_call_of_a_tier_never_fails_a_request_or_revives_a_purged_respo
             }
             assert!(faulty.disk.flush(LONG));
         }
+        // A transfer that the origin cuts, and the request that completes it.
+        const LENGTH: usize = 300_000;
+        let (kept, whole) = (2 * 65_536, "x".repeat(LENGTH));
+        cache.script.lock().unwrap().clear();
+        let (pieces, pipe) = pipe();
+        (0..3).for_each(|_| pieces.send(Ok(&[b'x'; 50_000])).unwrap());
+        pieces.send(Err(io::ErrorKind::ConnectionReset.into())).unwrap();
+        cache.answer(200, FRESH, Body::from_reader(pipe, Some(LENGTH as u64)));
+        let cut = cache.send("GET", "http://a/cut", &[]).unwrap().into_body();
+        assert!(cut.into_bytes().is_err());
+        assert!(faulty.disk.flush(LONG));
+        let place = format!("bytes {kept}-{}/{LENGTH}", LENGTH - 1);
+        cache.answer(206, &[FRESH, &[("content-range", &*place)]].concat(), whole[kept..].to_owned());
+        // If the part is not there, or cannot be read, the whole is fetched. A 206 that was not asked for is passed on.
+        cache.answer(200, FRESH, whole.clone());
+        let read = (0..2).find_map(|_| {
+            let response = cache.send("GET", "http://a/cut", &[]).unwrap();
+            let is_whole = response.status().as_u16() == 200;
+            response.into_body().into_bytes().ok().filter(|_| is_whole)
+        });
+        assert!(read.is_some_and(|read| *read == *whole.as_bytes()), "{call}");
         cache.script.lock().unwrap().clear();
         cache.answer(200, FRESH, "posted");
         let posted = cache.send("POST", "http://a/0", &[]).unwrap();

@@ -1,6 +1,7 @@
 //! A cache whose memory lies above a disk: what it stores outlives it.
 
 mod beginnings;
+mod recovery;
 mod restarts;
 
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ impl Restarted {
         };
         let build = |cache: HttpCacheBuilder| {
             let cache = cache.rules(Rules::new(self.mode)).background(Background::CallerRuns);
-            cache.store(MemoryStore::new(self.memory)).disk_store(&disk)
+            cache.store(MemoryStore::new(self.memory)).disk_store(&disk).cache_post(100)
         };
         self.scene = Some(Scene::built(build));
         self.disk = Some(disk);

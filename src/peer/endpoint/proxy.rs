@@ -105,7 +105,7 @@ impl Proxy {
         let Some(value) = request.target.strip_prefix(&self.plain_prefix) else {
             return self.forwarded_hit(request, sender, scratch);
         };
-        let Scratch { url, lines, beginning } = scratch;
+        let Scratch { url, lines, body } = scratch;
         if value.contains('&')
             || !self.access.may_read(request)
             || (self.access.is_open()
@@ -122,7 +122,7 @@ impl Proxy {
         };
         // A URL that leads back to the pool is never fetched, so it is never stored and needs no check here.
         let accepts = |stored: &StoredResponse| hop.is_some() || !stored.is_host_bound(false);
-        let stored = self.cache.hit(url, request, hop, accepts, lines, beginning)?;
+        let stored = self.cache.hit(url, request, hop, accepts, lines, body)?;
         let added = match hop {
             Some(_) => AddedFields::Peer,
             None if self.access.is_open() => AddedFields::Guard,
@@ -142,7 +142,7 @@ impl Proxy {
         sender: &Sender,
         scratch: &mut Scratch,
     ) -> Option<Arc<StoredResponse>> {
-        let Scratch { url, lines, beginning } = scratch;
+        let Scratch { url, lines, body } = scratch;
         let is_absolute = forms::plain_url(request.target, &self.forwarding.mirrors, url)?;
         if self.forwarding.is_gateway || (is_absolute && !sender.is_http_proxy) {
             return None;
@@ -162,7 +162,7 @@ impl Proxy {
             return None;
         }
         let accepts = |stored: &StoredResponse| is_absolute || !stored.is_host_bound(true);
-        let stored = self.cache.hit(url, request, None, accepts, lines, beginning)?;
+        let stored = self.cache.hit(url, request, None, accepts, lines, body)?;
         added.write(lines);
         Some(stored)
     }

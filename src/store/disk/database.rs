@@ -1,6 +1,8 @@
 //! The database file of the index. It is opened for reading only until something has to be written: opening and closing a
 //! database for writing waits for the disk several times.
 
+use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -138,11 +140,19 @@ fn refused(error: DatabaseError) -> StoreError {
         DatabaseError::RepairAborted => {
             StoreError::new("its last process was killed: a process that may write to it has to open it once")
         }
-        DatabaseError::Storage(StorageError::Corrupted(text)) => {
-            StoreError::new(format!("its index is damaged ({text}): remove the directory"))
-        }
+        DatabaseError::Storage(StorageError::Corrupted(text)) => damaged(&text),
+        DatabaseError::Storage(StorageError::Io(error)) if is_damage(&error) => damaged(&error),
         error => StoreError::new("its index cannot be opened").with_source(error),
     }
+}
+
+/// Whether the file is shorter than it says, or of another kind.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+}
+
+fn damaged(cause: &impl fmt::Display) -> StoreError {
+    StoreError::new(format!("its index is damaged ({cause}): remove the directory"))
 }
 
 fn busy() -> StoreError {
@@ -151,9 +161,13 @@ fn busy() -> StoreError {
 
 /// Turns a panic of the database, which a damaged file may cause, into an error.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError::new("the index is damaged")))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(&"it cannot be read")))
 }
 
 pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::new("the index on disk failed").with_source(error.into())
+    match error.into() {
+        redb::Error::Corrupted(text) => damaged(&text),
+        redb::Error::Io(error) if is_damage(&error) => damaged(&error),
+        error => StoreError::new("the index on disk failed").with_source(error),
+    }
 }

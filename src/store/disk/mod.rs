@@ -106,7 +106,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// cache asks the origin instead, and no request fails.
 ///
 /// Several processes can use a directory at the same time. Responses that depend on credentials are written only with a
-/// [key](Self::key_file); responses that set cookies never are. The directory must be empty or one of a `DiskStore`.
+/// [key](Self::key_file); responses that set cookies never are. Use a directory of its own: other files in it stay
+/// as they are, and do not count in the capacity.
 ///
 /// ```
 /// use forwardcache::store::DiskStore;

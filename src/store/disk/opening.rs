@@ -12,7 +12,7 @@ use super::core::Core;
 use super::database::Access;
 use super::directory::{check_owner, make};
 use super::index::Index;
-use super::process::Process;
+use super::process::{self, Process};
 use super::{DiskStore, Open, writer};
 use crate::store::StoreError;
 
@@ -28,7 +28,12 @@ impl DiskStore {
         let open = || {
             make(directory).map_err(failed("the directory cannot be made"))?;
             let process = Process::register(directory).map_err(failed("it cannot be written to"))?;
-            check_owner(directory, process.file())?;
+            if let Err(error) = check_owner(directory, process.file()) {
+                drop(process);
+                // A directory that is refused stays as it was.
+                let _ = process::remove_folder(directory);
+                return Err(error);
+            }
             make(&directory.join("bodies")).map_err(failed("it cannot be written to"))?;
             let core = open_core(directory, process, Access::Write)?;
             let waking = Arc::downgrade(&core);

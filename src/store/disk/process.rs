@@ -33,8 +33,7 @@ pub(super) struct Dead {
 impl Process {
     /// Registers this process.
     pub(super) fn register(directory: &Path) -> io::Result<Self> {
-        let folder = directory.join("processes");
-        make(&folder)?;
+        make(&folder_in(directory))?;
         loop {
             let id = RandomState::new().hash_one(()) >> COUNTED;
             let path = path_in(directory, id);
@@ -72,7 +71,7 @@ impl Process {
 
     /// Finds processes that ended without a clean close.
     pub(super) fn find_dead(&self, directory: &Path) -> Vec<Dead> {
-        let files = fs::read_dir(directory.join("processes")).into_iter().flatten().flatten();
+        let files = fs::read_dir(folder_in(directory)).into_iter().flatten().flatten();
         let ids = files.filter_map(|file| u64::from_str_radix(file.file_name().to_str()?, 16).ok());
         let dead = ids.filter(|id| *id != self.id).filter_map(|id| {
             let path = path_in(directory, id);
@@ -109,7 +108,16 @@ pub(super) fn is_registered(directory: &Path, id: u64) -> bool {
 }
 
 fn path_in(directory: &Path, id: u64) -> PathBuf {
-    directory.join("processes").join(format!("{id:010x}"))
+    folder_in(directory).join(format!("{id:010x}"))
+}
+
+fn folder_in(directory: &Path) -> PathBuf {
+    directory.join("processes")
+}
+
+/// Removes the folder of the processes if no process is registered.
+pub(super) fn remove_folder(directory: &Path) -> io::Result<()> {
+    fs::remove_dir(folder_in(directory))
 }
 
 /// Locks a file until it is closed. Returns false if another process has locked it.

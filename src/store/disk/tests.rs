@@ -416,7 +416,15 @@ fn error_states_why_a_directory_cannot_be_used() {
     let damaged = tempfile::tempdir().unwrap();
     fs::write(damaged.path().join("index.redb"), vec![7; 100_000]).unwrap();
     let text = message(damaged.path());
-    assert!(text.contains("index"), "{text}");
+    assert!(text.contains("its index is damaged") && text.contains("remove the directory"), "{text}");
+    let truncated = Scene::new();
+    truncated.put(1, &response("a", 1));
+    assert!(truncated.store().flush(LONG));
+    let Scene { folder, store } = truncated;
+    drop(store);
+    fs::File::options().write(true).open(folder.path().join("index.redb")).unwrap().set_len(1000).unwrap();
+    let text = message(folder.path());
+    assert!(text.contains("its index is damaged") && text.contains("remove the directory"), "{text}");
 }
 
 /// What is resident of this process, in bytes.
@@ -739,6 +747,7 @@ fn other_users_can_neither_read_nor_change_what_is_stored() {
     set_mode(0o777);
     let error = DiskStore::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("other users can write to it; change its mode to 0700"), "{error}");
+    assert!(listed(folder.path()).is_empty());
     // Others may see this directory, but nothing of it.
     set_mode(0o755);
     let store = DiskStore::open(folder.path()).unwrap();

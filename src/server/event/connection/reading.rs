@@ -11,7 +11,6 @@ use super::{Closing, Connection};
 use crate::message::header::token::is_token_byte;
 use crate::message::nonblocking::PlainRequest;
 use crate::message::stats::Outcome;
-use crate::message::stored_bytes::StoredReader;
 use crate::server::access_log::Pending;
 use crate::server::event::context::ThreadContext;
 use crate::server::event::exchange::{Exchange, Reply, Sending};
@@ -22,7 +21,7 @@ use crate::server::event::partial_head;
 use crate::server::options::FIELDS_LIMIT;
 use crate::server::request_head::{self, Rejection};
 use crate::server::response_head::{self, Framing, RequestSummary};
-use crate::store::{RemoteBody, StoredResponse};
+use crate::store::StoredResponse;
 
 /// Maximum number of pieces in the first write of a hit, including its head.
 const SLICES: usize = 16;
@@ -197,7 +196,7 @@ impl Connection {
     ) {
         use std::fmt::Write;
         if let Some(remote) = stored.remote() {
-            return self.send_remote(stored, remote, request, context);
+            return self.send_remote(stored, remote.length, request, context);
         }
         let (fields, length) = (stored.lines(), stored.body_length());
         let lines = &mut context.scratch.lines;
@@ -261,11 +260,11 @@ impl Connection {
     fn send_remote(
         &mut self,
         stored: &StoredResponse,
-        remote: &RemoteBody,
+        length: u64,
         request: &PlainRequest<'_>,
         context: &mut ThreadContext,
     ) {
-        let (length, persistent) = (remote.length, request.persistent && !context.is_stopping);
+        let persistent = request.persistent && !context.is_stopping;
         let framing = Framing::Length(length);
         let status = response_head::status_line(stored.status());
         let lines = context.scratch.lines.as_bytes();
@@ -283,10 +282,7 @@ impl Connection {
         let pending = Pending { bytes: 0, ..hit(request, stored, context).into_owned() };
         let summary = RequestSummary { method: Method::GET, version: Version::HTTP_11, persistent };
         let mut exchange = Exchange::new(context.next_exchange(), summary, None, pending);
-        let beginning = std::mem::take(&mut context.scratch.beginning);
-        let (source, ledger) = (Arc::clone(&remote.source), Arc::clone(&context.ledger));
-        let body = StoredReader::body_after(beginning, source, 0..length, ledger);
-        exchange.reply = match body.into_poll_body() {
+        exchange.reply = match std::mem::take(&mut context.scratch.body).into_poll_body() {
             Ok((stream, _)) => Reply::Sending(Sending::new(stream, framing)),
             Err(_) => Reply::Done,
         };
