@@ -376,9 +376,47 @@ fn bad_prefixes(url: &str) -> Vec<String> {
         format!("/fetch/{url}/a\tb"),
         format!("/fetch/{url}/a b"),
         format!("//fetch/{url}/"),
+    ]);
+    bad
+}
+
+/// Targets that name no URL of the mirror `m`, for some server at least.
+fn bad_mirrors(url: &str) -> Vec<String> {
+    let ends =
+        ["", "/", "/x", "%2fx", "%2F..%2fx", "%5cx", "\\x", ";/x", ";a=b/x", "?x", "/./x", "//x", "/a/../x"];
+    let below = ["..", "%2e%2e", ".%2E", "%2e.", "a/../.."].into_iter();
+    let mut bad: Vec<String> = below
+        .flat_map(|dots| ends.map(|end| format!("/mirror/m/{dots}{end}")))
+        .chain(
+            [
+                "",
+                "/",
+                "/m",
+                "/m?x",
+                "/m;x/",
+                "/m%2fx",
+                "/m/../../fetch/",
+                "/M/x",
+                "/%6d/x",
+                "//m/x",
+                "/./m/x",
+                "/none/x",
+            ]
+            .map(|rest| format!("/mirror{rest}")),
+        )
+        .collect();
+    bad.extend([
+        format!("/mirror/{url}/"),
         format!("/mirror/none/{url}"),
-        "/mirror/m/../x".to_owned(),
-        "/mirror/m/%2e%2E/x".to_owned(),
+        format!("/mirror/m/{}", "a".repeat(9000)),
+        "/mirror/m/x#f".to_owned(),
+        "/mirror/m/a b".to_owned(),
+        "/mirror/m/a\tb".to_owned(),
+        "/mirror/m/\u{7f}".to_owned(),
+        "/mirror/m/\u{1}".to_owned(),
+        "//mirror/m/x".to_owned(),
+        "/MIRROR/m/x".to_owned(),
+        "/x/../mirror/m/x".to_owned(),
     ]);
     bad
 }
@@ -427,7 +465,7 @@ fn malformed_targets_reach_no_origin() {
     let options = ["--http-proxy", "--mirror", &mirror];
     let peer = PeerProcess::start_as("127.0.0.1:0", &options);
     let url = origin.url("");
-    let bad = [bad_prefixes(&url), bad_absolutes(&url)];
+    let bad = [bad_prefixes(&url), bad_absolutes(&url), bad_mirrors(&url)];
     for targets in &bad {
         assert!(targets.len() >= 50, "{}", targets.len());
         for target in targets {
