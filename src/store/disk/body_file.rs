@@ -16,7 +16,7 @@ use std::{io, mem};
 use crc32fast::Hasher;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body_piece::BodyPiece;
+use crate::message::body_piece::{BodyPiece, OpenFile};
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -61,7 +61,7 @@ pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) 
 /// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. A large part
 /// is not copied.
 pub(super) fn read_now(
-    file: &Arc<File>,
+    file: &Arc<OpenFile>,
     number: u64,
     length: u64,
     at: u64,
@@ -206,8 +206,8 @@ mod tests {
     use super::*;
     use crate::store::testing::golden;
 
-    fn written(length: usize) -> (Arc<File>, Vec<u8>) {
-        let file = Arc::new(tempfile::tempfile().unwrap());
+    fn written(length: usize) -> (Arc<OpenFile>, Vec<u8>) {
+        let file = Arc::new(OpenFile::new(tempfile::tempfile().unwrap(), drop));
         let body: Vec<u8> = (0..length).map(|at| (at / 7 % 251).to_le_bytes()[0]).collect();
         for (index, block) in (0..).zip(body.chunks(BLOCK)) {
             write_block(&file, 9, index, block).unwrap();

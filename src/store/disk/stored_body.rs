@@ -12,7 +12,7 @@ use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
-use crate::message::body_piece::BodyPiece;
+use crate::message::body_piece::{BodyPiece, OpenFile};
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -26,7 +26,7 @@ pub(super) struct StoredBody {
     pub(super) number: u64,
     pub(super) place: Place,
     pub(super) length: u64,
-    pub(super) file: OnceLock<Arc<File>>,
+    pub(super) file: OnceLock<Arc<OpenFile>>,
 }
 
 impl StoredBody {
@@ -40,13 +40,19 @@ impl StoredBody {
         body_file::read(self.file()?, self.number, self.length, at, most)
     }
 
-    fn file(&self) -> io::Result<&Arc<File>> {
+    fn file(&self) -> io::Result<&Arc<OpenFile>> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let file = File::open(self.core.file_of(self.number))?;
+        let file = shared(&self.core, File::open(self.core.file_of(self.number))?);
         Ok(self.file.get_or_init(|| Arc::new(file)))
     }
+}
+
+/// A file that a thread of the store closes if its name is removed.
+fn shared(core: &Core, file: File) -> OpenFile {
+    let lane = Arc::clone(&core.lane);
+    OpenFile::new(file, move |file| lane.submit_always(Box::new(move || drop(file))))
 }
 
 impl StoredBytes for StoredBody {
@@ -88,7 +94,7 @@ impl fmt::Debug for StoredBody {
 pub(super) struct BodyWriter {
     core: Arc<Core>,
     number: u64,
-    file: File,
+    file: OpenFile,
     state: Mutex<State>,
 }
 
@@ -135,7 +141,7 @@ impl BodyWriter {
 
     fn new(core: &Arc<Core>, number: u64, file: File, length: u64, reserved: u64) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
-        Arc::new(Self { core: Arc::clone(core), number, file, state: Mutex::new(state) })
+        Arc::new(Self { core: Arc::clone(core), number, file: shared(core, file), state: Mutex::new(state) })
     }
 }
 
@@ -223,8 +229,12 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            let unfinished =
-                Unfinished { core: Arc::clone(&self.core), number: self.number, reserved: state.reserved };
+            let unfinished = Unfinished {
+                core: Arc::clone(&self.core),
+                number: self.number,
+                reserved: state.reserved,
+                _file: self.file.take(),
+            };
             // The thread that drops it may be one that never waits.
             self.core.lane.submit_always(Box::new(move || drop(unfinished)));
         }
@@ -236,6 +246,8 @@ struct Unfinished {
     core: Arc<Core>,
     number: u64,
     reserved: u64,
+    /// Closed after its name is removed, by a thread that may wait.
+    _file: Option<File>,
 }
 
 impl Drop for Unfinished {

@@ -1,4 +1,4 @@
-//! The directory never takes more than its capacity.
+//! The directory keeps its capacity.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn with_capacity() -> Scene {
     scene
 }
 
-/// Waits until all changes are written, and looks meanwhile at what the directory takes.
+/// Waits until all changes are written, and checks the size of the directory meanwhile.
 fn flush(scene: &Scene) {
     wait_until(|| {
         let is_flushed = scene.store().flush(Duration::from_millis(20));
@@ -28,8 +28,13 @@ fn changes_that_are_larger_than_the_capacity_together_keep_it() {
         let index = scene.folder.path().join("index.redb");
         let (other, _) = Index::open(&index, [0; 2], Access::Write).unwrap();
         let count = (24 << 20) / size;
-        let put = |number| assert!(scene.store().put(&key(number), &response_of("a", number, size), None));
-        other.write(|_| Ok((0..count).for_each(put))).unwrap();
+        let put_all = || (0..count).for_each(|number| scene.put(number, &response_of("a", number, size)));
+        other
+            .write(|_| {
+                put_all();
+                Ok(())
+            })
+            .unwrap();
         flush(&scene);
         let kept = (0..count).filter(|number| scene.found(*number) == [Some(*number)]).count();
         assert!(kept as u64 * size > CAPACITY / 4 && scene.found(count - 1).len() == 1, "{size}: {kept}");
@@ -49,7 +54,7 @@ fn small_bodies_in_the_index_give_way_to_bodies_in_files() {
         flush(&scene);
         assert_eq!(scene.found(numbers.end - 1), [Some(numbers.end - 1)]);
     }
-    // What the files take is known exactly, also when they are replaced and removed.
+    // The size of the files is known exactly, also after they are replaced and removed.
     let files = || {
         let blocks = scene.files().into_iter().map(|file| directory::blocks(&fs::metadata(file).unwrap()));
         blocks.sum::<u64>() / space::KIB
