@@ -11,6 +11,7 @@
 //! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
 //! | `memory_limit` | `Ledger`: the memory account with one limit |
 //! | `named` | a macro for enums with a name for each variant |
+//! | `redacted` | URLs without their secrets |
 //! | `resolver` | a bounded, caching DNS resolver |
 //! | `tls` | certificates and keys from PEM files |
 //! | `token` | [`Tokens`](token::Tokens): the shared secrets of a pool |
@@ -27,6 +28,7 @@ pub(crate) mod error;
 #[cfg(feature = "peer")]
 pub(crate) mod memory_limit;
 pub(crate) mod named;
+pub(crate) mod redacted;
 pub(crate) mod resolver;
 pub(crate) mod tls;
 pub(crate) mod token;

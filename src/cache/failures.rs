@@ -1,10 +1,11 @@
 //! Fetches that failed within the last second, so that a burst of requests does not repeat them.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::key_table::KeyTable;
 use crate::base::error::{Error, ErrorKind};
 use crate::message::url::CanonicalUrl;
 use crate::store::Key;
@@ -17,12 +18,13 @@ const CAPACITY: usize = 1024;
 
 /// The failures of the last second, by key, or by origin if no connection was possible.
 pub(super) struct Failures {
-    recent: Mutex<LruCache<Box<str>, (SystemTime, Error)>>,
+    /// The errors have no URL: each request that gets one adds its own.
+    recent: Mutex<KeyTable<(SystemTime, Error)>>,
 }
 
 impl Default for Failures {
     fn default() -> Self {
-        Self { recent: Mutex::new(LruCache::unbounded()) }
+        Self { recent: Mutex::new(KeyTable::new(CAPACITY)) }
     }
 }
 
@@ -30,32 +32,30 @@ impl Failures {
     /// Remembers a failed fetch, if its error is likely to repeat.
     pub(super) fn remember(&self, key: &Key, target: &CanonicalUrl, error: &Error, now: SystemTime) {
         let under = match error.kind() {
-            ErrorKind::Unresolved | ErrorKind::Tls => of_origin(target).into(),
+            ErrorKind::Unresolved | ErrorKind::Tls => Cow::Owned(of_origin(target)),
             // No connection was possible, so other requests to this origin would fail too.
-            ErrorKind::Unreachable if error.is_unsent() => of_origin(target).into(),
+            ErrorKind::Unreachable if error.is_unsent() => Cow::Owned(of_origin(target)),
             ErrorKind::Unreachable
             | ErrorKind::BadResponse
             | ErrorKind::Timeout
             | ErrorKind::IncompleteBody
-            | ErrorKind::Io => key.as_str().into(),
+            | ErrorKind::Io => Cow::Borrowed(key.as_str()),
             _ => return,
         };
+        let error = error.shared().without_url();
         let mut recent = self.recent.lock();
-        let replaced = recent.put(under, (now, error.shared()));
-        let oldest = if recent.len() > CAPACITY { recent.pop_lru() } else { None };
-        drop(recent);
-        drop((replaced, oldest));
+        recent.remove_oldest_while(|(since, _)| !is_recent(*since, now));
+        recent.put(&under, (now, error));
     }
 
-    /// Returns the failure that a fetch would repeat.
+    /// Returns the failure that a fetch would repeat, without a URL.
     pub(super) fn recent(&self, key: &Key, target: &CanonicalUrl, now: SystemTime) -> Option<Error> {
         let recent = self.recent.lock();
         // Most often the list is empty: skip computing the origin.
         if recent.is_empty() {
             return None;
         }
-        let is_recent = |since: SystemTime| now.duration_since(since).is_ok_and(|past| past < LIFETIME);
-        let found = |under: &str| recent.peek(under).filter(|(since, _)| is_recent(*since));
+        let found = |under: &str| recent.peek(under).filter(|(since, _)| is_recent(*since, now));
         let (_, error) = found(key.as_str()).or_else(|| found(&of_origin(target)))?;
         Some(error.shared())
     }
@@ -66,10 +66,13 @@ impl Failures {
         if recent.is_empty() {
             return;
         }
-        let forgotten = [recent.pop(key.as_str()), recent.pop(&*of_origin(target))];
-        drop(recent);
-        drop(forgotten);
+        recent.remove(key.as_str());
+        recent.remove(&of_origin(target));
     }
+}
+
+fn is_recent(since: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(since).is_ok_and(|past| past < LIFETIME)
 }
 
 /// Returns the key of an origin's failures. No other key begins with a space.

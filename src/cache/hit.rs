@@ -6,7 +6,7 @@ use std::sync::Arc;
 use log::debug;
 
 use super::engine::HttpCache;
-use crate::base::error::redacted;
+use crate::base::redacted::redacted;
 use crate::message::body::Body;
 use crate::message::header::cache_control::RequestDirectives;
 use crate::message::nonblocking::PlainRequest;

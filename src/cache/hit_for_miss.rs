@@ -6,9 +6,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::key_table::KeyTable;
 use crate::store::Key;
 
 /// How many keys are remembered.
@@ -19,32 +19,27 @@ const LIFETIME: Duration = Duration::from_secs(120);
 
 /// The keys whose last response could not be shared; least recently requested keys are dropped first.
 pub(super) struct Uncacheable {
-    keys: Mutex<LruCache<Key, SystemTime>>,
+    keys: Mutex<KeyTable<SystemTime>>,
 }
 
 impl Default for Uncacheable {
     fn default() -> Self {
-        Self { keys: Mutex::new(LruCache::unbounded()) }
+        Self { keys: Mutex::new(KeyTable::new(CAPACITY)) }
     }
 }
 
 impl Uncacheable {
     pub(super) fn remember(&self, key: &Key, now: SystemTime) {
-        let mut keys = self.keys.lock();
-        keys.put(key.clone(), now);
-        let forgotten = if keys.len() > CAPACITY { keys.pop_lru() } else { None };
-        drop(keys);
-        drop(forgotten);
+        self.keys.lock().put(key.as_str(), now);
     }
 
     pub(super) fn forget(&self, key: &Key) {
-        let forgotten = self.keys.lock().pop_entry(key);
-        drop(forgotten);
+        self.keys.lock().remove(key.as_str());
     }
 
     pub(super) fn contains(&self, key: &Key, now: SystemTime) -> bool {
         let is_recent = |since: &SystemTime| now.duration_since(*since).is_ok_and(|past| past < LIFETIME);
-        self.keys.lock().get(key).is_some_and(is_recent)
+        self.keys.lock().get(key.as_str()).is_some_and(is_recent)
     }
 }
 

@@ -56,6 +56,7 @@
 // | `tombstones`, `tombstone_list` | all invalidations in order, soft purges included, and the fetches under way |
 // | `sweeps` | invalidated groups that wait to be removed from the store |
 // | `guarded_store` | the store, without its errors and without invalidated responses |
+// | `key_table` | values of the keys that were used last, in little memory |
 // | `failures` | fetches that failed within the last second |
 // | `hit_for_miss` | keys whose last response could not be shared |
 // | `unstored` | why the last response of a URL was not stored |
@@ -82,6 +83,7 @@ mod hit_for_miss;
 mod incoming;
 mod invalidation;
 mod keeping;
+mod key_table;
 mod keys;
 mod lookup;
 mod near;

@@ -18,7 +18,7 @@ use super::flight::FlightKey;
 use super::incoming::Incoming;
 use super::lookup::Plan;
 use crate::base::cancellation::Cancellation;
-use crate::base::error::redacted;
+use crate::base::redacted::redacted;
 use crate::cache::singleflight::Role;
 use crate::message::body::{Body, Wake};
 use crate::message::nonblocking::{Job, Lane, RunMode};

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use log::warn;
-use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::incoming::Incoming;
+use super::key_table::KeyTable;
 use crate::message::nonblocking::{Job, RunMode, Spawn};
 use crate::store::Key;
 
@@ -54,7 +54,7 @@ struct State {
     /// The keys whose refresh waits or runs.
     keys: HashSet<Key>,
     /// The keys with a failed refresh: the end and the length of the pause.
-    paused: LruCache<Key, (SystemTime, Duration)>,
+    paused: KeyTable<(SystemTime, Duration)>,
     is_closed: bool,
 }
 
@@ -67,7 +67,7 @@ impl Refreshes {
         let state = State {
             waiting: VecDeque::new(),
             keys: HashSet::new(),
-            paused: LruCache::unbounded(),
+            paused: KeyTable::new(MAX_PAUSES),
             is_closed: false,
         };
         let threads = if background == Background::CallerRuns { None } else { pool.or_else(own) };
@@ -87,7 +87,7 @@ impl Refreshes {
     pub(super) fn claim(&self, key: &Key, now: SystemTime) -> bool {
         let mut state = self.state.lock();
         // If the clock was set back, more than a whole pause would be left: the pause then does not count.
-        let is_paused = state.paused.peek(key).is_some_and(|(until, pause)| {
+        let is_paused = state.paused.peek(key.as_str()).is_some_and(|(until, pause)| {
             until.duration_since(now).is_ok_and(|left| !left.is_zero() && left <= *pause)
         });
         state.keys.len() < CAPACITY && !is_paused && state.keys.insert(key.clone())
@@ -117,13 +117,10 @@ impl Refreshes {
     /// Notes whether a refresh failed.
     pub(super) fn note_result(&self, key: &Key, has_failed: bool, now: SystemTime) {
         let mut state = self.state.lock();
-        let before = state.paused.pop(key);
+        let before = state.paused.remove(key.as_str());
         if has_failed {
             let pause = before.map_or(FIRST_PAUSE, |(_, pause)| (2 * pause).min(LONGEST_PAUSE));
-            state.paused.put(key.clone(), (now + pause, pause));
-            if state.paused.len() > MAX_PAUSES {
-                state.paused.pop_lru();
-            }
+            state.paused.put(key.as_str(), (now + pause, pause));
         }
     }
 

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::key_table::KeyTable;
 use crate::policy::NotStored;
 use crate::store::Key;
 
@@ -21,30 +21,25 @@ pub(super) struct LastFetch {
 }
 
 /// The keys whose last response was not stored; least recently fetched keys are dropped first.
-pub(super) struct Unstored(Mutex<LruCache<Key, LastFetch>>);
+pub(super) struct Unstored(Mutex<KeyTable<LastFetch>>);
 
 impl Default for Unstored {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::unbounded()))
+        Self(Mutex::new(KeyTable::new(CAPACITY)))
     }
 }
 
 impl Unstored {
     pub(super) fn remember(&self, key: &Key, why: NotStored, status: StatusCode, at: SystemTime) {
-        let mut keys = self.0.lock();
-        keys.put(key.clone(), LastFetch { why, status, at });
-        let forgotten = if keys.len() > CAPACITY { keys.pop_lru() } else { None };
-        drop(keys);
-        drop(forgotten);
+        self.0.lock().put(key.as_str(), LastFetch { why, status, at });
     }
 
     pub(super) fn forget(&self, key: &Key) {
-        let forgotten = self.0.lock().pop_entry(key);
-        drop(forgotten);
+        self.0.lock().remove(key.as_str());
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<LastFetch> {
-        self.0.lock().peek(key).copied()
+        self.0.lock().peek(key.as_str()).copied()
     }
 }
 

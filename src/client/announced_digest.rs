@@ -4,7 +4,8 @@ use http::Response;
 use log::warn;
 
 use super::replayable_request::ReplayableRequest;
-use crate::base::error::{ErrorKind, Result, redacted};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::redacted::redacted;
 use crate::message::body::Body;
 use crate::message::digest::{Expected, announced, checked};
 use crate::message::url::CanonicalUrl;

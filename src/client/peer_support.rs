@@ -11,6 +11,7 @@ use super::observation::Observation;
 use super::pool::Pool;
 use super::replayable_request::ReplayableRequest;
 use crate::base::error::Result;
+use crate::base::token::Tokens;
 use crate::client::near_cache::NearHttpCache;
 use crate::message::body::Body;
 use crate::message::purge::Purge;
@@ -22,6 +23,12 @@ use crate::pool::protocol::Endpoint;
 use crate::store::Usage;
 
 impl Client {
+    /// Returns the tokens that this client shows to peers.
+    pub(crate) fn shown_tokens(&self) -> Vec<Tokens> {
+        let options = &self.inner.options;
+        options.tokens.iter().chain(&options.operator_tokens).cloned().collect()
+    }
+
     /// Returns this client with a near cache, which asks the owners through it.
     pub(super) fn with_near(self, near: NearHttpCache) -> Self {
         Self { near: Some(Arc::new(near)), ..self }

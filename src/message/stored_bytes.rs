@@ -18,6 +18,10 @@ use crate::message::body_piece::BodyPiece;
 /// The most that is read at a time for a reader that never waits, in bytes.
 const BLOCK: usize = 256 * 1024;
 
+/// The most that is read at a time when the memory limit leaves no room for a block, in bytes. Many slow readers then take little
+/// memory until the slowest of them are cut off.
+const SHORT_BLOCK: usize = 16 * 1024;
+
 /// The bytes of a stored body.
 pub(crate) trait StoredBytes: fmt::Debug + Send + Sync {
     /// Reads up to `most` bytes from a position on, and at least one: as many as can be read at once. Blocks.
@@ -147,7 +151,9 @@ impl ReadAhead {
     fn read(&self, source: &Arc<dyn StoredBytes>, range: Range<u64>, ledger: &Arc<Ledger>) {
         let promise = Promise { slot: Self::clone(self), at: range.start, read: None, is_cached: true };
         let (from, ledger) = (Arc::clone(source), Arc::clone(ledger));
-        let mut left = usize::try_from(range.end - range.start).map_or(BLOCK, |left| left.min(BLOCK));
+        let has_room = ledger.reserve(MemoryUse::Windows, BLOCK as u64).is_some();
+        let most = if has_room { BLOCK } else { SHORT_BLOCK };
+        let mut left = usize::try_from(range.end - range.start).map_or(most, |left| left.min(most));
         source.spawn(Box::new(move || {
             let mut promise = promise;
             let (mut at, mut pieces) = (range.start, VecDeque::new());
@@ -335,6 +341,21 @@ mod tests {
             let mut read = Vec::new();
             body.read_to_end(&mut read).unwrap();
             assert!(read == expected && poll_read(range).unwrap() == expected);
+        }
+    }
+
+    #[test]
+    fn less_is_read_ahead_when_memory_is_short() {
+        for (limit, expected) in [(1 << 20, BLOCK), (BLOCK as u64 - 1, SHORT_BLOCK)] {
+            let ledger = Ledger::new(limit);
+            let (ahead, source): (_, Arc<dyn StoredBytes>) = (ReadAhead::default(), Arc::new(Numbers));
+            let (woken, wait) = mpsc::channel();
+            let wake: Wake = Arc::new(move || _ = woken.send(()));
+            let take = || ahead.take(&source, 0..900_000, 1000, &ledger, &wake).unwrap();
+            assert!(take().is_none());
+            wait.recv().unwrap();
+            assert_eq!(ledger.total(), expected as u64);
+            assert_eq!(take().unwrap().len(), 1000);
         }
     }
 

@@ -103,7 +103,8 @@ impl Mirror {
     }
 
     /// Rewrites URLs in bodies: those of this mirror and those of the named hosts, which lead to a mirror or below
-    /// `/fetch/` then. Use this if an index names its files by absolute URLs. Default: bodies are not changed.
+    /// `/fetch/` then. In HTML, so do links that begin with one `/`. Use this if an index names its files in one of these ways.
+    /// Default: bodies are not changed.
     ///
     /// Rewritten are HTML and JSON of up to 16 MiB, as they are or compressed with gzip, unless the response forbids it
     /// (`Cache-Control: no-transform`) or would become longer than 32 MiB. A rewritten response has a weak `ETag` of its own. The stored response does not

@@ -8,7 +8,8 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use log::debug;
 
-use crate::base::error::{Result, redacted};
+use crate::base::error::Result;
+use crate::base::redacted::redacted;
 use crate::client::Client;
 use crate::message::body::Body;
 use crate::message::deadline::Deadline;

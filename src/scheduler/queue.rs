@@ -6,6 +6,7 @@
 //! without a running job.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::time::Instant;
 
 use super::client::ClientAddress;
@@ -41,12 +42,14 @@ struct RoundRobin<J> {
     turns: VecDeque<QueueKey>,
     /// The number of queued jobs for each origin.
     origins: HashMap<CanonicalUrl, usize>,
+    /// The number of queued jobs of each client.
+    clients: HashMap<ClientAddress, usize>,
 }
 
 type QueueKey = (Option<CanonicalUrl>, Option<ClientAddress>);
 
 impl<J> Queue<J> {
-    /// Creates a queue with this capacity: half of it for one origin, a quarter for one origin and client.
+    /// Creates a queue with this capacity: half of it for one origin or client, a quarter for one origin and client.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -124,22 +127,35 @@ impl<J> Queue<J> {
 
 impl<J> RoundRobin<J> {
     fn new() -> Self {
-        Self { count: 0, queues: HashMap::new(), turns: VecDeque::new(), origins: HashMap::new() }
+        Self {
+            count: 0,
+            queues: HashMap::new(),
+            turns: VecDeque::new(),
+            origins: HashMap::new(),
+            clients: HashMap::new(),
+        }
     }
 
-    /// Returns whether the origin, or the origin and the client, already has its part of the capacity: half for an
-    /// origin, a quarter for an origin and a client.
+    /// Returns whether the origin, the client, or both together already have their part of the capacity: half for an origin or
+    /// a client, a quarter for an origin and a client.
     fn is_full_for(&self, claim: &Claim, capacity: usize) -> bool {
+        let half = capacity.div_ceil(2);
+        let is_over = |count: Option<&usize>| count.is_some_and(|count| *count >= half);
+        if is_over(claim.client.and_then(|client| self.clients.get(&client))) {
+            return true;
+        }
         let Some(origin) = claim.purpose.origin() else { return false };
         let own = claim.client.and_then(|_| self.queues.get(&queue_key(claim))).map_or(0, VecDeque::len);
-        self.origins.get(origin).is_some_and(|count| *count >= capacity.div_ceil(2))
-            || own >= capacity.div_ceil(4)
+        is_over(self.origins.get(origin)) || own >= capacity.div_ceil(4)
     }
 
     fn push(&mut self, entry: Entry<J>) {
         let key = queue_key(&entry.claim);
         if let Some(origin) = &key.0 {
             *self.origins.entry(origin.clone()).or_default() += 1;
+        }
+        if let Some(client) = key.1 {
+            *self.clients.entry(client).or_default() += 1;
         }
         let queue = self.queues.entry(key.clone()).or_default();
         if queue.is_empty() {
@@ -186,13 +202,20 @@ impl<J> RoundRobin<J> {
 
     fn uncount(&mut self, entry: &Entry<J>) {
         self.count -= 1;
-        if let Some(origin) = entry.claim.purpose.origin()
-            && let Some(count) = self.origins.get_mut(origin)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.origins.remove(origin);
-            }
+        if let Some(origin) = entry.claim.purpose.origin() {
+            count_down(&mut self.origins, origin);
+        }
+        if let Some(client) = &entry.claim.client {
+            count_down(&mut self.clients, client);
+        }
+    }
+}
+
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

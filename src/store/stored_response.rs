@@ -341,7 +341,7 @@ impl StoredResponse {
 }
 
 /// Fields for the framing on one connection. They are dropped even if the caller did not remove them.
-static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+pub(super) static WRITTEN_WHEN_SENT: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// The largest body in bytes that is copied into one buffer with its head. Each buffer has its own
 /// bookkeeping, which matters for small bodies, and copying these takes less than a microsecond.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -15,7 +16,7 @@ use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
 use crate::support::random::Random;
 use crate::support::raw::{Connection, Response};
-use crate::support::wait_until;
+use crate::support::{TEST_TIMEOUT, wait_for_growth, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -118,6 +119,12 @@ fn a_purge_is_there_after_the_process_was_killed() {
     assert!(is_hit(&get(&peer, &two)) && !is_hit(&get(&peer, &one)));
 }
 
+/// How many bytes a process has read from files and sockets, itself or by the system on its behalf.
+fn bytes_read(peer: &PeerProcess) -> usize {
+    let counts = fs::read_to_string(format!("/proc/{}/io", peer.process.id())).unwrap();
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_body_larger_than_memory_streams_to_the_disk_and_is_read_in_parts() {
     const LENGTH: usize = 80 * MIB;
@@ -137,7 +144,10 @@ fn a_body_larger_than_memory_streams_to_the_disk_and_is_read_in_parts() {
         let first = scope.spawn(|| get(&peer, &url).body);
         origin.wait_for(1);
         // The second one joins when half of it is on the disk, and its beginning not in memory any more.
-        wait_until("half of it is on the disk", || taken(folder.path()) > LENGTH / 2 - MIB);
+        wait_for_growth("half of it is on the disk", LENGTH / 2 - MIB, || {
+            gate.keep();
+            taken(folder.path())
+        });
         let second = scope.spawn(|| get(&peer, &url).body);
         gate.open();
         assert!(first.join().unwrap() == expected);
@@ -152,10 +162,12 @@ fn a_body_larger_than_memory_streams_to_the_disk_and_is_read_in_parts() {
         assert!(most < 100 * MIB, "{most}");
     }
     for _ in 0..2 {
-        let asked = Instant::now();
+        let before = bytes_read(&peer);
         let end = get_with(&peer, &url, "Range: bytes=-1000\r\n");
         assert!(end.status == 206 && end.body == expected[LENGTH - 1000..], "{:?}", end.headers);
-        assert!(asked.elapsed() < Duration::from_secs(1));
+        // What precedes the range is not read.
+        let read = bytes_read(&peer) - before;
+        assert!(read < 4 * MIB, "{read}");
         let whole = get(&peer, &url);
         assert!(is_hit(&whole) && whole.body == expected);
         stop(&mut peer);
@@ -347,8 +359,8 @@ fn kill(capacity: usize, mut check: impl FnMut(usize, usize)) {
         }
         check(kept, lost);
         let taken = taken(folder.path());
-        // What the process had written and not booked when it was killed is swept soon.
-        assert!(taken <= capacity + 16 * MIB, "round {round}: {taken}");
+        // The files of its last transaction, which no row names, are removed soon.
+        assert!(taken <= capacity + capacity / 16, "round {round}: {taken}");
         wait_until("the bound holds", || self::taken(folder.path()) <= capacity);
     }
 }
@@ -415,17 +427,28 @@ fn a_directory_that_is_read_only_or_another_users_is_said() {
 fn a_full_disk_costs_what_is_stored_and_nothing_else() {
     let Some(mounted) = Mounted::new("size=12m") else { return };
     let origin = bodies();
+    let started = Instant::now();
     let store = mounted.0.path().join("store");
     let mut peer = start(&store, &["--memory", "8MiB", "--disk", "1GiB"]);
     for number in 0..60 {
         let length = [1_000, 100_000, 3_000_000][number % 3];
         let target = format!("/{length}/{number}");
         let answer = get(&peer, &origin.url(&target));
-        assert!(answer.status == 200 && answer.body.len() == length && is_marked(&target, &answer.body));
+        assert!(
+            answer.status == 200 && answer.body.len() == length && is_marked(&target, &answer.body),
+            "{target}: {} with {} bytes, {:?} {:?}\n{}",
+            answer.status,
+            answer.body.len(),
+            answer.cut,
+            answer.headers,
+            peer.process.stderr()
+        );
     }
     let said = peer.process.stderr();
     let warnings = said.lines().filter(|line| line.contains("the store on disk cannot")).count();
-    assert!((1..=2).contains(&warnings), "{said}");
+    // At most one a minute.
+    let most = usize::try_from(started.elapsed().as_secs() / 60).unwrap() + 1;
+    assert!((1..=most).contains(&warnings), "{said}");
     drop(said);
     peer.process.kill();
 }
@@ -465,4 +488,137 @@ fn two_processes_share_a_directory_and_see_each_others_responses_and_purges() {
     assert_eq!(origin.count(), 11);
     wait_until("the new response is seen", || is_cached(&one, &url(4)));
     assert!(one.process.stderr().is_empty() && two.process.stderr().is_empty());
+}
+
+/// `/LENGTH/...` has a body of so many bytes, in which each 8 bytes are their position: no two parts of it are equal.
+fn positions() -> Origin {
+    Origin::start(|received: &Received| {
+        let length = received.target.split('/').nth(1).unwrap().parse().unwrap();
+        Reply::ok(numbered(length)).field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+    })
+}
+
+fn numbered(length: usize) -> Vec<u8> {
+    (0..length.div_ceil(8) as u64).flat_map(u64::to_be_bytes).take(length).collect()
+}
+
+/// A peer that has these responses on its disk, with their files open, and only one of them in memory.
+fn with_open_files(folder: &Path, urls: &[&str]) -> PeerProcess {
+    let mut peer = start(folder, &["--memory", "8MiB"]);
+    urls.iter().for_each(|url| drop(get(&peer, url)));
+    stop(&mut peer);
+    peer.restart();
+    for url in urls {
+        let found = get(&peer, url);
+        assert!(found.field("cache-status").unwrap().contains("detail=disk"), "{:?}", found.headers);
+    }
+    peer
+}
+
+/// A connection whose receive buffer holds some KiB.
+fn slow_connection(address: std::net::SocketAddr) -> std::net::TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.connect_timeout(&address.into(), TEST_TIMEOUT).unwrap();
+    socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    socket.into()
+}
+
+/// Reads the head of a response, byte by byte, and returns its `Content-Length`.
+fn read_head(socket: &mut std::net::TcpStream) -> usize {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn client_that_reads_slowly_gets_each_byte_of_a_hit_from_disk_once() {
+    const LENGTH: usize = 5 * MIB + 12_345;
+    let (folder, origin) = (TempDir::new().unwrap(), positions());
+    let urls = [origin.url(&format!("/{LENGTH}/large")), origin.url("/70000/small")];
+    let peer = with_open_files(folder.path(), &[&urls[0], &urls[1]]);
+    let request = |method: &str, url: &str| {
+        format!("{method} /proxy?q={} HTTP/1.1\r\nHost: {}\r\n\r\n", escaped(url), peer.address)
+    };
+    let (large, small) = (numbered(LENGTH), numbered(70_000));
+    let mut slow = slow_connection(peer.address);
+    // One after the other on the same connection: a byte too many or too few shows in the next response.
+    let [first, second, third] =
+        [("GET", &urls[0]), ("HEAD", &urls[0]), ("GET", &urls[1])].map(|(method, url)| request(method, url));
+    slow.write_all([first, second, third].concat().as_bytes()).unwrap();
+    let mut other = Connection::open(peer.address);
+    let (mut body, mut part) = (vec![0; read_head(&mut slow)], 0);
+    assert_eq!(body.len(), LENGTH);
+    for piece in body.chunks_mut(30_011) {
+        slow.read_exact(piece).unwrap();
+        part += 1;
+        // Meanwhile others are served, and the file is removed when a third of it is read.
+        other.write(request("GET", &urls[1]));
+        assert!(other.read_response().body == small, "{part}");
+        if part == 60 {
+            let target = format!("/proxy?q={}", escaped(&urls[0]));
+            assert_eq!(send(peer.address, "PURGE", &target, "").status, 200);
+        }
+    }
+    assert!(body == large);
+    // The second was purged meanwhile, and has no body; the third is a hit again.
+    assert_eq!(read_head(&mut slow), LENGTH);
+    assert_eq!(read_head(&mut slow), small.len());
+    let mut body = vec![0; small.len()];
+    slow.read_exact(&mut body).unwrap();
+    assert!(body == small);
+    assert_eq!(peer.process.stderr(), "");
+}
+
+#[test]
+fn ranges_over_block_borders_of_a_hit_from_disk_are_exact() {
+    const LENGTH: usize = 700_001;
+    const BLOCK: usize = 64 << 10;
+    let (folder, origin) = (TempDir::new().unwrap(), positions());
+    let url = origin.url(&format!("/{LENGTH}/ranges"));
+    let peer = with_open_files(folder.path(), &[&url]);
+    let whole = numbered(LENGTH);
+    let mut connection = Connection::open(peer.address);
+    let mut ask = |range: &str| {
+        let target = escaped(&url);
+        connection.write(format!(
+            "GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\nRange: bytes={range}\r\n\r\n"
+        ));
+        let response = connection.read_response();
+        assert!(response.status == 206 && is_hit(&response), "{range}: {:?}", response.headers);
+        response.body
+    };
+    let borders = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 4 * BLOCK - 1, 4 * BLOCK, 10 * BLOCK + 7, LENGTH - 1];
+    for from in borders {
+        for to in borders.into_iter().filter(|to| *to >= from) {
+            assert!(ask(&format!("{from}-{to}")) == whole[from..=to], "{from}-{to}");
+        }
+        assert!(ask(&format!("{from}-")) == whole[from..], "{from}-");
+        assert!(from == 0 || ask(&format!("-{from}")) == whole[LENGTH - from..], "-{from}");
+    }
+    let (one, two) = (BLOCK - 9..=3 * BLOCK, 5 * BLOCK..=5 * BLOCK + 20_000);
+    let ranges = format!("{}-{},{}-{}", one.start(), one.end(), two.start(), two.end());
+    let parts = ask(&ranges);
+    let contains = |part: &[u8]| {
+        let start = parts.windows(64).position(|bytes| bytes == &part[..64]).unwrap();
+        parts[start..].starts_with(part)
+    };
+    assert!(contains(&whole[one]) && contains(&whole[two]));
+    // A client that leaves in the middle harms no other.
+    let mut leaving = slow_connection(peer.address);
+    let target = escaped(&url);
+    leaving
+        .write_all(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+        .unwrap();
+    assert_eq!(read_head(&mut leaving), LENGTH);
+    drop(leaving);
+    let old = send(peer.address, "GET", &format!("/proxy?q={target}"), "Connection: close\r\n");
+    assert!(old.body == whole && is_hit(&old));
+    assert_eq!((origin.count(), peer.process.stderr()), (1, String::new()));
 }

@@ -397,3 +397,114 @@ fn a_transfer_that_its_only_reader_leaves_is_finished_if_little_is_missing_and_a
         assert!(served.iter().map(|(_, bytes)| bytes).sum::<u64>() < LENGTH + 8 * MIB, "{served:?}");
     }
 }
+
+/// Requests a small body `count` times, which the store has, and returns the times that it took, the shortest first.
+#[cfg(target_os = "linux")]
+fn time_hits(peer: &PeerProcess, url: &str, count: usize) -> Vec<Duration> {
+    let mut times: Vec<_> = (0..count)
+        .map(|_| {
+            let begun = Instant::now();
+            let hit = send(peer.address, "GET", &format!("/proxy?q={}", escaped(url)), "");
+            assert!(hit.status == 200 && hit.field("cache-status").unwrap().contains("; hit"), "{hit:?}");
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    times
+}
+
+/// The memory in the ledger of a peer, in bytes.
+#[cfg(target_os = "linux")]
+fn counted(peer: &PeerProcess) -> u64 {
+    let line = peer.process.wait_for_line("metrics on http://");
+    let admin = line.split('/').nth(2).unwrap().parse().unwrap();
+    let metrics = String::from_utf8(send(admin, "GET", "/metrics", "").body).unwrap();
+    let uses = metrics.lines().filter(|line| line.starts_with("forwardcache_memory_bytes{"));
+    uses.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// A thousand clients that each read a little of a large body and then stop, while it is fetched; later from the disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_slow_readers_take_little_memory_and_delay_nobody() {
+    const LENGTH: u64 = 60 * MIB;
+    const READERS: usize = 1000;
+    const MEMORY: u64 = 64 * MIB;
+    let (gate, folder) = (Gate::new(), TempDir::new().unwrap());
+    let origin = LargeOrigin::start(LENGTH, 20 * MIB, &gate, 0);
+    let small = crate::support::origin::Origin::start(|_| {
+        crate::support::origin::Reply::ok("small").field("Cache-Control", "max-age=3600")
+    });
+    let options = ["--memory", "64MiB", "--disk", "1GiB", "--admin", "127.0.0.1:0"];
+    let peer = start(folder.path(), &options);
+    let (url, small) = (origin.url(), small.url("/"));
+    assert_eq!(send(peer.address, "GET", &format!("/proxy?q={}", escaped(&small)), "").status, 200);
+    let before = peer.resident_now();
+    let check = |what: &str| {
+        let times = time_hits(&peer, &small, 200);
+        let grown = peer.peak_resident().saturating_sub(before);
+        eprintln!("{what}: {} MiB more, hits in {:?} and {:?}", grown / MIB, times[100], times[190]);
+        // Connections have state and threads have stacks, and the allocator keeps some of what is freed.
+        assert!(grown < 3 * MEMORY, "{what}: {} MiB", grown / MIB);
+        assert!(times[100] < Duration::from_millis(100), "{what}: {:?} {:?}", times[100], times[190]);
+        poll("memory is within its limit", || counted(&peer) <= MEMORY);
+    };
+    let slow = || -> Vec<Reader> {
+        let mut readers: Vec<_> = (0..READERS).map(|_| Reader::open(peer.address, &url, "")).collect();
+        // The slowest may be cut off then.
+        readers.iter_mut().for_each(|reader| _ = reader.read(1000));
+        readers
+    };
+
+    let during = slow();
+    check("while it is fetched");
+    gate.open();
+    Reader::open(peer.address, &url, "").read_all();
+    let of_disk = slow();
+    check("from the disk");
+    let mut another = Reader::open(peer.address, &url, "");
+    assert!(another.head.contains("; hit"), "{}", another.head);
+    another.read_all();
+    assert_eq!(origin.served.lock().len(), 1);
+    drop((during, of_disk));
+}
+
+/// 200 clients that stop reading bodies that are not stored: each costs a bounded window, whatever the origins send.
+#[cfg(target_os = "linux")]
+#[test]
+fn two_hundred_slow_readers_of_bodies_that_are_not_stored_take_little_memory() {
+    const MEMORY: u64 = 64 * MIB;
+    let gate = Gate::new();
+    gate.open();
+    let origin = LargeOrigin::start(60 * MIB, 60 * MIB, &gate, 0);
+    let small = crate::support::origin::Origin::start(|_| {
+        crate::support::origin::Reply::ok("small").field("Cache-Control", "max-age=3600")
+    });
+    let peer = PeerProcess::start_as(
+        "127.0.0.1:0",
+        &["--memory", "64MiB", "--max-body", "1MiB", "--admin", "127.0.0.1:0"],
+    );
+    let small = small.url("/");
+    assert_eq!(send(peer.address, "GET", &format!("/proxy?q={}", escaped(&small)), "").status, 200);
+    let before = peer.resident_now();
+    let begin = |number: usize| {
+        let mut client = crate::support::raw::Connection::open(peer.address);
+        let target = escaped(&format!("{}?{number}", origin.url()));
+        client.write(format!("GET /proxy?q={target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client
+    };
+    let _clients: Vec<_> = (0..200).map(begin).collect();
+    // Each fetch is begun, refused, or waits for a worker.
+    poll("fetches are begun", || origin.served.lock().len() >= 50);
+    let times = time_hits(&peer, &small, 200);
+    // A window, and what the system buffers, of many transfers.
+    let sent = || origin.served.lock().iter().map(|(_, bytes)| bytes).sum::<u64>();
+    poll("the windows are full", || sent() >= 50 * MIB);
+    let grown = peer.peak_resident().saturating_sub(before);
+    eprintln!("{} fetches, {} MiB more, hits in {:?}", origin.served.lock().len(), grown / MIB, times[100]);
+    assert!(counted(&peer) <= MEMORY, "{}", counted(&peer));
+    // Each transfer has a connection and a thread has a stack, and the allocator keeps some of what is freed: half of it in a
+    // pool for each thread.
+    assert!(grown < 3 * MEMORY, "{} MiB", grown / MIB);
+    assert!(times[100] < Duration::from_millis(100), "{:?} {:?}", times[100], times[190]);
+}

@@ -6,6 +6,7 @@ mod local;
 mod support;
 
 mod access_log;
+mod admin_load;
 mod cancellation;
 mod clients;
 mod collapsing;
@@ -40,6 +41,8 @@ mod prometheus;
 mod purge;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod redis_faults;
 mod ring_mismatch;
 mod runs;
 mod safety;

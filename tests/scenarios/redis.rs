@@ -80,6 +80,58 @@ fn replaced_peer_finds_what_the_pool_has_fetched() {
 }
 
 #[test]
+fn killed_peer_that_is_replaced_finds_what_the_pool_has_fetched() {
+    let (server, origin) = (RedisServer::start(&[]), origin());
+    let url = server.url();
+    let mut pool = PeerProcess::pool_as(3, &options(&url, &[]));
+    let urls: Vec<_> = (0..30).map(|number| origin.url(&format!("/t{number}"))).collect();
+    for (number, url) in urls.iter().enumerate() {
+        get(&pool[number % 3], url);
+    }
+    // A name of 64 digits for each URL.
+    let values = || server.keys("forwardcache").iter().filter(|name| name.len() > 70).count();
+    wait_until("all are in Redis", || values() >= urls.len());
+    // Kills the process, and starts an empty one.
+    pool[1].restart();
+    for url in &urls {
+        for peer in &pool {
+            assert!(cache_status(&get(peer, url)).contains("; hit"));
+        }
+    }
+    assert_eq!(origin.count(), urls.len());
+}
+
+#[test]
+fn full_redis_fails_no_request_and_is_still_asked() {
+    let server = RedisServer::start(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    let origin = Origin::start(|received: &Received| {
+        let body = format!("the body of {}", received.target).into_bytes();
+        // What does not change and is long enough that few fit.
+        let filler = ("X-Filler", "x".repeat(20_000));
+        Reply::ok(body).field("Cache-Control", "max-age=3600").field(filler.0, filler.1)
+    });
+    let url = server.url();
+    let mut more = options(&url, &["--admin", "127.0.0.1:0"]);
+    more.extend(["--memory", "64MiB"]);
+    let mut peer = PeerProcess::start_as("127.0.0.1:0", &more);
+    let urls: Vec<_> = (0..300).map(|number| origin.url(&format!("/t{number}"))).collect();
+    urls.iter().for_each(|url| drop(get(&peer, url)));
+    assert_eq!(origin.count(), urls.len());
+    let redis = redis_status(&peer);
+    assert_eq!(
+        (&redis["circuit"], redis["answers"].as_u64() > Some(300)),
+        (&"closed".into(), true),
+        "{redis}"
+    );
+    // Some were written before it was full, and are found.
+    stop(&mut peer);
+    peer.restart();
+    let found = urls.iter().filter(|url| cache_status(&get(&peer, url)).contains("detail=redis")).count();
+    assert!((1..urls.len()).contains(&found), "{found}");
+    assert_eq!(redis_status(&peer)["circuit"], "closed");
+}
+
+#[test]
 fn purge_at_one_peer_holds_for_a_replaced_peer() {
     let (server, origin) = (RedisServer::start(&[]), origin());
     let url = server.url();

@@ -530,9 +530,58 @@ fn run_without_rights(folder: &Path, arguments: &[&str]) -> Output {
     other.output().expect("setpriv is installed")
 }
 
+/// Runs the command in a mount namespace of its own, in which the folder is mounted for reading only. Returns `None` if
+/// this machine does not allow that.
+#[cfg(target_os = "linux")]
+fn run_on_read_only_mount(folder: &Path, arguments: &[&str]) -> Option<Output> {
+    /// The exit code if it cannot be mounted.
+    const NOT_MOUNTED: i32 = 99;
+    // A file system of its own with a copy of the folder `$1`, which nothing outside of the namespace sees.
+    const SCRIPT: &str = r#"
+        { mount -t tmpfs tmpfs /mnt && cp -a "$1" /mnt/copy && mount -o remount,ro /mnt && mount --bind /mnt/copy "$1" &&
+            ! touch "$1/written"; } 2>/dev/null || exit 99
+        shift
+        exec "$@"
+    "#;
+    let store = ["--store", folder.to_str().unwrap()];
+    let command = command([&arguments[..1], &store, &arguments[1..]].concat());
+    // Root may mount; other users may in a user namespace, where the system has these.
+    let options: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
+    options.into_iter().find_map(|options| {
+        let mut own = std::process::Command::new("unshare");
+        own.args(options).args(["sh", "-c", SCRIPT, "sh"]).arg(folder);
+        own.arg(command.get_program()).args(command.get_args());
+        let output = own.output().ok()?;
+        // `unshare` itself says so if it fails.
+        let is_run = code(&output) != Some(NOT_MOUNTED) && !text(&output.stderr).starts_with("unshare:");
+        is_run.then_some(output)
+    })
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_may_only_be_read_answers() {
+    check_reading_only(&run_without_rights);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_on_a_read_only_mount_answers() {
+    let probe = TempDir::new().unwrap();
+    if run_on_read_only_mount(probe.path(), &["store", "ls"]).is_none() {
+        eprintln!(
+            "NOT TESTED HERE: this machine allows no mounts; a directory without rights to write is tested instead"
+        );
+        return check_reading_only(&run_without_rights);
+    }
+    check_reading_only(&|folder, arguments| {
+        run_on_read_only_mount(folder, arguments).expect("it was possible before")
+    });
+}
+
+/// Checks what the command does with a store that it may only read, if it is run in this way.
+#[cfg(target_os = "linux")]
+fn check_reading_only(run: &dyn Fn(&Path, &[&str]) -> Output) {
     use std::os::unix::fs::PermissionsExt;
     let origin = Origin::start(|received: &Received| {
         let body = received.target.repeat(if received.target.len() > 3 { 20_000 } else { 1 });
@@ -558,7 +607,7 @@ fn a_directory_that_may_only_be_read_answers() {
     folders.iter().filter(|path| path.exists()).for_each(|path| set_mode(path, 0o555));
     let before: Vec<_> = all().collect();
     let read = |arguments: &[&str]| {
-        let output = run_without_rights(&bundle, arguments);
+        let output = run(&bundle, arguments);
         assert_eq!((code(&output), text(&output.stderr)), (Some(0), ""), "{arguments:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -570,7 +619,7 @@ fn a_directory_that_may_only_be_read_answers() {
         assert!(read(&["get", "--offline", "--frozen", list.to_str().unwrap(), url]) == *body);
         assert!(read(&["store", "export", url]) == *body);
         // A hit needs no rights either, and the user is told.
-        let output = run_without_rights(&bundle, &["get", url]);
+        let output = run(&bundle, &["get", url]);
         assert!(code(&output) == Some(0) && text(&output.stdout) == *body);
         assert!(text(&output.stderr).contains("nothing more is kept"), "{}", text(&output.stderr));
     }
@@ -579,9 +628,9 @@ fn a_directory_that_may_only_be_read_answers() {
     assert_eq!(read(&["store", "ls"]).lines().count(), 2);
     assert!(read(&["store", "stat"]).contains("responses\t2"));
     read(&["store", "verify"]);
-    let output = run_without_rights(&bundle, &["get", &urls[2]]);
+    let output = run(&bundle, &["get", &urls[2]]);
     assert!(code(&output) == Some(0) && text(&output.stdout) == "/b", "{output:?}");
-    let output = run_without_rights(&bundle, &["store", "rm", &urls[0]]);
+    let output = run(&bundle, &["store", "rm", &urls[0]]);
     assert!(code(&output) != Some(0) && text(&output.stderr).contains("cannot be written to"), "{output:?}");
     assert_eq!(all().collect::<Vec<_>>(), before);
     folders.iter().chain([&bundle]).filter(|path| path.exists()).for_each(|path| set_mode(path, 0o755));

@@ -15,26 +15,8 @@ use crate::processes::Process;
 
 /// Starts an nginx that passes requests on to this server, without a cache.
 pub(super) fn launch_passing(home: &Path, port: u16, to: SocketAddr) -> Result<Process> {
-    let folder = home.display();
-    let workers = thread::available_parallelism()?;
     let config = format!(
         r#"
-daemon off;
-user root;
-worker_processes {workers};
-worker_rlimit_nofile 65536;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 16384; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/client_body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    keepalive_requests 100000000;
-    keepalive_timeout 600s;
     upstream peer {{
         server {to};
         keepalive 256;
@@ -49,13 +31,9 @@ http {{
             proxy_set_header Host {to};
         }}
     }}
-}}
 "#
     );
-    let file = home.join("nginx.conf");
-    fs::write(&file, config)?;
-    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
-    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+    start(home, &config)
 }
 
 pub(super) fn launch(
@@ -67,8 +45,6 @@ pub(super) fn launch(
 ) -> Result<Process> {
     let folder = home.display();
     let most = if is_on_disk { DISK } else { MEMORY }.min(free_bytes(home)? / 2);
-    // nginx recommends one worker process per core.
-    let workers = thread::available_parallelism()?;
     let (address, scheme) = (origin.address, origin.scheme());
     let tls = origin.authority().map_or(String::new(), |file| {
         format!(
@@ -93,25 +69,9 @@ pub(super) fn launch(
     });
     let config = format!(
         r#"
-daemon off;
-user root;
-worker_processes {workers};
-worker_rlimit_nofile 65536;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 16384; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/client_body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     sendfile on;
     open_file_cache max=10000 inactive=600s;
     open_file_cache_valid 600s;
-    keepalive_requests 100000000;
-    keepalive_timeout 600s;
     proxy_cache_path {folder}/cache levels=1:2 keys_zone=cache:64m max_size={most} inactive=1h use_temp_path=off;
     upstream origin {{
         server {address};
@@ -130,6 +90,35 @@ http {{
             add_header X-Cache $upstream_cache_status;
         }}
     }}
+"#
+    );
+    start(home, &config)
+}
+
+/// Starts an nginx with these directives in the block `http`.
+pub(super) fn start(home: &Path, directives: &str) -> Result<Process> {
+    let folder = home.display();
+    // nginx recommends one worker process per core.
+    let workers = thread::available_parallelism()?;
+    let config = format!(
+        r#"
+daemon off;
+user root;
+worker_processes {workers};
+worker_rlimit_nofile 65536;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/client_body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 100000000;
+    keepalive_timeout 600s;
+    {directives}
 }}
 "#
     );

@@ -8,10 +8,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::slow::Slow;
-use super::{home, start_process};
+use super::{home, nginx, start_process};
 use crate::Result;
 use crate::client;
-use crate::packages;
 use crate::processes::Process;
 
 /// The static files: path and length.
@@ -114,24 +113,8 @@ fn launch(home: &Path, port: u16) -> Result<Process> {
     let body = "x".repeat(usize::try_from(SMALL.1)?);
     let config = format!(
         r#"
-daemon off;
-user root;
-worker_processes 2;
-worker_rlimit_nofile 16384;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/client_body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     sendfile on;
     open_file_cache max=100;
-    keepalive_requests 100000000;
-    keepalive_timeout 600s;
     default_type application/octet-stream;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
@@ -154,13 +137,9 @@ http {{
         }}
         location = /count {{ stub_status; }}
     }}
-}}
 "#,
         distinct = Origin::DISTINCT,
         numbered = Origin::NUMBERED,
     );
-    let file = home.join("nginx.conf");
-    fs::write(&file, config)?;
-    let arguments = ["-e", "stderr", "-p", &folder.to_string(), "-c", &file.display().to_string()];
-    Process::start(&packages::path_of("nginx")?, arguments, &home.join("log"))
+    nginx::start(home, &config)
 }

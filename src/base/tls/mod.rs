@@ -16,6 +16,6 @@ pub(crate) mod testing;
 
 pub(crate) use identity::{Identity, IdentitySource};
 pub(crate) use pem::Pem;
-#[cfg(test)]
+#[cfg(any(test, feature = "redis"))]
 pub(crate) use provider::provider;
 pub(crate) use roots::add_roots;

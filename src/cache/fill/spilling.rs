@@ -39,17 +39,13 @@ impl Fill {
 
     /// Writes the latest read to the file, if the body is kept in one.
     pub(super) fn spill(&self, read: &[u8], received: u64) {
-        let Some(spill) = self.state.lock().spill.clone() else { return };
+        let Some(spill) = self.state.lock().open_file() else { return };
         if let Err(error) = spill.write(read) {
             let is_too_large = error.kind() == io::ErrorKind::FileTooLarge;
             let level = if is_too_large { Level::Debug } else { Level::Warn };
             log!(level, "a body is not stored after {received} bytes: {error:#}");
-            let mut state = self.state.lock();
-            let (unused, wakes) = state.lose_file();
-            drop(state);
+            let unused = self.state.lock().end_file();
             drop(unused);
-            self.changed.notify_all();
-            wakes.into_iter().for_each(|wake| wake());
         } else {
             self.report_beginning(&spill);
         }

@@ -39,8 +39,10 @@ pub(super) struct State {
     pub(super) is_cancelled: bool,
     pub(super) commit: Option<Commit>,
     pub(super) begin_spill: Option<BeginSpill>,
-    /// The file that holds the whole body, if the body does not stay in memory.
+    /// The file that holds the body, if the body does not stay in memory.
     pub(super) spill: Option<Arc<dyn Spill>>,
+    /// How many bytes the file holds, if no more could be written to it.
+    spilled_until: Option<u64>,
     /// What stores the beginning of the body if its transfer is interrupted.
     pub(super) beginning: Option<Beginning>,
 }
@@ -74,9 +76,6 @@ pub(super) struct Source {
     pub(super) beginning: Pieces,
 }
 
-/// The unused commit and file of a body that is not stored.
-pub(super) type Unused = (Option<Commit>, Option<Arc<dyn Spill>>);
-
 impl State {
     pub(super) fn new(source: Source, commit: Option<Commit>) -> Self {
         let (mut buffered, mut received) = (BufferedPieces::default(), 0);
@@ -98,6 +97,7 @@ impl State {
             commit,
             begin_spill: None,
             spill: None,
+            spilled_until: None,
             beginning: None,
         }
     }
@@ -111,7 +111,7 @@ impl State {
     /// Adds a reader, unless the beginning is gone or the transfer has failed or is cancelled.
     pub(super) fn admit(&mut self) -> Option<u64> {
         let has_failed = matches!(self.progress, Progress::Ended(Err(_)));
-        let has_beginning = self.received == 0 || self.buffered.start() == Some(0) || self.spill.is_some();
+        let has_beginning = self.received == 0 || self.buffered.start() == Some(0) || self.is_kept_in_file();
         if has_failed || self.is_cancelled || !has_beginning {
             return None;
         }
@@ -148,8 +148,9 @@ impl State {
     /// Drops the bytes that every reader has read, unless the body is stored.
     pub(super) fn drop_read(&mut self) {
         if !self.keeps_all {
-            let recent = if self.spill.is_some() { self.received.saturating_sub(WINDOW) } else { 0 };
-            self.buffered.drop_before(self.slowest_position().max(recent));
+            let recent = self.spill.is_some().then(|| self.received.saturating_sub(WINDOW));
+            let in_file = recent.into_iter().chain(self.spilled_until).min().unwrap_or(0);
+            self.buffered.drop_before(self.slowest_position().max(in_file));
         }
     }
 
@@ -160,22 +161,29 @@ impl State {
         self.drop_read();
     }
 
-    /// Gives up the file and removes the readers that need it. Returns the values to drop and the wake-up calls of the
-    /// removed readers.
-    pub(super) fn lose_file(&mut self) -> (Unused, Vec<Wake>) {
-        let from = self.buffered.start().unwrap_or(self.received);
-        let unused = (self.commit.take(), self.spill.take());
+    /// Gives up storing the body, because no more can be written to its file. Its readers still read what the file holds;
+    /// what follows is in memory until they have read it. Returns the unused commit.
+    pub(super) fn end_file(&mut self) -> Option<Commit> {
+        self.spilled_until = Some(self.received);
         self.beginning = None;
-        let (stay, cut): (Vec<Position>, Vec<Position>) =
-            mem::take(&mut self.readers).into_iter().partition(|reader| reader.at >= from);
-        self.readers = stay;
-        (unused, cut.into_iter().filter_map(|position| position.wake).collect())
+        self.commit.take()
     }
 
-    /// Returns the file if it contains a position that is no longer in memory.
-    pub(super) fn spilled(&self, position: u64) -> Option<Arc<dyn StoredBytes>> {
-        let spill = self.spill.as_ref().filter(|_| position < self.received)?;
-        Some(Arc::<dyn Spill>::clone(spill))
+    /// Whether all that arrives is written to a file.
+    pub(super) fn is_kept_in_file(&self) -> bool {
+        self.spill.is_some() && self.spilled_until.is_none()
+    }
+
+    /// Returns the file that all that arrives is written to.
+    pub(super) fn open_file(&self) -> Option<Arc<dyn Spill>> {
+        self.spill.clone().filter(|_| self.is_kept_in_file())
+    }
+
+    /// Returns the file if it contains a position that is no longer in memory, and how much of the body it contains.
+    pub(super) fn spilled(&self, position: u64) -> Option<(Arc<dyn StoredBytes>, u64)> {
+        let until = self.spilled_until.unwrap_or(self.received);
+        let spill = self.spill.as_ref().filter(|_| position < until)?;
+        Some((Arc::<dyn Spill>::clone(spill), until))
     }
 
     pub(super) fn register_wake(&mut self, reader: u64, wake: &Wake) {
@@ -193,7 +201,7 @@ impl State {
     /// calls of the removed readers.
     pub(super) fn disconnect_slowest(&mut self) -> Option<Vec<Wake>> {
         let slowest = self.slowest_position();
-        if slowest == self.received || !self.has_waiting_reader() || self.spill.is_some() {
+        if slowest == self.received || !self.has_waiting_reader() || self.is_kept_in_file() {
             return None;
         }
         let (cut, others) = mem::take(&mut self.readers).into_iter().partition(|reader| reader.at == slowest);
@@ -212,9 +220,14 @@ impl State {
         self.readers.iter().map(|position| position.at).min().unwrap_or(self.received)
     }
 
+    /// Returns from where on the readers need what is in memory, if not all of the body is kept.
+    fn start_in_memory(&self) -> u64 {
+        self.slowest_position().max(self.spilled_until.unwrap_or(0))
+    }
+
     /// Returns how the memory is accounted for once this many bytes have arrived.
     pub(super) fn grant_for(&self, received: u64) -> BufferGrant {
-        let ahead = if self.spill.is_some() { 0 } else { received - self.slowest_position() };
+        let ahead = if self.is_kept_in_file() { 0 } else { received - self.start_in_memory() };
         if ahead < WINDOW + PIECE as u64 {
             BufferGrant::Window
         } else if ahead < WINDOW + BACKLOG {
@@ -227,8 +240,8 @@ impl State {
     /// Whether the source is not read until the readers have caught up.
     pub(super) fn is_far_ahead(&self) -> bool {
         !self.keeps_all
-            && self.spill.is_none()
-            && self.received - self.slowest_position() >= WINDOW
+            && !self.is_kept_in_file()
+            && self.received - self.start_in_memory() >= WINDOW
             && !self.has_waiting_reader()
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Response};
 
-use super::keeping::PIECE;
+use super::keeping::{BeginSpill, PIECE};
 use super::state::{BACKLOG, WINDOW};
 use super::transfer::FINISHING_READS;
 use super::*;
@@ -20,6 +20,7 @@ use crate::message::body::{Body, Growing, PollRead, Wake};
 use crate::message::digest::Digest;
 use crate::message::nonblocking::{Content, Slot};
 use crate::message::pieces::Pieces;
+use crate::message::stored_bytes::{Spill, StoredBytes};
 use crate::pool::protocol::{WantsDigest, take_digest};
 
 const WORTH_FINISHING: u64 = 256 * 1024;
@@ -672,4 +673,77 @@ fn a_slow_short_body_streams_from_its_beginning() {
     assert!(response.body().as_pieces().is_none());
     assert_eq!(response.body().length(), Some(5));
     assert_eq!(response.into_body().into_bytes().unwrap(), [0, 1, 2, 3, 4][..]);
+}
+
+/// A file on a disk that is full after some bytes.
+#[derive(Debug)]
+struct FullFile {
+    bytes: parking_lot::Mutex<Vec<u8>>,
+    room: usize,
+}
+
+impl StoredBytes for FullFile {
+    fn read(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
+        let bytes = self.bytes.lock();
+        let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).filter(|rest| !rest.is_empty());
+        let rest = rest.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(rest[..most.min(rest.len())].into())
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}
+
+impl Spill for FullFile {
+    fn write(&self, piece: &[u8]) -> io::Result<()> {
+        let mut bytes = self.bytes.lock();
+        let count = piece.len().min(self.room - bytes.len());
+        bytes.extend_from_slice(&piece[..count]);
+        if count < piece.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn finish(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
+    fn written(&self) -> (u64, u64) {
+        (1, self.bytes.lock().len() as u64)
+    }
+
+    fn finish_beginning(&self) -> (u64, u64) {
+        self.written()
+    }
+}
+
+#[test]
+fn reader_that_is_behind_gets_all_of_a_body_whose_file_is_full() {
+    const LENGTH: usize = 3 << 20;
+    let body: Vec<u8> = (0..LENGTH as u64 / 8).flat_map(u64::to_be_bytes).collect();
+    for room in [PIECE, 1 << 20, LENGTH - 1] {
+        let ledger = Ledger::new(u64::MAX);
+        let commit = Box::new(|_: Pieces, _| panic!("it is not stored"));
+        let file: Arc<dyn Spill> = Arc::new(FullFile { bytes: parking_lot::Mutex::default(), room });
+        let spill: BeginSpill = Box::new(move |_| Some(file));
+        let keeping = Keeping { spill: Some(spill), ..keeping_in(&ledger, 0, commit) };
+        let source = Body::from_reader(io::Cursor::new(body.clone()), Some(LENGTH as u64));
+        let mut fast = Fill::start(source, keeping);
+        let slow = fast.fill().reader().unwrap();
+        let mut nonblocking = Watching::new(fast.fill().reader().unwrap());
+        let mut read = vec![0; LENGTH];
+        fast.read_exact(&mut read).unwrap();
+        assert!(read == body && rest(fast).unwrap().is_empty());
+        assert!(rest(slow).unwrap() == body, "{room}");
+        read.clear();
+        loop {
+            match nonblocking.reader.poll_read(50_000, &nonblocking.wake).unwrap() {
+                PollRead::Bytes(bytes) => read.extend_from_slice(&bytes),
+                PollRead::Pending => {}
+                PollRead::End => break,
+            }
+        }
+        assert!(read == body, "{room}");
+        drop(nonblocking);
+        assert_eq!(ledger.total(), 0);
+    }
 }

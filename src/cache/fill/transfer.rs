@@ -108,9 +108,9 @@ impl Fill {
                 state.note_position(reader, position + count as u64);
                 return Ok(count);
             }
-            if let Some(source) = state.spilled(position) {
+            if let Some((source, until)) = state.spilled(position) {
                 drop(state);
-                let most = out.len().min(PIECE);
+                let most = usize::try_from(until - position).unwrap_or(PIECE).min(out.len()).min(PIECE);
                 let read = source.read(position, most)?;
                 out[..read.len()].copy_from_slice(&read);
                 self.state.lock().note_position(reader, position + read.len() as u64);
@@ -141,12 +141,11 @@ impl Fill {
             state.note_position(reader, position + bytes.len() as u64);
             return Ok(PollRead::Bytes(bytes.into()));
         }
-        if let Some(source) = state.spilled(position) {
-            let received = state.received;
+        if let Some((source, end)) = state.spilled(position) {
             drop(state);
             // A reader that is far behind reads ahead. For others, the next bytes are usually in memory.
-            let is_far_behind = received - position > 2 * WINDOW;
-            let until = if is_far_behind { received } else { received.min(position + PIECE as u64) };
+            let is_far_behind = end - position > 2 * WINDOW;
+            let until = if is_far_behind { end } else { end.min(position + PIECE as u64) };
             let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
                 return Ok(PollRead::Pending);
             };
@@ -305,7 +304,7 @@ impl Fill {
 
         let mut state = self.state.lock();
         state.is_whole = count == 0 || self.length == Some(received);
-        if !state.keeps_all && state.spill.is_none() {
+        if !state.keeps_all && !state.is_kept_in_file() {
             source.digest = None;
         }
         if let Some(digest) = &mut source.digest {

@@ -61,8 +61,11 @@ pub(crate) fn run(arguments: &Warm) -> Result<ExitCode, Failure> {
         json: arguments.json,
     };
     let bar = progress::urls(arguments.silent);
+    // Before the journal exists, because a program that sees it may interrupt the run.
+    let signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
     let warming = Arc::new(Warming::new(requests, options, bar, arguments.resume.as_deref())?);
-    stop_on_signals(&warming)?;
+    stop_on_signals(&warming, signals)?;
     let workers = usize::from(arguments.concurrency);
     let mut threads = Vec::new();
     for _ in 0..workers {
@@ -126,9 +129,7 @@ fn transport(arguments: &Warm) -> Result<(Box<dyn RoundTrip>, Option<MembershipW
 }
 
 /// Stops the run at the first signal and the process at the second.
-fn stop_on_signals(warming: &Arc<Warming>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::io("cannot install signal handlers", &error))?;
+fn stop_on_signals(warming: &Arc<Warming>, mut signals: Signals) -> Result<(), Failure> {
     let warming = Arc::downgrade(warming);
     let thread = start("forwardcache-signals", move || {
         let mut has_stopped = false;

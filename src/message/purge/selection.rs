@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::base::error::{Error, ErrorKind, Result, redacted};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::redacted::redacted;
 use crate::message::url::CanonicalUrl;
 
 /// Selects the responses to purge: one URL, all URLs with a prefix, a cache group of an origin, or everything.
@@ -105,6 +106,16 @@ impl Purge {
     /// Returns whether responses with this sequence number are affected.
     pub(crate) fn covers_sequence(&self, sequence: u64) -> bool {
         self.before.is_none_or(|before| sequence <= before)
+    }
+
+    /// Returns the length of the texts that the purge holds, in bytes.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code))]
+    pub(crate) fn text_length(&self) -> usize {
+        match &self.scope {
+            PurgeScope::Url(text) | PurgeScope::Prefix(text) => text.len(),
+            PurgeScope::Group { origin, name } => origin.len() + name.len(),
+            PurgeScope::All => 0,
+        }
     }
 
     /// Selects all responses of one URL.

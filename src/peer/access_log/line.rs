@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use crate::base::error::redacted;
+use crate::base::redacted::redacted;
 use crate::message::stats::Outcome;
 use crate::message::url::unescape;
 use crate::pool::protocol;
@@ -23,7 +23,8 @@ pub enum AccessLogFormat {
     /// 10.0.0.9 - - [29/Nov/2026:05:38:29 +0000] "GET https://example.com/a HTTP" 200 1234 "-" "-" hit 0.000041
     /// ```
     ///
-    /// The URL is logged without its userinfo and query. If the client did not receive the whole response, `aborted` follows.
+    /// The URL is logged without its userinfo and query, also if a program escaped the `?` (`%3F`). If the client did not
+    /// receive the whole response, `aborted` follows.
     #[default]
     Text,
     /// One JSON object in each line, with the members `time`, `client`, `method`, `url`, `status`, `bytes`, `outcome`,
@@ -237,6 +238,14 @@ mod tests {
             ("/fetch/https%3A//u%3Ap@a.example/x", "/fetch/https%3A//a.example/x"),
             ("http://peer/fetch/http://u:p@a.example/x", "http://peer/fetch/http://a.example/x"),
             ("/fetch/https%3A//u%3Ap%40a.example/x", "/fetch/https%3A//a.example/x"),
+            // A program escaped more than the origin understands: the server requests the query as a part of the path.
+            ("/fetch/https%3A//a.example/x%3Ftoken=1", "/fetch/https%3A//a.example/x"),
+            ("/fetch/https%3A%2F%2Fu%3Ap%40a.example%2Fx%3ftoken%3D1", "/fetch/a.example%2Fx"),
+            ("/fetch/https://a.example/x%253Ftoken=1", "/fetch/https://a.example/x"),
+            ("/proxy?q=https%3A%2F%2Fa.example%2Fx%253Ftoken%253D1", "https://a.example/x"),
+            ("/mirror/a/x%3Ftoken=1", "/mirror/a/x"),
+            ("http://a.example/x%2", "http://a.example/x%2"),
+            ("http://a.example/x%25%C3%A9", "http://a.example/x%25%C3%A9"),
             ("", "-"),
         ] {
             assert_eq!(logged_url(target), expected, "{target}");

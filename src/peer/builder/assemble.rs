@@ -87,7 +87,9 @@ impl PeerBuilder {
         let threads = PeerThreads::new(ledger);
         let cache = self.cache.spawn(Arc::clone(&threads) as Arc<dyn Spawn>);
         let cache = cache.origin(origin).store(store).rules(self.rules).build()?;
-        let access = AccessRules::new(self.rights, self.origins).with_pass_cookies(self.pass_cookies);
+        let access = AccessRules::new(self.rights, self.origins)
+            .with_pass_cookies(self.pass_cookies)
+            .with_shown(client.shown_tokens());
         let (path, own_addresses) = (client.path().to_owned(), Arc::<OwnAddresses>::default());
         let addresses = MemberAddresses::new(SystemLookup);
         let pool = Box::new(ClientPool { client: client.clone(), self_url: self_url.clone(), addresses });

@@ -1,6 +1,6 @@
 //! Which clients may use a peer, and which origins may be fetched.
 
-use http::header::{ORIGIN, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, ORIGIN, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 use parking_lot::RwLock;
 
@@ -16,6 +16,8 @@ pub(super) static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetc
 pub(crate) struct AccessRules {
     rights: Rights,
     origins: RwLock<OriginRules>,
+    /// The tokens that this peer shows to other peers.
+    shown: Vec<Tokens>,
     /// Whether programs that see all origins under the host of this peer receive `Set-Cookie`.
     pub(super) pass_cookies: bool,
 }
@@ -47,12 +49,17 @@ pub(crate) enum Credential {
 
 impl AccessRules {
     pub(crate) fn new(rights: Rights, origins: OriginRules) -> Self {
-        Self { rights, origins: RwLock::new(origins), pass_cookies: false }
+        Self { rights, origins: RwLock::new(origins), shown: Vec::new(), pass_cookies: false }
     }
 
     /// Sets whether clients other than those of this crate receive `Set-Cookie`. Default: no.
     pub(crate) fn with_pass_cookies(self, pass_cookies: bool) -> Self {
         Self { pass_cookies, ..self }
+    }
+
+    /// Sets the tokens that this peer shows to other peers. Default: none.
+    pub(crate) fn with_shown(self, shown: Vec<Tokens>) -> Self {
+        Self { shown, ..self }
     }
 
     /// Returns the current rules for origins.
@@ -111,6 +118,17 @@ impl AccessRules {
         } else {
             Credential::Unknown
         }
+    }
+
+    /// Returns whether `Authorization` shows a token of the pool, which no origin may see: one that this peer accepts, or one that
+    /// it shows to other peers. A gateway needs none, but a program may show it one that was meant for a peer.
+    pub(super) fn is_for_peer(&self, headers: &HeaderMap) -> bool {
+        let Rights { tokens, operator_tokens, .. } = &self.rights;
+        let mut lines = headers.get_all(AUTHORIZATION).into_iter();
+        lines.any(|line| {
+            let sets = self.shown.iter().chain(tokens).chain(operator_tokens);
+            sets.fold(false, |found, tokens| found | tokens.accept(line.as_bytes()))
+        })
     }
 
     /// Returns whether the field with this name contains a token that grants the right to read.

@@ -17,7 +17,7 @@ pub(crate) enum Action {
     /// Apply the method of the request to the URL, in this peer's own cache.
     Fetch(CanonicalUrl),
     /// Apply the method of the request to the URL, at the owner of the URL.
-    Forward(Box<Forwarded>),
+    Forward(Box<Named>),
     /// Open a tunnel to the host of the URL.
     Tunnel(CanonicalUrl),
     /// Purge stored responses.
@@ -36,18 +36,10 @@ impl Action {
     pub(crate) fn origin(&self) -> Option<CanonicalUrl> {
         match self {
             Self::Fetch(target) | Self::Tunnel(target) => Some(target.origin()),
-            Self::Forward(forwarded) => Some(forwarded.named.target.origin()),
+            Self::Forward(named) => Some(named.target.origin()),
             _ => None,
         }
     }
-}
-
-/// A request in one of the forms for programs that do not know the pool.
-#[derive(Debug)]
-pub(crate) struct Forwarded {
-    pub(super) named: Named,
-    /// Whether `Authorization` is for this peer and not for the origin.
-    pub(super) is_authorized_here: bool,
 }
 
 /// The next step of a request on a thread that must not block.

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, PRAGMA, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use super::access::{Fields, SEC_FETCH_SITE, is_caused_by_web_page};
-use super::action::{Action, Forwarded, Next};
+use super::action::{Action, Next};
 use super::forms::body_links::BodyLinks;
 use super::forms::links::{View, has_credentials, is_browser};
 use super::forms::{self, Form, Named};
@@ -108,8 +108,7 @@ impl Proxy {
         if super::admission::remaining_forwards(request) == Some(0) {
             return Err(super::admission::last_recipient().into());
         }
-        let is_authorized_here = permission == Permission::GrantedByAuthorization;
-        Ok(Action::Forward(Box::new(Forwarded { named, is_authorized_here })))
+        Ok(Action::Forward(Box::new(named)))
     }
 
     /// Returns whether a target in absolute form names another server than this peer.
@@ -122,8 +121,8 @@ impl Proxy {
     }
 
     /// Returns the header fields that a response in this form gets.
-    pub(super) fn forward_added_fields(&self, forwarded: &Forwarded) -> AddedFields {
-        match forwarded.named.form {
+    pub(super) fn forward_added_fields(&self, forwarded: &Named) -> AddedFields {
+        match forwarded.form {
             Form::Absolute => AddedFields::None,
             _ => self.page_added_fields(),
         }
@@ -136,11 +135,11 @@ impl Proxy {
     /// Returns the next step of an admitted request. Never blocks.
     pub(super) fn forward_step(
         &self,
-        forwarded: Box<Forwarded>,
+        forwarded: Box<Named>,
         request: Request<Body>,
         wakes: Wakes<'_>,
     ) -> Next {
-        let target = forwarded.named.target.clone();
+        let target = forwarded.target.clone();
         let is_own = self.pool.is_own(target.ring_key());
         let is_simple = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty();
         if !is_own || !is_simple {
@@ -181,8 +180,8 @@ impl Proxy {
     }
 
     /// Sends an admitted request to its owner, and blocks until the response is there.
-    pub(super) fn forward(&self, forwarded: &Forwarded, request: Request<Body>) -> Response<Body> {
-        let target = &forwarded.named.target;
+    pub(super) fn forward(&self, forwarded: &Named, request: Request<Body>) -> Response<Body> {
+        let target = &forwarded.target;
         if let Some(response) = client::take_answer(&request) {
             let (view, is_leaving) = (self.forwarded_view(forwarded, request.headers()), self.is_leaving());
             return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
@@ -208,7 +207,7 @@ impl Proxy {
     }
 
     /// Returns the request to the owner, if an event loop may send it.
-    fn ask_without_thread(&self, forwarded: &Forwarded, request: &mut Request<Body>) -> Option<Box<Ask>> {
+    fn ask_without_thread(&self, forwarded: &Named, request: &mut Request<Body>) -> Option<Box<Ask>> {
         if *request.method() != Method::GET || !request.body().is_empty() {
             return None;
         }
@@ -227,19 +226,17 @@ impl Proxy {
             copy.headers_mut().append(VIA, via);
         }
         let copy = copy.map(|()| Body::empty());
-        self.pool.ask_without_thread(&forwarded.named.target, copy, request.extensions_mut())
+        self.pool.ask_without_thread(&forwarded.target, copy, request.extensions_mut())
     }
 
     /// Turns a request to this peer into one to the origin.
-    fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Forwarded) -> Outgoing<T> {
-        let Forwarded { named: Named { form, target }, is_authorized_here } = forwarded;
+    fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Named) -> Outgoing<T> {
+        let Named { form, target } = forwarded;
         let peer = self.seen_as(&request);
         let view = self.forwarded_view(forwarded, request.headers());
         // These fields belong to the protocol between peers.
         let _ = Hop::take(request.headers_mut());
-        if *is_authorized_here {
-            request.headers_mut().remove(AUTHORIZATION);
-        }
+        self.remove_own_token(request.headers_mut());
         let mut body_links = None;
         if let Form::Mirror(mirror) = form {
             let method = request.method().clone();
@@ -258,10 +255,9 @@ impl Proxy {
     }
 
     /// Returns how the program sees the response.
-    fn forwarded_view(&self, forwarded: &Forwarded, headers: &HeaderMap) -> View {
-        let (form, mirrors) = (forwarded.named.form.clone(), self.forwarding.mirrors.clone());
-        let lends = matches!(&form, Form::Mirror(mirror) if mirror.credentials().is_some());
-        let has_credentials = has_credentials(headers, forwarded.is_authorized_here || lends);
+    fn forwarded_view(&self, forwarded: &Named, headers: &HeaderMap) -> View {
+        let (form, mirrors) = (forwarded.form.clone(), self.forwarding.mirrors.clone());
+        let has_credentials = has_credentials(headers, self.access.is_for_peer(headers));
         View { form, mirrors, pass_cookies: false, is_browser: is_browser(headers), has_credentials }
     }
 

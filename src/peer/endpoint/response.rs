@@ -5,7 +5,8 @@ use log::warn;
 
 use super::forms::links::View;
 use super::refusal::failure;
-use crate::base::error::{Error, Result, redacted};
+use crate::base::error::{Error, Result};
+use crate::base::redacted::redacted;
 use crate::message::body::Body;
 use crate::message::nonblocking::BodyOrigin;
 use crate::message::url::CanonicalUrl;

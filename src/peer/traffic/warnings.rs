@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::base::error::redacted;
+use crate::base::redacted::redacted;
 
 /// The number of warnings that are kept.
 const MAX_WARNINGS: usize = 50;

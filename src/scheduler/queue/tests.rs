@@ -84,6 +84,21 @@ fn one_client_may_fill_a_quarter_of_the_queue_for_one_origin() {
 }
 
 #[test]
+fn one_client_may_fill_half_of_the_queue() {
+    let mut queue = Queue::new(64);
+    let mut push = |purpose, by| queue.push(entry(0, purpose, by)).is_ok();
+    assert_eq!((0..64).filter(|_| push(Purpose::Any, 1)).count(), 32);
+    assert!(push(Purpose::Any, 2), "another client");
+    assert!(push(Purpose::Any, 0), "another peer, or the cache itself");
+    let mut queue = Queue::new(64);
+    let mut push = |of, by| queue.push(fetch(0, of, by)).is_ok();
+    assert_eq!((0..64).filter(|of| push(*of, 1)).count(), 32);
+    assert!(push(1, 2) && push(1, 0));
+    queue.extract(|entry| entry.claim.client.is_some());
+    assert!(queue.fetches.clients.is_empty() && queue.len() == 1);
+}
+
+#[test]
 fn a_client_over_its_share_does_not_block_others() {
     let (mut queue, mut share) = (Queue::new(100), FairShare::new(16));
     // Client 1 occupies all threads that one client may have.
@@ -145,5 +160,6 @@ proptest! {
         }
         prop_assert!(queue.fetches.queues.is_empty() && queue.refreshes.turns.is_empty());
         prop_assert!(queue.fetches.origins.is_empty() && queue.refreshes.origins.is_empty());
+        prop_assert!(queue.fetches.clients.is_empty() && queue.refreshes.clients.is_empty());
     }
 }

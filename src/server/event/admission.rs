@@ -1,11 +1,11 @@
 //! Limits for the number of connections, in total and per client.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::client_counts::ClientCounts;
 use crate::metrics::{ConnectionRefusal, ServerStats};
 use crate::scheduler::ClientAddress;
 
@@ -21,7 +21,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_client: HashMap<ClientAddress, usize>,
+    by_client: ClientCounts,
 }
 
 /// Permit that a connection holds until it closes.
@@ -56,13 +56,11 @@ impl Admission {
 
     /// Counts a connection of this client. Returns `false` if its limit is reached.
     fn count_client(&self, counts: &mut Counts, client: ClientAddress) -> bool {
-        let count = counts.by_client.entry(client).or_default();
-        if *count >= self.max_per_client {
+        let is_admitted = counts.by_client.add(client, self.max_per_client);
+        if !is_admitted {
             self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
-            return false;
         }
-        *count += 1;
-        true
+        is_admitted
     }
 }
 
@@ -72,20 +70,9 @@ impl ConnectionPermit {
         let client = ClientAddress::of(address);
         let is_admitted = self.admission.count_client(&mut self.admission.counts.lock(), client);
         if is_admitted && let Some(before) = self.client.replace(client) {
-            self.admission.counts.lock().release(before);
+            self.admission.counts.lock().by_client.remove(before);
         }
         is_admitted
-    }
-}
-
-impl Counts {
-    fn release(&mut self, client: ClientAddress) {
-        if let Some(count) = self.by_client.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_client.remove(&client);
-            }
-        }
     }
 }
 
@@ -95,7 +82,7 @@ impl Drop for ConnectionPermit {
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
         if let Some(client) = self.client {
-            counts.release(client);
+            counts.by_client.remove(client);
         }
     }
 }

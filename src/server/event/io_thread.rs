@@ -353,8 +353,8 @@ fn catch_panic(context: &mut ThreadContext, act: impl FnOnce(&mut ThreadContext)
 
 impl IoThread {
     /// Closes connections of clients that do not read while the memory limit is exceeded, or while fetches
-    /// cannot start for want of memory. Closes a few at a time, first those that hold the most memory for the
-    /// longest time.
+    /// cannot start for want of memory. Closes a few or an eighth of them at a time, first those that hold the most memory for
+    /// the longest time.
     fn cut_off_slow_readers(&mut self) {
         let ledger = &self.context.ledger;
         if ledger.is_over() {
@@ -376,7 +376,8 @@ impl IoThread {
             .filter_map(|(number, connection)| Some((connection.cut_off_priority(now)?, number)))
             .collect();
         blocked.sort_unstable_by(|one, other| other.cmp(one));
-        for (_, number) in blocked.into_iter().take(MAX_CUT_OFFS) {
+        let count = MAX_CUT_OFFS.max(blocked.len() / 8);
+        for (_, number) in blocked.into_iter().take(count) {
             if let Some(connection) = self.connections.get_mut(number) {
                 connection.cut_off();
                 self.context.stats.count_cut_off();

@@ -196,20 +196,20 @@ mod tests {
 
     #[cfg(feature = "disk")]
     mod files {
-        use std::fs::File;
         use std::io::{Read, Write};
         use std::sync::Arc;
 
         use super::*;
+        use crate::message::body_piece::OpenFile;
 
         const LENGTH: usize = 60_000;
 
         /// Bytes, and a file that has them after a byte that does not belong to them.
-        fn bytes_in_file() -> (Bytes, Arc<File>) {
+        fn bytes_in_file() -> (Bytes, Arc<OpenFile>) {
             let bytes: Vec<u8> = (0..LENGTH).map(|at| (at / 3 % 251).to_le_bytes()[0]).collect();
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(b"-").and_then(|()| file.write_all(&bytes)).unwrap();
-            (bytes.into(), Arc::new(file))
+            (bytes.into(), Arc::new(OpenFile::new(file, drop)))
         }
 
         #[test]

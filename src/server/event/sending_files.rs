@@ -26,7 +26,7 @@ mod linux {
     /// Sends up to `most` bytes of a file.
     pub(crate) fn send(socket: &TcpStream, from: &FilePosition, most: usize) -> io::Result<usize> {
         let mut at = from.at;
-        Ok(rustix::fs::sendfile(socket, &*from.file, Some(&mut at), most)?)
+        Ok(rustix::fs::sendfile(socket, &**from.file, Some(&mut at), most)?)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Limits for the number of tunnels.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::client_counts::ClientCounts;
 use crate::metrics::ServerStats;
 use crate::scheduler::ClientAddress;
 
@@ -19,7 +19,7 @@ pub(super) struct TunnelLimits {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_client: HashMap<ClientAddress, usize>,
+    by_client: ClientCounts,
 }
 
 /// Permit that a tunnel holds from its request to its end.
@@ -40,10 +40,9 @@ impl TunnelLimits {
     pub(super) fn acquire(self: &Arc<Self>, client: ClientAddress) -> Option<TunnelPermit> {
         let mut counts = self.counts.lock();
         let free = self.max.saturating_sub(counts.all);
-        if free == 0 || counts.by_client.get(&client).is_some_and(|count| *count >= free) {
+        if !counts.by_client.add(client, free) {
             return None;
         }
-        *counts.by_client.entry(client).or_default() += 1;
         counts.all += 1;
         Some(TunnelPermit { limits: Arc::clone(self), client, is_open: false })
     }
@@ -65,12 +64,7 @@ impl Drop for TunnelPermit {
         }
         let mut counts = self.limits.counts.lock();
         counts.all -= 1;
-        if let Some(count) = counts.by_client.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_client.remove(&self.client);
-            }
-        }
+        counts.by_client.remove(self.client);
     }
 }
 

@@ -16,7 +16,7 @@ use std::{io, mem};
 use crc32fast::Hasher;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body_piece::BodyPiece;
+use crate::message::body_piece::{BodyPiece, OpenFile};
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -58,9 +58,10 @@ pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) 
     Ok(if part.len() == bytes.len() { bytes } else { bytes[part].into() })
 }
 
-/// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. Nothing is copied.
+/// Like [`read`], but never waits for the disk: `None` if the system does not have the block in its memory. A large part
+/// is not copied.
 pub(super) fn read_now(
-    file: &Arc<File>,
+    file: &Arc<OpenFile>,
     number: u64,
     length: u64,
     at: u64,
@@ -77,7 +78,12 @@ pub(super) fn read_now(
     block.check(bytes, sum)?;
     let part = block.part(at, most);
     let in_file = block.position() + part.start as u64;
-    let bytes = ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part);
+    // A slow client holds what it is sent, so a small part must not hold the whole block.
+    let bytes = if part.len() <= BLOCK / 4 {
+        ledger.share(MemoryUse::Windows, bytes[part].into())
+    } else {
+        ledger.count(MemoryUse::Windows, BLOCK as u64, buffer).slice(part)
+    };
     Ok(Some(BodyPiece::in_file(bytes, Arc::clone(file), in_file)))
 }
 
@@ -200,8 +206,8 @@ mod tests {
     use super::*;
     use crate::store::testing::golden;
 
-    fn written(length: usize) -> (Arc<File>, Vec<u8>) {
-        let file = Arc::new(tempfile::tempfile().unwrap());
+    fn written(length: usize) -> (Arc<OpenFile>, Vec<u8>) {
+        let file = Arc::new(OpenFile::new(tempfile::tempfile().unwrap(), drop));
         let body: Vec<u8> = (0..length).map(|at| (at / 7 % 251).to_le_bytes()[0]).collect();
         for (index, block) in (0..).zip(body.chunks(BLOCK)) {
             write_block(&file, 9, index, block).unwrap();
@@ -226,6 +232,20 @@ mod tests {
                 }
             }
             assert!(read(&file, 9, length as u64, length as u64, 1).is_err());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn small_part_of_a_block_holds_only_its_own_memory() {
+        let (file, body) = written(BLOCK);
+        for (most, counted) in [(100, 100), (BLOCK / 4, BLOCK / 4), (BLOCK, BLOCK)] {
+            let ledger = Ledger::new(1 << 30);
+            let read = read_now(&file, 9, BLOCK as u64, 0, most, &ledger).unwrap();
+            assert!(
+                read.is_some_and(|read| *read == body[..most] && ledger.total() == counted as u64),
+                "{most}"
+            );
         }
     }
 

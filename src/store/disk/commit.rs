@@ -5,32 +5,23 @@ use std::sync::atomic::Ordering;
 
 use redb::ReadableTable;
 
-use super::body_file;
-use super::core::{Core, SMALL};
+use super::core::Core;
 use super::database::failed;
 use super::index::{Meta, Tables};
 use super::invalidations;
 use super::pending::{Body, Op, Put};
 use super::process::is_registered;
 use super::purging::{Affected, affected, write_purge};
-use super::rows::{Effects, files, next_place, remove_row, row, write_put};
+use super::room::Room;
+use super::rows::{Effects, files, remove_row, row, write_put};
 use super::space::KIB;
 use super::sync::{foreign, has_other_rows};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Eviction;
 use crate::store::{StoreError, url_of};
 
-/// How many used keys are moved to the end of the order in one transaction.
-const MAX_MOVED: u64 = 10_000;
-
 /// How many unlinked bodies are struck off the list in one transaction.
 const MAX_STRUCK: usize = 4096;
-
-/// Returns the size limit of all entries, in KiB. The rest of the capacity is for the index itself.
-fn limit(core: &Core) -> u64 {
-    let capacity = core.capacity();
-    (capacity - (capacity / 16).min(64 << 20)) / KIB
-}
 
 /// Writes changes, and marks keys as used. Returns the replies to those that wait.
 pub(super) fn commit(
@@ -61,17 +52,20 @@ pub(super) fn commit(
         mark(tables, used)?;
         let is_void = invalidated(core, tables, ops, &before)?;
         let others = leases_of_others(core, tables)?;
-        make_room(core, tables, others, ops, &mut effects)?;
+        let room = Room::new(core, &index, others);
+        let has_room = room.make(core, tables, ops, &mut effects)?;
+        let is_refused = |put: &Put| !has_room && put.in_memory() > 0;
+        let refused = ops.iter().filter(|op| matches!(&***op, Op::Put(put) if is_refused(put)));
+        effects.refused = refused.count() as u64;
+        let is_void = |put: &Put| is_void(put) || is_refused(put);
         for op in ops {
             write_op(core, tables, op, &is_void, &mut purges, &mut effects)?;
         }
         let sequence = core.sequence.load(Ordering::Relaxed);
         effects.meta.sequence = effects.meta.sequence.max(sequence);
+        lease = core.space.next_lease(room.left(core, &effects.meta));
         // What the index has of files that are still written is not counted twice.
-        let booked = core.growing.booked() / KIB;
-        let left = (limit(core) + booked).saturating_sub(effects.meta.kibibytes + others);
-        lease = core.space.wanted_lease().min(left);
-        take_lease(core, tables, lease.saturating_sub(booked))?;
+        take_lease(core, tables, lease.saturating_sub(core.growing.booked() / KIB))?;
         for number in &effects.unused {
             tables.doomed.insert(*number, ()).map_err(failed)?;
         }
@@ -94,6 +88,7 @@ pub(super) fn commit(
         *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
     core.space.set_lease(lease);
+    core.skipped.fetch_add(effects.refused, Ordering::Relaxed);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
     if let Some(watcher) = core.watcher.get().filter(|_| effects.evicted > 0) {
         let event = Eviction { tier: super::NAME, keys: effects.evicted };
@@ -231,48 +226,4 @@ fn take_lease(core: &Core, tables: &mut Tables<'_>, lease: u64) -> Result<(), St
         tables.leases.insert(id, lease).map_err(failed)?;
     }
     Ok(())
-}
-
-/// Evicts until there is room for the changes, and for unfinished bodies of all processes.
-fn make_room(
-    core: &Core,
-    tables: &mut Tables<'_>,
-    others: u64,
-    ops: &[Arc<Op>],
-    effects: &mut Effects,
-) -> Result<(), StoreError> {
-    let needed = others + (core.space.needed() + ops.iter().map(|op| size(op)).sum::<u64>()).div_ceil(KIB);
-    let limit = limit(core);
-    let mut moves_left = effects.meta.keys.min(MAX_MOVED);
-    while effects.meta.kibibytes + needed > limit + core.growing.booked() / KIB {
-        let first = tables.order.first().map_err(failed)?;
-        let Some((place, hash)) = first.map(|(place, hash)| (place.value(), hash.value())) else { break };
-        let entry = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
-        let is_used = core.known.lock().take_use(hash) || entry.is_some_and(|(.., is_used)| is_used);
-        if let Some((_, kibibytes, _)) = entry.filter(|_| is_used && moves_left > 0) {
-            moves_left -= 1;
-            let place = next_place(tables, Some(place), hash, effects)?;
-            tables.entries.insert(hash, (place, kibibytes, false)).map_err(failed)?;
-            continue;
-        }
-        let heads = remove_row(tables, hash, effects)?;
-        core.at_hand.forget([hash]);
-        tables.order.remove(place).map_err(failed)?;
-        // At once, to make room before the transaction ends: a row without its file is a miss.
-        files(&heads).for_each(|number| _ = core.remove_file(number));
-        effects.evicted += 1;
-    }
-    Ok(())
-}
-
-/// Returns how much a change takes at most in bytes, except for bodies that have a lease.
-fn size(op: &Op) -> u64 {
-    match op {
-        Op::Put(put) => {
-            let body = put.in_memory();
-            let body = if body <= SMALL { 2 * body } else { body_file::file_length(body) + 4096 };
-            body + 4096
-        }
-        Op::Remove { .. } | Op::Discard { .. } | Op::Purge { .. } => 0,
-    }
 }

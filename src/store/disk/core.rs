@@ -17,7 +17,7 @@ use super::index::{Index, Meta};
 use super::known::Known;
 use super::pending::{Op, Pending};
 use super::process::Process;
-use super::space::Space;
+use super::space::{KIB, Space};
 use crate::base::memory_limit::Ledger;
 use crate::metrics::Watcher;
 use crate::store::lane::Lane;
@@ -209,9 +209,17 @@ pub(super) fn file_in(directory: &Path, number: u64) -> PathBuf {
 /// and are copied when they change.
 pub(super) fn charge(row: usize, heads: &[Head]) -> u32 {
     let of = |head: &Head| match head.place {
-        Place::File => super::body_file::file_length(head.length).next_multiple_of(4096),
+        Place::File => file_charge(head) * KIB,
         Place::Index => 2 * (head.length + 64),
     };
     let bytes = 2 * (row as u64 + 256) + heads.iter().map(of).sum::<u64>();
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX)
+}
+
+/// Returns the size of the file of a body, in KiB; 0 if it is in the index.
+pub(super) fn file_charge(head: &Head) -> u64 {
+    match head.place {
+        Place::File => super::body_file::file_length(head.length).next_multiple_of(4096) / KIB,
+        Place::Index => 0,
+    }
 }

@@ -9,7 +9,6 @@
 //! digest is the SHA-256 of the body, and zeros for a part without one.
 
 use bytes::Bytes;
-use http::StatusCode;
 
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
@@ -95,8 +94,7 @@ fn head(reader: &mut Reader) -> Result<Head, StoreError> {
     let number = reader.number()?;
     let place = if reader.flag()? { Place::File } else { Place::Index };
     let length = reader.number()?;
-    let status = StatusCode::from_u16(u16::from_be_bytes(reader.array()?))
-        .map_err(|error| corrupt("has an invalid status").with_source(error))?;
+    let status = reader.status()?;
     let fields = reader.block()?;
     check_fields(&fields)?;
     let digest = reader.array()?;

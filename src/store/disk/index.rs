@@ -54,6 +54,8 @@ pub(super) struct Meta {
     pub(super) capacity: u64,
     /// The size of all entries, in KiB.
     pub(super) kibibytes: u64,
+    /// How much of it the files of bodies take, in KiB. The rest is the charge for what is in the index.
+    pub(super) file_kibibytes: u64,
     /// The number of entries.
     pub(super) keys: u64,
     /// The number of entries that are for one credential.
@@ -300,6 +302,7 @@ fn read_meta(table: &impl ReadableTable<&'static str, u64>) -> Result<Option<Met
         sequence: known("sequence")?,
         capacity: known("capacity")?,
         kibibytes: known("kibibytes")?,
+        file_kibibytes: known("file-kibibytes")?,
         keys: 0,
         partitions: 0,
         next_place: known("next-place")?,
@@ -330,6 +333,7 @@ impl Tables<'_> {
             ("sequence", old.sequence, new.sequence),
             ("capacity", old.capacity, new.capacity),
             ("kibibytes", old.kibibytes, new.kibibytes),
+            ("file-kibibytes", old.file_kibibytes, new.file_kibibytes),
             ("next-place", old.next_place, new.next_place),
             ("invalidations", old.invalidations, new.invalidations),
         ] {

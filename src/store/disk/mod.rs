@@ -32,6 +32,7 @@
 //! | `growing` | the files of bodies that are still written |
 //! | `part` | parts of bodies, and how their files are continued |
 //! | `space` | the space that is reserved for bodies |
+//! | `room` | makes room for a transaction |
 //! | `sync` | learns what other processes wrote and purged |
 //! | `invalidations` | the purges in the index |
 //! | `process` | which processes live, and cleaning up after those that were killed |
@@ -58,6 +59,7 @@ mod process;
 #[cfg(test)]
 mod process_tests;
 mod purging;
+mod room;
 mod rows;
 mod space;
 mod stored_body;

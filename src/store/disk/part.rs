@@ -73,10 +73,12 @@ impl Core {
         if !self.growing.begin(number) {
             return None;
         }
-        let opened = self.check_part(hash, key, number, stored).and_then(|()| {
+        let failed = |error| StoreError::new("a part cannot be continued").with_source(error);
+        // The row is read while the file is locked: before, another process may have written more to it.
+        let opened = BodyWriter::lock(self, number).map_err(failed).and_then(|file| {
+            self.check_part(hash, key, number, stored)?;
             self.growing.book(number, hash, file_length(stored));
-            BodyWriter::resume(self, number, stored, length)
-                .map_err(|error| StoreError::new("a part cannot be continued").with_source(error))
+            BodyWriter::resume(self, number, file, stored, length).map_err(failed)
         });
         match opened {
             Ok(writer) => Some(writer),

@@ -89,7 +89,7 @@ pub(super) fn write_purge(
             continue;
         }
         for head in &gone {
-            remove_body(tables, head)?;
+            remove_body(tables, head, effects)?;
         }
         effects.unused.extend(files(&gone));
         if left.is_empty() {

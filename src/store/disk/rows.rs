@@ -3,7 +3,7 @@
 use redb::ReadableTable;
 
 use super::body_file::{self, BLOCK};
-use super::core::{Core, SMALL, charge, small_checksum};
+use super::core::{Core, SMALL, charge, file_charge, small_checksum};
 use super::database::failed;
 use super::directory;
 use super::head::{Head, Place, decode, encode};
@@ -27,6 +27,8 @@ pub(super) struct Effects {
     /// Bodies of which the index has more now, and whose files are still written.
     pub(super) growing: Vec<u64>,
     pub(super) evicted: u64,
+    /// Responses that were not written for want of room.
+    pub(super) refused: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
 }
 
@@ -58,7 +60,7 @@ pub(super) fn remove_row(
         tables.partitions.remove(partition).map_err(failed)?;
     }
     for head in &heads {
-        remove_body(tables, head)?;
+        remove_body(tables, head, effects)?;
     }
     tables.heads.remove(hash).map_err(failed)?;
     let entry = tables.entries.remove(hash).map_err(failed)?.map(|entry| entry.value());
@@ -76,7 +78,12 @@ fn partition_of(key: &str, hash: u64, effects: &Effects) -> Option<(u64, u64)> {
     (url.len() < key.len()).then(|| (directory::hash(effects.meta.salt, url), hash))
 }
 
-pub(super) fn remove_body(tables: &mut Tables<'_>, head: &Head) -> Result<(), StoreError> {
+pub(super) fn remove_body(
+    tables: &mut Tables<'_>,
+    head: &Head,
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
+    effects.meta.file_kibibytes = effects.meta.file_kibibytes.saturating_sub(file_charge(head));
     match head.place {
         Place::Index => drop(tables.bodies.remove(head.number).map_err(failed)?),
         Place::File => {
@@ -146,8 +153,10 @@ pub(super) fn write_put(
     };
     if let Some(at) = old {
         let head = heads.remove(at);
-        if head.number != number {
-            remove_body(tables, &head)?;
+        if head.number == number {
+            effects.meta.file_kibibytes = effects.meta.file_kibibytes.saturating_sub(file_charge(&head));
+        } else {
+            remove_body(tables, &head, effects)?;
             effects.unused.extend(files(&[head]));
         }
     }
@@ -157,9 +166,10 @@ pub(super) fn write_put(
         length: response.body_length() as u64,
         response: StoredResponse::clone(response),
     };
+    effects.meta.file_kibibytes += file_charge(&head);
     heads.insert(0, head);
     for head in heads.drain(MAX_VARIANTS.min(heads.len())..).collect::<Vec<_>>() {
-        remove_body(tables, &head)?;
+        remove_body(tables, &head, effects)?;
         effects.unused.extend(files(&[head]));
     }
     write_row(tables, *hash, key.as_str(), &heads, Write::New, effects)

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many transactions may fail to make room before a body is refused.
 const ROUNDS: u64 = 3;
 
-/// How much more than needed is leased, so that not every body waits for a transaction.
+/// How much more than needed is leased at most, so that not every body waits for a transaction.
 const SPARE: u64 = 4 << 20;
 
 /// The space that is reserved for bodies that are being written.
@@ -35,6 +35,8 @@ struct State {
     reserved: u64,
     /// The bytes that bodies wait for.
     wanted: u64,
+    /// How many bytes more than needed are leased.
+    spare: u64,
     /// The bytes of finished bodies whose entries are not in the index yet, by number.
     finished: HashMap<u64, u64>,
     /// How often the lease was decided.
@@ -105,24 +107,30 @@ impl Space {
         self.release(bytes.unwrap_or(0));
     }
 
-    /// Returns what is reserved or waited for, in bytes.
-    pub(super) fn needed(&self) -> u64 {
-        let state = self.state.lock();
-        state.reserved + state.wanted
+    /// Begins to decide on the lease, with up to `spare` bytes more than needed. Returns how many bytes need room: those that
+    /// are reserved, waited for, or may be reserved until the lease is decided.
+    pub(super) fn begin_round(&self, spare: u64) -> u64 {
+        let mut state = self.state.lock();
+        state.spare = spare.min(SPARE);
+        let needed = state.reserved + state.wanted;
+        state.lease = if needed == 0 { 0 } else { state.lease.min(state.reserved + state.spare) };
+        needed.max(state.lease)
     }
 
-    /// Returns the lease that the process needs, in KiB.
-    pub(super) fn wanted_lease(&self) -> u64 {
-        match self.needed() {
-            0 => 0,
-            needed => (needed + SPARE).div_ceil(KIB),
-        }
+    /// Returns the lease that the process needs, if that is not more than `left`, both in KiB. From now on no more than that
+    /// can be reserved.
+    pub(super) fn next_lease(&self, left: u64) -> u64 {
+        let mut state = self.state.lock();
+        let needed = state.reserved + state.wanted;
+        let lease = if needed == 0 { 0 } else { (needed + state.spare).div_ceil(KIB).min(left) };
+        state.lease = state.lease.min(lease * KIB);
+        lease
     }
 
     /// Whether there is a lease that nothing needs.
     pub(super) fn has_idle_lease(&self) -> bool {
         let state = self.state.lock();
-        state.lease > 2 * SPARE + 2 * (state.reserved + state.wanted)
+        state.lease > 2 * state.spare + 2 * (state.reserved + state.wanted)
             || (state.lease > 0 && state.reserved + state.wanted == 0)
     }
 

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
-use crate::message::body_piece::BodyPiece;
+use crate::message::body_piece::{BodyPiece, OpenFile};
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -26,7 +26,7 @@ pub(super) struct StoredBody {
     pub(super) number: u64,
     pub(super) place: Place,
     pub(super) length: u64,
-    pub(super) file: OnceLock<Arc<File>>,
+    pub(super) file: OnceLock<Arc<OpenFile>>,
 }
 
 impl StoredBody {
@@ -40,13 +40,19 @@ impl StoredBody {
         body_file::read(self.file()?, self.number, self.length, at, most)
     }
 
-    fn file(&self) -> io::Result<&Arc<File>> {
+    fn file(&self) -> io::Result<&Arc<OpenFile>> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let file = File::open(self.core.file_of(self.number))?;
+        let file = shared(&self.core, File::open(self.core.file_of(self.number))?);
         Ok(self.file.get_or_init(|| Arc::new(file)))
     }
+}
+
+/// A file that a thread of the store closes if its name is removed.
+fn shared(core: &Core, file: File) -> OpenFile {
+    let lane = Arc::clone(&core.lane);
+    OpenFile::new(file, move |file| lane.submit_always(Box::new(move || drop(file))))
 }
 
 impl StoredBytes for StoredBody {
@@ -88,7 +94,7 @@ impl fmt::Debug for StoredBody {
 pub(super) struct BodyWriter {
     core: Arc<Core>,
     number: u64,
-    file: File,
+    file: OpenFile,
     /// The limit of the cache that writes it, in bytes.
     most: u64,
     state: Mutex<State>,
@@ -115,17 +121,20 @@ impl BodyWriter {
         Ok(Self::new(core, (number, file), 0, reserved, most))
     }
 
-    /// Continues the file of a part of `stored` bytes, whole blocks, which is noted as growing.
+    /// Opens the file of a part and locks it. Fails if it is still written, by any process.
+    pub(super) fn lock(core: &Core, number: u64) -> io::Result<File> {
+        let file = File::options().read(true).write(true).open(core.file_of(number))?;
+        if try_lock(&file)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Continues the locked file of a part of `stored` bytes, whole blocks, which is noted as growing.
     pub(super) fn resume(
         core: &Arc<Core>,
         number: u64,
+        file: File,
         stored: u64,
         length: Option<u64>,
     ) -> io::Result<Arc<Self>> {
-        let file = File::options().read(true).write(true).open(core.file_of(number))?;
-        if !try_lock(&file)? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
         core.space.reserve(reserved)?;
@@ -140,6 +149,7 @@ impl BodyWriter {
         most: u64,
     ) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
+        let file = shared(core, file);
         Arc::new(Self { core: Arc::clone(core), number, file, most, state: Mutex::new(state) })
     }
 }
@@ -228,8 +238,12 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            let unfinished =
-                Unfinished { core: Arc::clone(&self.core), number: self.number, reserved: state.reserved };
+            let unfinished = Unfinished {
+                core: Arc::clone(&self.core),
+                number: self.number,
+                reserved: state.reserved,
+                _file: self.file.take(),
+            };
             // The thread that drops it may be one that never waits.
             self.core.lane.submit_always(Box::new(move || drop(unfinished)));
         }
@@ -241,6 +255,8 @@ struct Unfinished {
     core: Arc<Core>,
     number: u64,
     reserved: u64,
+    /// Closed after its name is removed, by a thread that may wait.
+    _file: Option<File>,
 }
 
 impl Drop for Unfinished {

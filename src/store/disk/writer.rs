@@ -9,6 +9,7 @@ use super::commit::commit;
 use super::core::Core;
 use super::index::Index;
 use super::pending::{Body, Next, Op, Put};
+use super::room::portions;
 use super::sync::{learn, sync};
 use crate::store::StoreError;
 
@@ -61,11 +62,13 @@ pub(super) fn run(core: &Arc<Core>) {
         if is_tick && !is_marking && !core.space.has_idle_lease() {
             continue;
         }
-        let used = if is_marking { unmarked(core) } else { Vec::new() };
+        let mut used = if is_marking { unmarked(core) } else { Vec::new() };
         if is_marking {
             marked = now;
         }
-        write(core, &ops, &used, &mut down);
+        for ops in portions(core, &ops) {
+            write(core, ops, &std::mem::take(&mut used), &mut down);
+        }
     }
     // A process that has only read does not wait for the disk to mark what it used.
     let is_writing = core.index().is_ok_and(|index| index.is_writing());

@@ -9,6 +9,7 @@ use super::THIS_PROCESS;
 use crate::base::clock::Moment;
 use crate::message::digest::Digest;
 use crate::policy::{Basis, LifetimeSource, Validity, Variant};
+use crate::store::stored_response::WRITTEN_WHEN_SENT;
 use crate::store::{StoreError, StoredResponse};
 
 /// The rest of a record.
@@ -49,6 +50,12 @@ impl Reader {
         }
     }
 
+    /// Reads the status of a final response.
+    pub(in crate::store) fn status(&mut self) -> Result<StatusCode, StoreError> {
+        let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?)).ok();
+        status.filter(|status| !status.is_informational()).ok_or_else(|| corrupt("has an invalid status"))
+    }
+
     fn duration(&mut self) -> Result<Duration, StoreError> {
         let seconds = self.number()?;
         let nanoseconds = u32::from_be_bytes(self.array()?);
@@ -76,8 +83,7 @@ impl Reader {
     }
 
     pub(in crate::store) fn response(&mut self) -> Result<StoredResponse, StoreError> {
-        let status = StatusCode::from_u16(u16::from_be_bytes(self.array()?))
-            .map_err(|error| corrupt("has an invalid status").with_source(error))?;
+        let status = self.status()?;
         let fields = self.block()?;
         check_fields(&fields)?;
         let body = self.block()?;
@@ -143,7 +149,7 @@ impl Reader {
     }
 }
 
-/// Rejects field lines that could end the head early, because the lines are sent unchanged.
+/// Rejects field lines that could end the head early or change the framing, because the lines are sent unchanged.
 pub(in crate::store) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
     let mut rest = fields;
     while !rest.is_empty() {
@@ -151,7 +157,7 @@ pub(in crate::store) fn check_fields(fields: &[u8]) -> Result<(), StoreError> {
             let colon = line.windows(2).position(|pair| pair == b": ")?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
             HeaderValue::from_bytes(&line[colon + 2..]).ok()?;
-            Some(name.as_str().as_bytes() == &line[..colon])
+            Some(name.as_str().as_bytes() == &line[..colon] && !WRITTEN_WHEN_SENT.contains(&name))
         };
         let end = rest.windows(2).position(|pair| pair == b"\r\n");
         let Some(end) = end.filter(|end| is_field(&rest[..*end]) == Some(true)) else {

@@ -12,6 +12,9 @@ use crate::message::purge::Purge;
 /// How many invalidations wait for Redis. Beyond that, everything is invalidated when it is back.
 const MAX_OWED: usize = 1024;
 
+/// How many bytes the texts of these invalidations may have together.
+const MAX_OWED_BYTES: usize = 1 << 20;
+
 /// The circuit breaker, the operations in progress, and the invalidations that are owed.
 ///
 /// While an invalidation is owed the circuit is open, so nothing is read that it covers.
@@ -92,7 +95,8 @@ impl Circuit {
     pub(super) fn owe(&self, purges: impl IntoIterator<Item = Purge>, now: Instant) {
         let mut state = self.state.lock();
         state.owed.extend(purges);
-        if state.owed.len() > MAX_OWED {
+        let bytes: usize = state.owed.iter().map(Purge::text_length).sum();
+        if state.owed.len() > MAX_OWED || bytes > MAX_OWED_BYTES {
             state.owed = vec![Purge::all()];
         }
         if state.breaker.is_closed() {
@@ -173,6 +177,11 @@ mod tests {
     fn too_many_owed_invalidations_become_one_of_everything() {
         let (circuit, now) = (Circuit::default(), Instant::now());
         circuit.owe((0..=MAX_OWED).map(|number| Purge::of_key(&number.to_string())), now);
+        assert_eq!(circuit.close_or_take_owed(), [Purge::all()]);
+        let long = |number: usize| Purge::of_key(&format!("{number}{}", "x".repeat(8000)));
+        circuit.owe((0..131).map(long), now);
+        assert_eq!(circuit.close_or_take_owed().len(), 131);
+        circuit.owe((0..132).map(long), now);
         assert_eq!(circuit.close_or_take_owed(), [Purge::all()]);
     }
 }

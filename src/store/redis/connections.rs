@@ -4,16 +4,17 @@
 //! first answer. After a failure all that was learnt is forgotten, because another node may have taken over.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use redis::{
-    Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, ErrorKind, RedisError, RedisResult,
-    TlsCertificates, cmd,
-};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::address::Address;
+use super::address::{Address, Node};
+use super::connection::Connection;
+use super::failure::Failure;
+use crate::base::tls::{Pem, add_roots, provider};
 use crate::store::StoreError;
 
 /// How many parts the keys are divided into. Each has a list of purges of its own, in one slot of a cluster.
@@ -26,12 +27,11 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_ATTEMPTS: usize = 5;
 
 pub(super) struct Connections {
-    /// The nodes of the address. A single server is the only one.
-    seeds: Vec<ConnectionInfo>,
-    is_cluster: bool,
+    /// The nodes, of which a single server is the only one, and the credentials.
+    address: Address,
     /// The first node that is asked.
     first: AtomicUsize,
-    root: Option<Vec<u8>>,
+    tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
     state: Mutex<State>,
     returned: Condvar,
@@ -39,11 +39,11 @@ pub(super) struct Connections {
 
 struct State {
     /// Connections that are not in use, the last used at the end.
-    idle: Vec<(ConnectionAddr, Connection)>,
+    idle: Vec<(Node, Connection)>,
     /// All connections, idle or not.
     count: usize,
     /// The nodes of the shards, as far as they are known.
-    nodes: [Option<ConnectionAddr>; SHARDS],
+    nodes: [Option<Node>; SHARDS],
 }
 
 impl Connections {
@@ -53,34 +53,31 @@ impl Connections {
         root: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let Address { nodes: seeds, is_cluster } = address;
         let state = State { idle: Vec::new(), count: 0, nodes: [const { None }; SHARDS] };
         let (state, returned, first) = (Mutex::new(state), Condvar::new(), AtomicUsize::new(0));
-        let connections = Self { seeds, is_cluster, first, root, timeout, state, returned };
-        // The cause is dropped because it may quote the password.
-        let checked = connections.client(&connections.seeds[0].addr);
-        checked.map_err(|_| StoreError::new("the root certificates for Redis are not valid PEM"))?;
-        Ok(connections)
+        let roots = root.map(roots).transpose()?;
+        let tls = address.is_tls.then(|| tls(roots)).transpose()?;
+        Ok(Self { address, first, tls, timeout, state, returned })
     }
 
-    /// Runs an operation on the node of a shard. Waiting for a connection, connecting, and the operation may each take the
-    /// timeout.
+    /// Runs an operation on the node of a shard. Waiting for a connection, connecting, and each command of the operation may
+    /// take the timeout.
     pub(super) fn run<T>(
         &self,
         shard: usize,
-        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+        operation: impl Fn(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let (mut node, mut is_asking) = (self.node(shard), false);
         for _ in 0..MAX_ATTEMPTS {
             let result = self.run_at(&node, |connection| {
                 if is_asking {
-                    cmd("ASKING").exec(connection)?;
+                    connection.command(&[b"ASKING"])?;
                 }
                 operation(connection)
             });
             match result {
-                Err(error) if self.is_cluster && error.redirect_node().is_some() => {
-                    is_asking = error.kind() == ErrorKind::Ask;
+                Err(error) if self.address.is_cluster && error.redirection().is_some() => {
+                    is_asking = error.code() == Some("ASK");
                     node = redirected(&node, &error).ok_or(error)?;
                     if !is_asking {
                         self.state.lock().nodes[shard] = Some(node.clone());
@@ -94,9 +91,9 @@ impl Connections {
 
     fn run_at<T>(
         &self,
-        node: &ConnectionAddr,
-        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+        node: &Node,
+        operation: impl Fn(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         loop {
             let mut place = self.place(node)?;
             let was_idle = place.connection.is_some();
@@ -105,13 +102,12 @@ impl Connections {
                 none => none.insert(self.connect(node)?),
             };
             let result = operation(connection);
-            // After an error of the transport it is unknown what the next response belongs to.
-            if result.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error()) {
+            if !connection.is_usable() {
                 place.connection = None;
             }
             match result {
                 // The server closed the connection while it was idle.
-                Err(error) if was_idle && error.is_connection_dropped() => {
+                Err(error) if was_idle && error.is_closed_connection() => {
                     drop(place);
                     self.close_idle();
                 }
@@ -138,14 +134,14 @@ impl Connections {
     }
 
     /// The node of a shard, or the one that knows it.
-    fn node(&self, shard: usize) -> ConnectionAddr {
+    fn node(&self, shard: usize) -> Node {
         let known = self.state.lock().nodes[shard].clone();
-        known
-            .unwrap_or_else(|| self.seeds[self.first.load(Ordering::Relaxed) % self.seeds.len()].addr.clone())
+        let seeds = &self.address.nodes;
+        known.unwrap_or_else(|| seeds[self.first.load(Ordering::Relaxed) % seeds.len()].clone())
     }
 
     /// Takes a connection to a node, or a place for a new one.
-    fn place(&self, node: &ConnectionAddr) -> RedisResult<Place<'_>> {
+    fn place(&self, node: &Node) -> Result<Place<'_>, Failure> {
         let until = Instant::now() + self.timeout;
         let place = |connection| Place { pool: self, node: node.clone(), connection };
         let mut state = self.state.lock();
@@ -171,47 +167,45 @@ impl Connections {
         }
     }
 
-    fn connect(&self, node: &ConnectionAddr) -> RedisResult<Connection> {
-        let connection = self.client(node)?.get_connection_with_timeout(self.timeout)?;
-        connection.set_read_timeout(Some(self.timeout))?;
-        connection.set_write_timeout(Some(self.timeout))?;
-        Ok(connection)
-    }
-
-    fn client(&self, node: &ConnectionAddr) -> RedisResult<Client> {
-        let info = ConnectionInfo { addr: node.clone(), redis: self.seeds[0].redis.clone() };
-        match (&self.root, node) {
-            (Some(root), ConnectionAddr::TcpTls { .. }) => {
-                let root_cert = Some(root.clone());
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
-            }
-            _ => Client::open(info),
-        }
+    fn connect(&self, node: &Node) -> Result<Connection, Failure> {
+        Connection::open(node, &self.address.credentials, self.tls.as_ref(), self.timeout)
     }
 }
 
+/// Reads root certificates.
+fn roots(pem: Vec<u8>) -> Result<RootCertStore, StoreError> {
+    let mut roots = RootCertStore::empty();
+    add_roots(&mut roots, &Pem::Given(pem)).map_err(|error| {
+        StoreError::new("the root certificates for Redis are not valid PEM").with_source(error)
+    })?;
+    Ok(roots)
+}
+
+/// The options of TLS. Without root certificates, those of the system are trusted.
+fn tls(roots: Option<RootCertStore>) -> Result<Arc<ClientConfig>, StoreError> {
+    let of_system = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    };
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreError::new("TLS for Redis cannot be used").with_source(error))?;
+    let config = config.with_root_certificates(roots.unwrap_or_else(of_system)).with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// The node that an error names. A node that does not know its own name gives none.
-fn redirected(asked: &ConnectionAddr, error: &RedisError) -> Option<ConnectionAddr> {
-    let (name, _) = error.redirect_node()?;
-    let (name, number) = name.rsplit_once(':')?;
-    let number = number.parse().ok()?;
-    let name_of = |own: &String| if name.is_empty() || name == "?" { own.clone() } else { name.to_owned() };
-    match asked {
-        ConnectionAddr::Tcp(host, _) => Some(ConnectionAddr::Tcp(name_of(host), number)),
-        ConnectionAddr::TcpTls { host, insecure, tls_params, .. } => Some(ConnectionAddr::TcpTls {
-            host: name_of(host),
-            port: number,
-            insecure: *insecure,
-            tls_params: tls_params.clone(),
-        }),
-        ConnectionAddr::Unix(_) => None,
-    }
+fn redirected(asked: &Node, error: &Failure) -> Option<Node> {
+    let (name, port) = error.redirection()?;
+    let host = if name.is_empty() || name == "?" { &asked.host } else { name };
+    Some(Node { host: host.to_owned(), port: port.parse().ok()? })
 }
 
 /// A connection in use, or the place of one that is not there yet. Dropping it gives both back.
 struct Place<'a> {
     pool: &'a Connections,
-    node: ConnectionAddr,
+    node: Node,
     connection: Option<Connection>,
 }
 

@@ -1,25 +1,25 @@
 //! The state that the threads of a store in Redis share, and the operations in Redis.
 
-use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use bytes::Bytes;
-use redis::{ConnectionLike, RedisError, RedisResult};
-
+use super::answer::{Answer, NO_LIMIT, number, read};
 use super::circuit::Circuit;
+use super::connection::Connection;
 use super::connections::{Connections, SHARDS};
-use super::scripts::{self, PURGE, READ, REMOVE, WRITE};
+use super::failure::Failure;
+use super::scripts::{PURGE, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
-use crate::base::memory_limit::{Ledger, MemoryUse};
+use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::digest::Digest;
 use crate::message::purge::{Purge, Purged};
 use crate::store::lane::Lane;
 use crate::store::record::purge::{read_purge, write_purge};
 use crate::store::trouble::Trouble;
 use crate::store::{Key, StoreError, StoreKey, url_of};
+use bytes::Bytes;
 
 /// How many purges are listed for each shard.
 const MAX_PURGES: usize = 1024;
@@ -32,9 +32,6 @@ pub(super) const MAX_FETCH: Duration = Duration::from_secs(60 * 60);
 
 /// How long an invalidation may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What does not limit the purges that are read.
-const NO_LIMIT: u64 = 1 << 53;
 
 pub(super) struct Core {
     pub(super) connections: Connections,
@@ -90,6 +87,8 @@ pub(super) struct Read {
     pub(super) value: Value,
     /// The purges that may cover the value or the fetch.
     pub(super) purges: Vec<(u64, Purge)>,
+    /// Counts the memory of the purges.
+    _hold: Option<Hold>,
     /// Everything with a smaller number is void.
     pub(super) floor: u64,
 }
@@ -149,7 +148,9 @@ impl Core {
         self.connections.begin_anew();
         let names =
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "", "");
-        let mut result = self.run(names.shard, |connection| read(connection, &names, NO_LIMIT, 0)).map(drop);
+        let mut result = self
+            .run(names.shard, |connection| read(connection, &names.keys(false), NO_LIMIT, 0, None))
+            .map(drop);
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -173,7 +174,7 @@ impl Core {
     fn ask<T>(
         &self,
         names: &Names,
-        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
+        operation: impl Fn(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let failed = || StoreError::new("Redis does not answer");
         let running = self.circuit.begin(Instant::now()).ok_or_else(failed)?;
@@ -182,10 +183,10 @@ impl Core {
                 running.succeed();
                 Ok(answer)
             }
-            // Redis works, but has no memory for this.
-            Err(error) if is_out_of_memory(&error) => {
+            // Redis works, but there is no memory for this.
+            Err(error) if error.is_out_of_memory() => {
                 running.succeed();
-                Err(StoreError::new("Redis has no memory left").with_source(error))
+                Err(StoreError::new("no memory is left for an operation in Redis").with_source(error))
             }
             Err(error) => {
                 self.failed_shard.store(names.shard as u64, Ordering::Relaxed);
@@ -200,17 +201,16 @@ impl Core {
     fn run<T>(
         &self,
         shard: usize,
-        operation: impl Fn(&mut dyn ConnectionLike) -> RedisResult<T>,
-    ) -> RedisResult<T> {
+        operation: impl Fn(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let result = self.connections.run(shard, operation);
         let count = if result.is_ok() { &self.answers } else { &self.errors };
         count.fetch_add(1, Ordering::Relaxed);
         result
     }
 
-    fn report(&self, error: &RedisError) {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        self.trouble.report("be used", &format!("{error}{cause}"));
+    fn report(&self, error: &Failure) {
+        self.trouble.report("be used", error);
     }
 
     /// All keys of a URL are in one shard.
@@ -239,8 +239,12 @@ impl Core {
 
     /// Reads the value of a key and the purges since this number, or since the value was written.
     pub(super) fn read(&self, key: &str, names: &Names, since: Option<u64>) -> Result<Read, StoreError> {
-        let (sequence, floor, raw, purges) =
-            self.ask(names, |connection| read(connection, names, since.unwrap_or(NO_LIMIT), self.max_value))?;
+        let (keys, since) = (names.keys(names.is_partitioned), since.unwrap_or(NO_LIMIT));
+        let Answer { sequence, floor, mut raw, purges, hold } =
+            self.ask(names, |connection| read(connection, &keys, since, self.max_value, self.ledger.get()))?;
+        if raw.len() as u64 > self.max_value {
+            raw.truncate(value::HEAD);
+        }
         self.positions[names.shard].store(sequence, Ordering::Relaxed);
         let raw = match self.ledger.get() {
             Some(ledger) => ledger.share(MemoryUse::Bodies, raw.into_boxed_slice()),
@@ -257,7 +261,7 @@ impl Core {
             // An unreadable purge is one of a later version.
             Some((number, read_purge(purge).unwrap_or_else(Purge::all).at(at)))
         });
-        Ok(Read { sequence, raw, value, purges: purges.collect(), floor })
+        Ok(Read { sequence, raw, value, purges: purges.collect(), _hold: hold, floor })
     }
 
     /// Writes a value unless something was invalidated, or another value was written, since it was read.
@@ -269,10 +273,13 @@ impl Core {
         lifetime: Duration,
     ) -> Result<bool, StoreError> {
         let head = &read.raw[..read.raw.len().min(value::HEAD)];
-        let arguments = (read.sequence, head, value, milliseconds(lifetime), milliseconds(MAX_LIFETIME));
+        let (sequence, lifetime) = (read.sequence.to_string(), milliseconds(lifetime).to_string());
+        let of_mark = milliseconds(MAX_LIFETIME).to_string();
+        let arguments = [sequence.as_bytes(), head, value, lifetime.as_bytes(), of_mark.as_bytes()];
         self.ask(names, |connection| {
-            scripts::run(connection, &WRITE, &names.keys(names.is_partitioned), &arguments)
+            number(connection, &WRITE, &names.keys(names.is_partitioned), &arguments)
         })
+        .map(|written| written != 0)
     }
 
     /// Sends an invalidation; waits until Redis has it. If that fails, it is owed: nothing is read before Redis has it.
@@ -302,10 +309,11 @@ impl Core {
     }
 
     /// Sends an invalidation, whatever the state of the circuit. Returns the number of keys that were removed, if known.
-    fn send(&self, purge: &Purge) -> RedisResult<u64> {
-        let purges = |names: &Names, member: &[u8]| -> RedisResult<()> {
-            let arguments = (member, MAX_PURGES, micros(MAX_LIFETIME + 2 * MAX_FETCH));
-            self.run(names.shard, |connection| scripts::run(connection, &PURGE, &[&names.state], &arguments))
+    fn send(&self, purge: &Purge) -> Result<u64, Failure> {
+        let purges = |names: &Names, member: &[u8]| {
+            let (most, time) = (MAX_PURGES.to_string(), micros(MAX_LIFETIME + 2 * MAX_FETCH).to_string());
+            let arguments = [member, most.as_bytes(), time.as_bytes()];
+            self.run(names.shard, |connection| number(connection, &PURGE, &[&names.state], &arguments))
         };
         let mut member = Vec::new();
         if !purge.is_of_all() || purge.is_soft() {
@@ -315,15 +323,15 @@ impl Core {
         match purge.single_url() {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
-                let lifetime = milliseconds(2 * MAX_FETCH);
+                let lifetime = milliseconds(2 * MAX_FETCH).to_string();
                 self.run(names.shard, |connection| {
-                    scripts::run(connection, &REMOVE, &names.keys(!names.is_partitioned), &lifetime)
+                    number(connection, &REMOVE, &names.keys(!names.is_partitioned), &[lifetime.as_bytes()])
                 })
             }
-            Some(url) => purges(&self.names(url), &member).map(|()| 0),
-            None => {
-                (0..SHARDS).try_for_each(|shard| purges(&self.names_in(shard, "", ""), &member)).map(|()| 0)
-            }
+            Some(url) => purges(&self.names(url), &member).map(|_| 0),
+            None => (0..SHARDS)
+                .try_for_each(|shard| purges(&self.names_in(shard, "", ""), &member).map(drop))
+                .map(|()| 0),
         }
     }
 
@@ -338,24 +346,12 @@ impl Core {
     }
 }
 
-/// The last number, the void number, the value, and purges with their numbers.
-type Answer = (u64, u64, Vec<u8>, Vec<(Vec<u8>, u64)>);
-
-/// Reads a value of at most `most` bytes. The process takes no more memory for it, whoever wrote it.
-fn read(connection: &mut dyn ConnectionLike, names: &Names, since: u64, most: u64) -> RedisResult<Answer> {
-    scripts::run(connection, &READ, &names.keys(names.is_partitioned), &(since, most.min(NO_LIMIT)))
-}
-
 fn hex(text: &str) -> String {
     Digest::of(text.as_bytes()).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn shard_of(url: &str) -> usize {
     usize::from(Digest::of(url.as_bytes()).as_bytes()[0]) % SHARDS
-}
-
-fn is_out_of_memory(error: &RedisError) -> bool {
-    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM command"))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `core` | the shared state, and the operations in Redis |
 //! | `scripts` | the Lua scripts, and the list of purges in Redis |
+//! | `answer` | what the scripts return |
 //! | `value` | the value of a key, and which of its responses purges leave; pure |
 //! | `lookup` | looks up responses and loads their bodies |
 //! | `put` | writes responses behind |
@@ -11,6 +12,9 @@
 //! | `circuit` | which operations may run, and the invalidations that are owed |
 //! | `breaker` | the circuit breaker; pure |
 //! | `connections` | a pool of connections |
+//! | `connection` | one connection |
+//! | `resp` | the protocol of Redis; pure |
+//! | `failure` | why a command has no usable response |
 //! | `address` | reads the address |
 //!
 //! # Invalidations
@@ -20,12 +24,16 @@
 //! A value has the number up to which it was checked, and every lookup compares it with later purges, atomically with the read.
 
 mod address;
+mod answer;
 mod breaker;
 mod circuit;
+mod connection;
 mod connections;
 mod core;
+mod failure;
 mod lookup;
 mod put;
+mod resp;
 mod scripts;
 #[cfg(test)]
 pub(super) mod testing;

@@ -18,7 +18,11 @@
 
 use std::sync::LazyLock;
 
-use redis::{ConnectionLike, ErrorKind, FromRedisValue, RedisResult, Script, ToRedisArgs, cmd};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::resp::{Allowance, Reply};
 
 /// The functions that the scripts share. `false` stands for a missing value.
 const COMMON: &str = r#"
@@ -131,31 +135,40 @@ return 1
     )
 });
 
-/// A script and its text.
+/// A script and the name by which a server knows it.
 pub(super) struct Lua {
-    script: Script,
+    hash: String,
     text: String,
 }
 
 fn script(body: &str) -> Lua {
     let text = format!("{COMMON}{body}");
-    Lua { script: Script::new(&text), text }
+    // Redis names scripts by their SHA-1.
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Lua { hash, text }
 }
 
 /// Runs a script; sends its text only if the server does not know it yet.
-pub(super) fn run<T: FromRedisValue>(
-    connection: &mut dyn ConnectionLike,
+pub(super) fn run(
+    connection: &mut Connection,
     lua: &Lua,
     keys: &[&str],
-    arguments: &impl ToRedisArgs,
-) -> RedisResult<T> {
-    let mut known = cmd("EVALSHA");
-    known.arg(lua.script.get_hash()).arg(keys.len()).arg(keys).arg(arguments);
-    match known.query(connection) {
-        Err(error) if error.kind() == ErrorKind::NoScriptError => {
+    arguments: &[&[u8]],
+    allowance: &mut Allowance,
+) -> Result<Reply, Failure> {
+    let count = keys.len().to_string();
+    let keys = keys.iter().map(|key| key.as_bytes());
+    let words: Vec<&[u8]> = [&b"EVALSHA"[..], lua.hash.as_bytes(), count.as_bytes()]
+        .into_iter()
+        .chain(keys)
+        .chain(arguments.iter().copied())
+        .collect();
+    match connection.command_within(&words, allowance) {
+        Err(error) if error.code() == Some("NOSCRIPT") => {
             // A node that receives the slot of the keys redirects a second command. Then it knows the script at the next attempt.
-            cmd("SCRIPT").arg("LOAD").arg(&lua.text).exec(connection)?;
-            known.query(connection)
+            connection.command(&[b"SCRIPT", b"LOAD", lua.text.as_bytes()])?;
+            connection.command_within(&words, allowance)
         }
         result => result,
     }

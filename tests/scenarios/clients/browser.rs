@@ -7,6 +7,7 @@ use super::site::Files;
 use crate::processes::PeerProcess;
 use crate::support::browser::Browser;
 use crate::support::origin::{Origin, Reply};
+use crate::support::tls::TlsOrigin;
 use crate::support::wait_until;
 
 /// A page whose parts have relative links. Each part that runs or is loaded sets an attribute of the body.
@@ -77,6 +78,23 @@ fn browser_uses_the_gateway_as_its_proxy() {
     assert!(origin.seen().iter().all(|received| received.field("via").is_some()), "{:?}", origin.seen());
     pool[0].process.kill();
     assert_complete(&browse(&origin.url("/site/page.html"), &options).0);
+}
+
+#[test]
+fn browser_opens_https_pages_through_a_tunnel_of_the_proxy() {
+    let origin = TlsOrigin::start(|_| Reply::ok("text of the page").field("Content-Type", "text/html"));
+    let port = origin.address().port().to_string();
+    let peer = PeerProcess::start_as("127.0.0.1:0", &["--http-proxy", "--connect-ports", &port]);
+    let proxy = format!("--proxy-server={}", peer.url());
+    // The browser does not know the authority of the test. The peer sees the name, but not the certificate.
+    let options = [&*proxy, "--proxy-bypass-list=<-loopback>", "--ignore-certificate-errors"];
+    let (page, _) = browse(&origin.url_by_name("/page"), &options);
+    assert!(page.contains("text of the page"), "{page}");
+    assert!(origin.seen().iter().all(|received| received.field("via").is_none()), "{:?}", origin.seen());
+    let mut browser = Browser::start_with(&options);
+    // Another port than the allowed one.
+    let refused = browser.call("Page.navigate", &json!({"url": "https://localhost/"}));
+    assert_eq!(refused["errorText"], "net::ERR_TUNNEL_CONNECTION_FAILED");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Programs that download files: curl, wget, Python requests, Go's `net/http`, git, and this crate's own command.
 
 use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use super::program::{check_through_pool, output, program};
+use super::program::{Gateway, check_through_pool, output, program};
 use super::site::Files;
 use crate::processes::PeerProcess;
+use crate::support::origin::{Origin, Received, Reply};
 use crate::support::process::run;
 
 fn files() -> Files {
@@ -141,6 +145,79 @@ fn git_clones_over_dumb_http_through_a_mirror() {
         ]));
         assert_eq!(fs::read_to_string(home.join("clone/README")).unwrap(), "cloned");
     });
+}
+
+/// Answers a request as the program `git http-backend` does, for the repositories below a folder.
+fn git_backend(folder: &Path, received: &Received) -> Reply {
+    let (path, query) = received.target.split_once('?').unwrap_or((&received.target, ""));
+    let field = |name| received.field(name).unwrap_or_default();
+    let mut backend = Command::new("git");
+    backend.arg("http-backend").env("GIT_PROJECT_ROOT", folder).env("GIT_HTTP_EXPORT_ALL", "1");
+    backend.env("REQUEST_METHOD", received.method.as_str()).env("PATH_INFO", path).env("QUERY_STRING", query);
+    backend.env("CONTENT_TYPE", field("content-type")).env("CONTENT_LENGTH", received.body.len().to_string());
+    backend.env("HTTP_CONTENT_ENCODING", field("content-encoding"));
+    backend
+        .env("GIT_PROTOCOL", field("git-protocol"))
+        .env("REMOTE_USER", "a")
+        .env("REMOTE_ADDR", "127.0.0.1");
+    let mut child = backend.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // A repository that is empty or does not exist needs no input.
+    let _ = child.stdin.take().unwrap().write_all(&received.body);
+    let output = child.wait_with_output().unwrap().stdout;
+    let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the output has a head");
+    let (head, body) = (String::from_utf8_lossy(&output[..end]).into_owned(), output[end + 4..].to_vec());
+    let lines: Vec<_> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+    let status = lines.iter().find(|(name, _)| *name == "Status").map_or("200", |(_, status)| &status[..3]);
+    let fields = lines.iter().filter(|(name, _)| *name != "Status");
+    fields.fold(Reply::status(status.parse().unwrap()).body(body), |reply, (name, value)| {
+        reply.field(name, value)
+    })
+}
+
+#[test]
+fn git_clones_pushes_and_fetches_over_smart_http_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().to_owned();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"];
+        output(program("git", folder.path()).args(identity).args(arguments))
+    };
+    git(&["init", "-q", "--bare", "bare.git"]);
+    git(&["-C", "bare.git", "config", "http.receivepack", "true"]);
+    let origin = Origin::start(move |received| git_backend(&home, received));
+    let mut pool = PeerProcess::pool(3);
+    let mirror = format!("git={}", origin.url("/"));
+    let gateway = Gateway::start(&PeerProcess::urls(&pool), &["--mirror", &mirror]);
+    let (url, through) = (origin.url("/bare.git"), &gateway.url);
+    git(&["clone", "-q", &url, "first"]);
+    // The pack is longer than the buffer of git, so it is sent in chunks.
+    let content: Vec<u8> = (0..2_000_000_u32)
+        .flat_map(|number| (number.wrapping_mul(2_654_435_761) >> 7).to_le_bytes())
+        .collect();
+    fs::write(folder.path().join("first/data"), &content).unwrap();
+    for (round, url) in
+        [format!("{through}/mirror/git/bare.git"), format!("{through}/fetch/{url}"), url].iter().enumerate()
+    {
+        let proxy = if round == 2 { format!("http.proxy={through}") } else { "http.proxy=".to_owned() };
+        fs::write(folder.path().join("first/round"), round.to_string()).unwrap();
+        git(&["-C", "first", "add", "."]);
+        git(&["-C", "first", "commit", "-q", "-m", "Round"]);
+        git(&["-c", &proxy, "-C", "first", "push", "-q", url, "HEAD:main"]);
+        let clone = format!("clone{round}");
+        git(&["-c", &proxy, "clone", "-q", url, &clone]);
+        for name in ["data", "round"] {
+            let [pushed, cloned] =
+                ["first", &clone].map(|copy| fs::read(folder.path().join(copy).join(name)).unwrap());
+            assert!(pushed == cloned, "{url}: {name}");
+        }
+        if round == 0 {
+            pool[1].process.kill();
+        } else {
+            // What is never stored is up to date, whatever was fetched before.
+            git(&["-C", "clone0", "pull", "-q", "--ff-only"]);
+            assert_eq!(fs::read_to_string(folder.path().join("clone0/round")).unwrap(), round.to_string());
+        }
+    }
 }
 
 #[test]

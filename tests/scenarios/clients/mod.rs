@@ -10,10 +10,12 @@
 //! | `downloads` | curl, wget, Python requests, Go's `net/http`, git, `get -L` |
 //! | `browser` | Chromium |
 //! | `packages` | pip, npm, cargo, apt |
+//! | `mirrors` | mirrors with credentials, origins over TLS, a proxy on an address of its own |
 //! | `refusals` | clients and requests that get nothing |
 
 mod browser;
 mod downloads;
+mod mirrors;
 mod packages;
 mod program;
 mod refusals;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use base64::Engine as _;
 use forwardcache::Peer;
 use forwardcache::server::ServerConfig;
 
-use super::program::{output, program};
+use super::program::{Gateway, output, program};
 use crate::local::{LocalPeer, listen};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Reply};
@@ -16,6 +17,11 @@ const TOKEN: &str = "correct-horse-battery";
 
 fn origin() -> Origin {
     Origin::start(|received| Reply::target(received).field("Set-Cookie", "a=b"))
+}
+
+/// Returns the credentials of the scheme `Basic` with this password.
+fn basic(password: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("any:{password}"))
 }
 
 /// Sends a GET with this target, `Host` and further lines.
@@ -119,6 +125,50 @@ fn with_a_token_programs_show_it_as_a_password_and_origins_never_see_it() {
         let has_credentials = received.field("authorization").is_some();
         assert_eq!(has_credentials, received.target == "/b", "{received:?}");
         assert!(received.field("proxy-authorization").is_none() && !format!("{received:?}").contains(TOKEN));
+    }
+}
+
+#[test]
+fn no_origin_sees_a_token_of_the_pool_wherever_a_program_shows_it() {
+    let (origin, folder) = (origin(), tempfile::tempdir().unwrap());
+    let write = |name: &str, token: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, token).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (file, of_operators) = (write("token", TOKEN), write("operators", "battery-horse-staple"));
+    let tokens = ["--token-file", &file, "--operator-token-file", &of_operators, "--http-proxy"];
+    let pool = PeerProcess::pool_as(2, &tokens);
+    // A gateway needs no token of its programs, but one may be set up for a peer.
+    let gateway = Gateway::start(&PeerProcess::urls(&pool), &["--token-file", &file]);
+    let curl = |arguments: &[&str]| output(program("curl", folder.path()).args(["-sSf"]).args(arguments));
+    let to_proxy = format!("Proxy-Authorization: Bearer {TOKEN}");
+    for (number, base) in [&gateway.url, &pool[0].url(), &pool[1].url()].iter().enumerate() {
+        for token in [TOKEN, "battery-horse-staple"] {
+            if number == 0 && token != TOKEN {
+                // The gateway does not know it.
+                continue;
+            }
+            for shown in
+                [format!("Authorization: Bearer {token}"), format!("Authorization: Basic {}", basic(token))]
+            {
+                let path = format!("/{number}");
+                let escaped = origin.url(&path).replace(':', "%3A").replace('/', "%2F");
+                let both = ["-H", &shown, "-H", &to_proxy];
+                for arguments in [
+                    &["-H", &shown, &format!("{base}/fetch/{}", origin.url(&path))][..],
+                    &[&both[..], &[&format!("{base}/fetch/{}", origin.url(&path))]].concat(),
+                    &["-H", &shown, "--proxy-header", &to_proxy, "-x", base, &origin.url(&path)],
+                    &[&both[..], &[&format!("{}/proxy?q={escaped}", pool[0].url())]].concat(),
+                ] {
+                    assert_eq!(curl(arguments), path, "{arguments:?}");
+                }
+            }
+        }
+    }
+    assert!(origin.count() >= 3);
+    for received in origin.seen() {
+        assert!(received.field("authorization").is_none(), "{received:?}");
     }
 }
 
@@ -326,9 +376,47 @@ fn bad_prefixes(url: &str) -> Vec<String> {
         format!("/fetch/{url}/a\tb"),
         format!("/fetch/{url}/a b"),
         format!("//fetch/{url}/"),
+    ]);
+    bad
+}
+
+/// Targets that name no URL of the mirror `m`, for some server at least.
+fn bad_mirrors(url: &str) -> Vec<String> {
+    let ends =
+        ["", "/", "/x", "%2fx", "%2F..%2fx", "%5cx", "\\x", ";/x", ";a=b/x", "?x", "/./x", "//x", "/a/../x"];
+    let below = ["..", "%2e%2e", ".%2E", "%2e.", "a/../.."].into_iter();
+    let mut bad: Vec<String> = below
+        .flat_map(|dots| ends.map(|end| format!("/mirror/m/{dots}{end}")))
+        .chain(
+            [
+                "",
+                "/",
+                "/m",
+                "/m?x",
+                "/m;x/",
+                "/m%2fx",
+                "/m/../../fetch/",
+                "/M/x",
+                "/%6d/x",
+                "//m/x",
+                "/./m/x",
+                "/none/x",
+            ]
+            .map(|rest| format!("/mirror{rest}")),
+        )
+        .collect();
+    bad.extend([
+        format!("/mirror/{url}/"),
         format!("/mirror/none/{url}"),
-        "/mirror/m/../x".to_owned(),
-        "/mirror/m/%2e%2E/x".to_owned(),
+        format!("/mirror/m/{}", "a".repeat(9000)),
+        "/mirror/m/x#f".to_owned(),
+        "/mirror/m/a b".to_owned(),
+        "/mirror/m/a\tb".to_owned(),
+        "/mirror/m/\u{7f}".to_owned(),
+        "/mirror/m/\u{1}".to_owned(),
+        "//mirror/m/x".to_owned(),
+        "/MIRROR/m/x".to_owned(),
+        "/x/../mirror/m/x".to_owned(),
     ]);
     bad
 }
@@ -377,7 +465,7 @@ fn malformed_targets_reach_no_origin() {
     let options = ["--http-proxy", "--mirror", &mirror];
     let peer = PeerProcess::start_as("127.0.0.1:0", &options);
     let url = origin.url("");
-    let bad = [bad_prefixes(&url), bad_absolutes(&url)];
+    let bad = [bad_prefixes(&url), bad_absolutes(&url), bad_mirrors(&url)];
     for targets in &bad {
         assert!(targets.len() >= 50, "{}", targets.len());
         for target in targets {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::{Manager, exchange, get};
-use crate::support::origin::{Origin, Reply};
+use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::process::{Process, command};
+use crate::support::raw::Connection;
 use crate::support::{TEST_TIMEOUT, wait_until};
 
 /// The least number of requests. They go on until the last restart is over, however fast they are.
@@ -29,8 +30,14 @@ impl Serving {
         assert!(send_signal(name, self.0), "process {} has ended", self.0);
     }
 
-    /// Starts a successor and waits until it serves.
+    /// Starts a successor, and waits until it serves and this process has ended.
     pub(super) fn restart(&mut self, manager: &Manager) {
+        let before = self.hand_over(manager);
+        wait_until("the previous process never ends", || !is_running(before));
+    }
+
+    /// Starts a successor and waits until it serves. Returns the previous process, which ends on its own.
+    fn hand_over(&mut self, manager: &Manager) -> u32 {
         self.signal("USR2");
         let mut next = None;
         // The successor reports that it is ready, and this process names it, in either order.
@@ -45,7 +52,7 @@ impl Serving {
         let before = std::mem::replace(self, Self(next.unwrap()));
         let ended = before.0;
         std::mem::forget(before);
-        wait_until("the previous process never ends", || !is_running(ended));
+        ended
     }
 }
 
@@ -165,6 +172,54 @@ fn no_request_fails_across_three_restarts() {
     assert_eq!(manager.receive(), "STOPPING=1");
     wait_until("the last process never ends", || !is_running(serving.0));
     wait_until("the socket stays open", || TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn what_has_begun_ends_in_the_process_that_began_it() {
+    let (in_head, in_body) = (Gate::new(), Gate::new());
+    let gates = (in_head.clone(), in_body.clone());
+    let origin = Origin::start(move |received| match &*received.target {
+        "/late" => Reply::ok("late").gate_head(&gates.0),
+        "/long" => Reply::ok(vec![b'x'; 1 << 20]).chunked().gate_body(1000, &gates.1),
+        _ => Reply::ok(received.body.clone()),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let manager = Manager::start(folder.path());
+    let mut first = command(["serve", "--listen", "127.0.0.1:0"]);
+    first.env("NOTIFY_SOCKET", &manager.path);
+    let first = Process::start(first).unwrap();
+    let line = first.wait_for_line("serving on http://");
+    let address = line.split(' ').nth(2).unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+    assert_eq!(manager.receive(), "READY=1");
+    let mut serving = Serving(first.id());
+    let open = |head: &str| {
+        let mut connection = Connection::open(address);
+        connection.write(head);
+        connection
+    };
+    let mut late = open(&get(&origin.url("/late")));
+    let mut long = open(&get(&origin.url("/long")));
+    long.wait_for_bytes(b"xxx\r\n");
+    let post = get(&origin.url("/post")).replacen("GET", "POST", 1);
+    let mut upload = open(&post.replacen("\r\n\r\n", "\r\nContent-Length: 6\r\n\r\nupl", 1));
+    let mut idle = open(&get(&origin.url("/idle")).replacen("Connection: close\r\n", "", 1));
+    assert_eq!(idle.read_response().status, 200);
+    wait_until("a request does not reach the origin", || {
+        origin.count_of("/late") + origin.count_of("/long") == 2
+    });
+    let before = serving.hand_over(&manager);
+    // The successor serves while the process before it waits.
+    assert_eq!(open(&get(&origin.url("/new"))).read_response().status, 200);
+    assert!(is_running(before));
+    upload.write("oad");
+    assert_eq!(upload.read_response().body, b"upload");
+    in_head.open();
+    assert_eq!(late.read_response().body, b"late");
+    assert!(is_running(before));
+    in_body.open();
+    assert!(long.read_to_end().ends_with(b"x\r\n0\r\n\r\n"));
+    wait_until("the previous process never ends", || !is_running(before));
+    assert_eq!(idle.read_to_end(), b"");
 }
 
 #[test]

@@ -44,6 +44,19 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Blocks until `amount` returns at least `enough`. Panics with `what` if it has not grown for [`TEST_TIMEOUT`].
+pub(crate) fn wait_for_growth(what: &str, enough: usize, mut amount: impl FnMut() -> usize) {
+    let (mut most, mut since) = (0, Instant::now());
+    while most < enough {
+        let now = amount();
+        if now > most {
+            (most, since) = (now, Instant::now());
+        }
+        assert!(since.elapsed() < TEST_TIMEOUT, "{what}");
+        thread::yield_now();
+    }
+}
+
 /// Sets the flag to true when dropped.
 pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 

@@ -141,7 +141,8 @@ fn a_tunnel_carries_nothing_before_the_hello() {
 fn bad_requests_are_refused_and_leave_the_proxy_working() {
     let echo = start_echo();
     let port = echo.port();
-    let proxy = Proxy::start(&[port]);
+    // The ports are allowed, so that only the form of the target is a reason to refuse it.
+    let proxy = Proxy::start(&[port, 443]);
     let targets = [
         "",
         "localhost",
@@ -182,9 +183,9 @@ fn bad_requests_are_refused_and_leave_the_proxy_working() {
         "localhost\\:443",
         "<localhost>:443",
         "localhost..:443",
-        "-:443",
+        "local[host:443",
         "..:443",
-        "xn--:443",
+        "localhost%:443",
         "\u{e9}.example:443",
         "localhost:443,other:443",
         "localhost;443",
@@ -197,7 +198,7 @@ fn bad_requests_are_refused_and_leave_the_proxy_working() {
     assert_eq!(targets.len(), 50);
     for target in targets {
         let answer = exchange(proxy.address(), format!("CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        let is_refused = answer.starts_with(b"HTTP/1.1 4");
+        let is_refused = answer.starts_with(b"HTTP/1.1 400 ");
         assert!(is_refused, "{target:?}: {}", answer.escape_ascii());
     }
     let long = format!("{}.example:{port}", "a".repeat(300));

@@ -54,6 +54,16 @@ enum Syntax {
     Json,
 }
 
+/// A reference in a text.
+struct Reference<'a> {
+    /// Where it begins.
+    start: usize,
+    scheme: &'a str,
+    authority: &'a str,
+    /// The text after the authority.
+    after: &'a [u8],
+}
+
 impl BodyLinks {
     /// Returns how to rewrite the bodies of responses to a request in the form of this mirror, if the mirror rewrites
     /// any. Changes the request so that its response has a form that can be rewritten.
@@ -194,35 +204,54 @@ impl BodyLinks {
         slash: &str,
         ledger: &Arc<Ledger>,
     ) -> Result<Option<CountedBuffer>> {
-        let slashes = slash.repeat(2);
         let (mut output, mut copied) = (CountedBuffer::new(ledger, MAX_RESULT), 0);
-        for at in memmem::find_iter(text, slashes.as_bytes()) {
-            let Some((start, scheme)) = scheme_before(text, at, syntax, self.mirror.url()) else { continue };
-            let rest = &text[at + slashes.len()..];
-            let Some(authority) = self.mirror.rewritten().iter().find(|authority| {
-                let shown = rest.get(..authority.len());
-                shown.is_some_and(|shown| shown.eq_ignore_ascii_case(authority.as_bytes()))
-                    && is_end_of_authority(&rest[authority.len()..])
-            }) else {
-                continue;
-            };
-            let after = &rest[authority.len()..];
-            let (path, length) = self.place(scheme, authority, after, slash);
-            if start < copied {
+        for at in memmem::find_iter(text, slash.as_bytes()) {
+            let Some(found) = self.reference_at(text, at, syntax, slash) else { continue };
+            if found.start < copied {
                 continue;
             }
-            output.push(&text[copied..start])?;
+            let (path, length) = self.place(found.scheme, found.authority, found.after, slash);
+            output.push(&text[copied..found.start])?;
             if syntax == Syntax::Json {
                 output.push(self.peer.as_bytes())?;
             }
             output.push(path.as_bytes())?;
-            copied = at + slashes.len() + authority.len() + length;
+            copied = text.len() - found.after.len() + length;
         }
         if copied == 0 {
             return Ok(None);
         }
         output.push(&text[copied..])?;
         Ok(Some(output))
+    }
+
+    /// Returns the reference to rewrite whose first slash is at this place, if there is one: a URL, or in HTML also a path of
+    /// the origin's host, which would lead to the peer.
+    fn reference_at<'a>(
+        &'a self,
+        text: &'a [u8],
+        at: usize,
+        syntax: Syntax,
+        slash: &str,
+    ) -> Option<Reference<'a>> {
+        let document = self.mirror.url();
+        let slash = slash.as_bytes();
+        let Some(rest) = text[at..].strip_prefix(slash).and_then(|rest| rest.strip_prefix(slash)) else {
+            let is_path =
+                syntax == Syntax::Html && begins_link(&text[..at]) && text.get(at + 1) != Some(&b'\\');
+            let scheme = if document.is_https() { "https" } else { "http" };
+            let (authority, after) = (document.authority(), &text[at..]);
+            return is_path.then_some(Reference { start: at, scheme, authority, after });
+        };
+        let (start, scheme) = scheme_before(text, at, syntax, document)?;
+        let default_port: &[u8] = if scheme == "https" { b":443" } else { b":80" };
+        self.mirror.rewritten().iter().find_map(|authority| {
+            let (shown, after) = rest.split_at_checked(authority.len())?;
+            // A canonical authority has no default port, but a document may write it.
+            let after = after.strip_prefix(default_port).unwrap_or(after);
+            let is_found = shown.eq_ignore_ascii_case(authority.as_bytes()) && is_end_of_authority(after);
+            is_found.then_some(Reference { start, scheme, authority, after })
+        })
     }
 
     /// Returns the path under which the peer serves the URLs that begin like this one, and how many bytes after the
@@ -265,6 +294,17 @@ fn scheme_before<'a>(
     let is_attribute = syntax == Syntax::Html
         && at.checked_sub(1).is_some_and(|before| matches!(text[before], b'"' | b'\'' | b'='));
     is_attribute.then(|| (at, if document.is_https() { "https" } else { "http" }))
+}
+
+/// Returns whether the value of an attribute that is a link begins after this text.
+fn begins_link(before: &[u8]) -> bool {
+    let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
+    let Some(before) = before.strip_suffix(b"=") else { return false };
+    [&b"href"[..], b"src"].iter().any(|name| {
+        before.split_at_checked(before.len().wrapping_sub(name.len())).is_some_and(|(before, found)| {
+            found.eq_ignore_ascii_case(name) && before.last().is_some_and(u8::is_ascii_whitespace)
+        })
+    })
 }
 
 /// Returns whether an authority may end before these bytes.

@@ -173,8 +173,8 @@ pub(in crate::peer::endpoint) fn is_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(&SEC_FETCH_SITE)
 }
 
-/// Returns whether a request with these header fields has credentials for the origin. `is_authorized_here` states whether
-/// `Authorization` is not for the origin.
+/// Returns whether a request with these header fields has credentials that programs leave out after a redirect to another
+/// host. `is_authorized_here` states whether `Authorization` is not for the origin.
 pub(in crate::peer::endpoint) fn has_credentials(headers: &HeaderMap, is_authorized_here: bool) -> bool {
     (headers.contains_key(AUTHORIZATION) && !is_authorized_here) || headers.contains_key(COOKIE)
 }

@@ -77,7 +77,7 @@ pub(crate) struct Forwarding {
 
 /// A URL that a program asks for in one of the forms for programs that do not know the pool.
 #[derive(Clone, Debug)]
-pub(super) struct Named {
+pub(crate) struct Named {
     pub(super) form: Form,
     pub(super) target: CanonicalUrl,
 }

@@ -1,6 +1,7 @@
 //! Pauses a reply until the test continues.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -13,6 +14,8 @@ pub(crate) struct Gate(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     open: Mutex<bool>,
+    /// When the test last stated that it goes on.
+    kept: Mutex<Option<Instant>>,
     opened: Condvar,
 }
 
@@ -30,14 +33,23 @@ impl Gate {
         *self.0.open.lock()
     }
 
+    /// States that the test goes on, and opens the gate later.
+    pub(crate) fn keep(&self) {
+        *self.0.kept.lock() = Some(Instant::now());
+    }
+
     /// Blocks until the gate is open.
     ///
     /// # Panics
     ///
-    /// If the gate is not opened within [`TEST_TIMEOUT`].
+    /// If the gate is not opened within [`TEST_TIMEOUT`], nor within this time after the last [`keep`](Self::keep).
     pub(crate) fn wait(&self) {
+        let began = Instant::now();
         let mut open = self.0.open.lock();
-        let waited = self.0.opened.wait_while_for(&mut open, |open| !*open, TEST_TIMEOUT);
-        assert!(!waited.timed_out(), "the gate was not opened within {TEST_TIMEOUT:?}");
+        while !*open {
+            let until = self.0.kept.lock().map_or(began, |kept| kept.max(began)) + TEST_TIMEOUT;
+            assert!(Instant::now() < until, "the gate was not opened within {TEST_TIMEOUT:?}");
+            self.0.opened.wait_until(&mut open, until);
+        }
     }
 }

@@ -56,6 +56,21 @@ fn urls_of_the_named_hosts_lead_to_mirrors_or_prefix_form() {
             "xhttps://m.ex/ //m.ex/ https://m.exe/ https://m.ex@b/",
         ),
         ("https://other.ex/?u=https://m.ex/", "https://other.ex/?u=/mirror/m/"),
+        ("https://m.ex:443/x http://m.ex:80/", "/mirror/m/x /fetch/http://m.ex/"),
+        ("https://m.ex:80/ http://m.ex:443/", "https://m.ex:80/ http://m.ex:443/"),
+        ("https://m.ex:4430/ https://m.ex:443@b/", "https://m.ex:4430/ https://m.ex:443@b/"),
+        (
+            "<a href=\"/x\"><a href=\"/mirror/m/\">",
+            "<a href=\"/mirror/m/x\"><a href=\"/mirror/m/mirror/m/\">",
+        ),
+        ("<a HREF='/'><img\nsrc=/x?/>", "<a HREF='/mirror/m/'><img\nsrc=/mirror/m/x?/>"),
+        ("<a href=\"/?u=https://m.ex/\">", "<a href=\"/mirror/m/?u=/mirror/m/\">"),
+        ("<a href=\"/\\m.ex\"><a href=\"///m.ex\">", "<a href=\"/\\m.ex\"><a href=\"///m.ex\">"),
+        (
+            "<a data-href=\"/x\"><a href=x/y>=\"/x\" 'src/' /",
+            "<a data-href=\"/x\"><a href=x/y>=\"/x\" 'src/' /",
+        ),
+        ("href=\"/x\"", "href=\"/x\""),
         ("nothing", "nothing"),
     ] {
         let rewritten = rewrite(&links, response("text/html; charset=utf-8", given));
@@ -69,8 +84,24 @@ fn urls_of_the_named_hosts_lead_to_mirrors_or_prefix_form() {
             r#"["http://peer:3000/mirror/files/a","http://peer:3000/fetch/https://files.ex/g"]"#,
         ),
         (r#"{"a":"//m.ex/x"}"#, r#"{"a":"//m.ex/x"}"#),
+        (r#"{"a":" href='/x'"}"#, r#"{"a":" href='/x'"}"#),
+        (r#"["https:\/\/m.ex:443\/x"]"#, r#"["http://peer:3000/mirror/m/x"]"#),
     ] {
         let rewritten = rewrite(&links, response("application/vnd.index+json", given));
+        assert_eq!(rewritten.into_body().into_text().unwrap(), expected, "{given}");
+    }
+}
+
+#[test]
+fn paths_of_the_host_lead_below_the_mirror_or_to_prefix_form() {
+    let (links, _) = links("m=http://m.ex/a/ rewrite=", &Method::GET, &[]);
+    for (given, expected) in [
+        ("<a href=\"/a/x\">", "<a href=\"/mirror/m/x\">"),
+        ("<a href=\"/a\">", "<a href=\"/fetch/http://m.ex/a\">"),
+        ("<a href=\"/\">", "<a href=\"/fetch/http://m.ex/\">"),
+        ("<a href=\"/fetch/http://o.ex/\">", "<a href=\"/fetch/http://m.ex/fetch/http://o.ex/\">"),
+    ] {
+        let rewritten = rewrite(&links, response("text/html", given));
         assert_eq!(rewritten.into_body().into_text().unwrap(), expected, "{given}");
     }
 }

@@ -228,6 +228,21 @@ fn credentials_for_one_origin_lead_to_no_other() {
 }
 
 #[test]
+fn credentials_for_the_peer_are_not_for_the_origin() {
+    for (name, is_authorized_here, expected) in [
+        ("authorization", false, true),
+        ("authorization", true, false),
+        ("proxy-authorization", false, false),
+        ("cookie", true, true),
+        // npm sends it with each request.
+        ("npm-auth-type", false, false),
+    ] {
+        let headers = fields(&[(name, "x")]);
+        assert_eq!(has_credentials(&headers, is_authorized_here), expected, "{name}");
+    }
+}
+
+#[test]
 fn browser_is_not_asked_for_credentials_that_it_would_send_to_every_origin() {
     let target = CanonicalUrl::parse("https://a.ex/x").unwrap();
     for form in [Form::Query, Form::Prefix, Form::Absolute, Form::Pool] {

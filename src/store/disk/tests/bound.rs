@@ -1,0 +1,90 @@
+//! The directory keeps its capacity.
+
+use super::*;
+
+const CAPACITY: u64 = 16 << 20;
+
+fn with_capacity() -> Scene {
+    let mut scene = Scene::new();
+    scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
+    assert!(scene.store().flush(LONG));
+    scene
+}
+
+/// Waits until all changes are written, and checks the size of the directory meanwhile.
+fn flush(scene: &Scene) {
+    wait_until(|| {
+        let is_flushed = scene.store().flush(Duration::from_millis(20));
+        assert!(scene.taken() <= CAPACITY, "{}", scene.taken());
+        is_flushed
+    });
+}
+
+#[test]
+fn changes_that_are_larger_than_the_capacity_together_keep_it() {
+    for size in [16_000, 400_000] {
+        let scene = with_capacity();
+        // While another handle has its transaction, the changes wait.
+        let index = scene.folder.path().join("index.redb");
+        let (other, _) = Index::open(&index, [0; 2], Access::Write).unwrap();
+        let count = (24 << 20) / size;
+        let put_all = || (0..count).for_each(|number| scene.put(number, &response_of("a", number, size)));
+        other
+            .write(|_| {
+                put_all();
+                Ok(())
+            })
+            .unwrap();
+        flush(&scene);
+        let kept = (0..count).filter(|number| scene.found(*number) == [Some(*number)]).count();
+        assert!(kept as u64 * size > CAPACITY / 4 && scene.found(count - 1).len() == 1, "{size}: {kept}");
+    }
+}
+
+#[test]
+fn small_bodies_in_the_index_give_way_to_bodies_in_files() {
+    let scene = with_capacity();
+    for (size, numbers) in [(16_000, 0..600), (300_000, 600..680), (10, 680..1000)] {
+        for number in numbers.clone() {
+            scene.put(number, &response_of("a", number, size));
+            if number % 20 == 0 {
+                flush(&scene);
+            }
+        }
+        flush(&scene);
+        assert_eq!(scene.found(numbers.end - 1), [Some(numbers.end - 1)]);
+    }
+    // The size of the files is known exactly, also after they are replaced and removed.
+    let files = || {
+        let blocks = scene.files().into_iter().map(|file| directory::blocks(&fs::metadata(file).unwrap()));
+        blocks.sum::<u64>() / space::KIB
+    };
+    let counted = || scene.store().core().meta.lock().file_kibibytes;
+    assert!(counted() > 0 && counted() == files());
+    scene.put(679, &response_of("a", 1, 100_000));
+    scene.put(678, &response_of("a", 1, 10));
+    assert!(scene.store().flush(LONG) && scene.store().remove(&key(677)).unwrap());
+    assert_eq!(counted(), files());
+    scene.store().purge(&Purge::all()).unwrap();
+    assert_eq!((counted(), files()), (0, 0));
+}
+
+#[test]
+fn response_for_which_there_is_no_room_is_not_stored() {
+    let scene = with_capacity();
+    scene.put(1, &response_of("a", 1, 100_000));
+    let held: Vec<_> =
+        (0..2).filter_map(|_| scene.store().begin(Some(CAPACITY / 2 - (2 << 20)), u64::MAX)).collect();
+    let mut more = Vec::new();
+    while let Some(spill) = scene.store().begin(Some(100_000), u64::MAX) {
+        more.push(spill);
+    }
+    assert!(held.len() == 2 && scene.found(1).is_empty());
+    scene.put(2, &response_of("a", 2, 4 << 20));
+    assert!(scene.store().flush(LONG) && scene.found(2).is_empty());
+    assert_eq!(Tier::usage(scene.store()).skipped, 2);
+    drop((held, more));
+    scene.put(2, &response_of("a", 2, 4 << 20));
+    assert!(scene.store().flush(LONG));
+    assert_eq!(scene.found(2), [Some(2)]);
+}
