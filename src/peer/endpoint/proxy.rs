@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
@@ -213,7 +213,7 @@ impl Proxy {
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
                 let mut request = request.map(drop);
-                self.remove_own_token(request.headers_mut());
+                self.access.remove_own_token(request.headers_mut());
                 let view = self.view(request.headers());
                 let (request, context) = self.origin_request(request, &target, view);
                 let requested = target.clone();
@@ -308,7 +308,7 @@ impl Proxy {
     /// Applies the method of the request to the URL, through the cache.
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         count_down_forwards(&mut request);
-        self.remove_own_token(request.headers_mut());
+        self.access.remove_own_token(request.headers_mut());
         let view = self.view(request.headers());
         let method = request.method().clone();
         let (request, context) = self.origin_request(request, target, view);
@@ -331,13 +331,6 @@ impl Proxy {
             pass_cookies: self.access.pass_cookies,
             is_browser: is_browser(headers),
             has_credentials: false,
-        }
-    }
-
-    /// Removes `Authorization` if it shows a token of the pool.
-    pub(super) fn remove_own_token(&self, headers: &mut HeaderMap) {
-        if self.access.is_for_peer(headers) {
-            headers.remove(AUTHORIZATION);
         }
     }
 
