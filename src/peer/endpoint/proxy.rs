@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use http::header::{AUTHORIZATION, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
+use http::header::{HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 
@@ -211,7 +211,7 @@ impl Proxy {
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
                 let mut request = request.map(drop);
-                self.remove_own_token(request.headers_mut());
+                self.access.remove_own_token(request.headers_mut());
                 let view = self.view(request.headers());
                 let (request, context) = self.origin_request(request, &target, view);
                 let requested = target.clone();
@@ -254,7 +254,7 @@ impl Proxy {
     /// Applies the method of the request to the URL, through the cache.
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         count_down_forwards(&mut request);
-        self.remove_own_token(request.headers_mut());
+        self.access.remove_own_token(request.headers_mut());
         let view = self.view(request.headers());
         let method = request.method().clone();
         let (request, context) = self.origin_request(request, target, view);
@@ -277,13 +277,6 @@ impl Proxy {
             pass_cookies: self.access.pass_cookies,
             is_browser: is_browser(headers),
             has_credentials: false,
-        }
-    }
-
-    /// Removes `Authorization` if it shows a token of the pool.
-    pub(super) fn remove_own_token(&self, headers: &mut HeaderMap) {
-        if self.access.is_for_peer(headers) {
-            headers.remove(AUTHORIZATION);
         }
     }
 
