@@ -102,9 +102,9 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// shared tier refuses the response if an invalidation after the position covers it.
     fn put(&self, key: &Key, response: &Arc<StoredResponse>, position: Option<Position>) -> bool;
 
-    /// Begins to write a body while it arrives; `None` if there is not enough room. Default: `None`.
-    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let _ = length;
+    /// Begins to write a body of up to `most` bytes while it arrives; `None` if there is not enough room. Default: `None`.
+    fn begin(&self, length: Option<u64>, most: u64) -> Option<Arc<dyn Spill>> {
+        let _ = (length, most);
         None
     }
 

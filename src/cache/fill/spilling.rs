@@ -1,9 +1,10 @@
 //! Moves a body in transit to a file, and stores it when it is whole.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use log::{error, warn};
+use log::{Level, error, log, warn};
 
 use super::buffered_pieces::BufferedPieces;
 use super::keeping::{Arrived, Commit};
@@ -40,7 +41,9 @@ impl Fill {
     pub(super) fn spill(&self, read: &[u8], received: u64) {
         let Some(spill) = self.state.lock().open_file() else { return };
         if let Err(error) = spill.write(read) {
-            warn!("a body is not stored after {received} bytes: {error:#}");
+            let is_too_large = error.kind() == io::ErrorKind::FileTooLarge;
+            let level = if is_too_large { Level::Debug } else { Level::Warn };
+            log!(level, "a body is not stored after {received} bytes: {error:#}");
             let unused = self.state.lock().end_file();
             drop(unused);
         } else {

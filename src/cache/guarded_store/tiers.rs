@@ -140,9 +140,9 @@ impl GuardedStore {
 
     /// Returns the function that opens a file of the lower tier for a body in transit.
     pub(in crate::cache) fn begin_spill(&self) -> Option<BeginSpill> {
-        let tiers: Vec<_> = self.tiers().cloned().collect();
+        let (tiers, most): (Vec<_>, _) = (self.tiers().cloned().collect(), self.max_body);
         (!tiers.is_empty()).then(|| -> BeginSpill {
-            Box::new(move |length| tiers.iter().find_map(|tier| tier.begin(length)))
+            Box::new(move |length| tiers.iter().find_map(|tier| tier.begin(length, most)))
         })
     }
 

@@ -289,8 +289,8 @@ impl Tier for Faulty {
         !self.fails("put") && self.disk.put(key, response, position)
     }
 
-    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let body = if self.fails("begin") { None } else { self.disk.begin(length) }?;
+    fn begin(&self, length: Option<u64>, most: u64) -> Option<Arc<dyn Spill>> {
+        let body = if self.fails("begin") { None } else { self.disk.begin(length, most) }?;
         Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 

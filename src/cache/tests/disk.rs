@@ -365,3 +365,32 @@ fn a_disk_that_is_gone_costs_requests_to_the_origin_and_nothing_else() {
     }
     cache.disk.as_ref().unwrap().flush(LONG);
 }
+
+#[test]
+fn a_body_over_max_body_is_stored_in_no_tier_whatever_its_length_is_announced_as() {
+    for length in [None, Some(300_000)] {
+        for memory in [100_000, 8 << 20] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = DiskStore::open(folder.path()).unwrap();
+            let cache = Scene::built(|cache| {
+                cache.store(MemoryStore::new(memory)).disk_store(&disk).max_body(200_000)
+            });
+            let body = || Body::from_reader(io::Cursor::new(vec![b'x'; 300_000]), length);
+            for _ in 0..2 {
+                cache.answer(200, FRESH, body());
+                let answer = cache.get(&[]);
+                assert_eq!(
+                    (answer.body.len(), Outcome::of(&answer.headers)),
+                    (300_000, Some(Outcome::Miss(Forward::UriMiss)))
+                );
+            }
+            assert!(disk.flush(LONG));
+            assert_eq!((disk.entries().count(), disk.usage().keys), (0, 0), "{length:?} {memory}");
+            let fits = Body::from_reader(io::Cursor::new(vec![b'x'; 200_000]), length.map(|_| 200_000));
+            cache.answer(200, FRESH, fits);
+            cache.get(&[]);
+            assert!(disk.flush(LONG));
+            assert_eq!(disk.entries().count(), 1, "{length:?} {memory}");
+        }
+    }
+}

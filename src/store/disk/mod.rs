@@ -259,13 +259,13 @@ impl Tier for DiskStore {
         self.put_as(key, response, body)
     }
 
-    fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
+    fn begin(&self, length: Option<u64>, most: u64) -> Option<Arc<dyn Spill>> {
         let core = self.core();
         let is_writable = core.access == Access::Write && core.index.read().is_some();
-        if !is_writable || length.is_some_and(|length| length > core.max_body()) {
+        if !is_writable || length.is_some_and(|length| length > core.max_body().min(most)) {
             return None;
         }
-        match BodyWriter::begin(core, length) {
+        match BodyWriter::begin(core, length, most) {
             Ok(writer) => Some(writer),
             Err(error) => {
                 core.trouble.report("take a body", &error);

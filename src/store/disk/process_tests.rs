@@ -81,7 +81,7 @@ fn task_of_a_child_process() {
                     0 => drop(store.purge(&Purge::prefix("http://a/01").unwrap())),
                     1 => drop(Tier::remove(&store, &key(at))),
                     2 => {
-                        if let Some(spill) = store.begin(None) {
+                        if let Some(spill) = store.begin(None, u64::MAX) {
                             let _ = spill.write(&[1; 300_000]);
                         }
                     }

@@ -95,6 +95,8 @@ pub(super) struct BodyWriter {
     core: Arc<Core>,
     number: u64,
     file: OpenFile,
+    /// The limit of the cache that writes it, in bytes.
+    most: u64,
     state: Mutex<State>,
 }
 
@@ -109,14 +111,14 @@ struct State {
 }
 
 impl BodyWriter {
-    pub(super) fn begin(core: &Arc<Core>, length: Option<u64>) -> io::Result<Arc<Self>> {
+    pub(super) fn begin(core: &Arc<Core>, length: Option<u64>, most: u64) -> io::Result<Arc<Self>> {
         let reserved = file_length(length.unwrap_or(0)).next_multiple_of(STEP);
         core.space.reserve(reserved)?;
         let (number, file) = core.create_file().inspect_err(|_| core.space.release(reserved))?;
         core.growing.begin(number);
         // Other processes see by the lock that it is written. Nothing else locks a new file.
         let _ = try_lock(&file);
-        Ok(Self::new(core, number, file, 0, reserved))
+        Ok(Self::new(core, (number, file), 0, reserved, most))
     }
 
     /// Opens the file of a part and locks it. Fails if it is still written, by any process.
@@ -136,12 +138,19 @@ impl BodyWriter {
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
         core.space.reserve(reserved)?;
-        Ok(Self::new(core, number, file, stored, reserved))
+        Ok(Self::new(core, (number, file), stored, reserved, u64::MAX))
     }
 
-    fn new(core: &Arc<Core>, number: u64, file: File, length: u64, reserved: u64) -> Arc<Self> {
+    fn new(
+        core: &Arc<Core>,
+        (number, file): (u64, File),
+        length: u64,
+        reserved: u64,
+        most: u64,
+    ) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
-        Arc::new(Self { core: Arc::clone(core), number, file: shared(core, file), state: Mutex::new(state) })
+        let (file, state) = (shared(core, file), Mutex::new(state));
+        Arc::new(Self { core: Arc::clone(core), number, file, most, state })
     }
 }
 
@@ -149,10 +158,10 @@ impl Spill for BodyWriter {
     fn write(&self, piece: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
         let length = state.length + (state.rest.len() + piece.len()) as u64;
-        if length > self.core.max_body() {
+        if length > self.core.max_body().min(self.most) {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                "the body exceeds the limit of the store",
+                "the body is larger than a stored one may be",
             ));
         }
         if file_length(length) > state.reserved {

@@ -114,7 +114,7 @@ impl Subject for Scene {
     }
 
     fn begin(&self, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        self.store().begin(length)
+        self.store().begin(length, u64::MAX)
     }
 
     fn insert_spilled(&self, key: &Key, response: &StoredResponse, number: u64) -> bool {
@@ -268,13 +268,13 @@ fn body(length: usize) -> Vec<u8> {
 fn body_is_read_while_it_is_written_and_kept_only_if_it_is_complete() {
     let mut scene = Scene::new();
     let bytes = body(3_000_000);
-    let spill = scene.store().begin(None).unwrap();
+    let spill = scene.store().begin(None, u64::MAX).unwrap();
     for (at, piece) in bytes.chunks(100_000).enumerate() {
         spill.write(piece).unwrap();
         let read = spill.read((at * 50_000) as u64, 70_000).unwrap();
         assert!(!read.is_empty() && *read == bytes[at * 50_000..][..read.len()]);
     }
-    let dropped = scene.store().begin(Some(1_000_000)).unwrap();
+    let dropped = scene.store().begin(Some(1_000_000), u64::MAX).unwrap();
     dropped.write(&bytes[..500_000]).unwrap();
     drop(dropped);
     let number = spill.finish().unwrap();
@@ -311,8 +311,8 @@ fn body_is_read_while_it_is_written_and_kept_only_if_it_is_complete() {
 fn body_over_the_limit_or_without_room_is_refused() {
     let mut scene = Scene::new();
     scene.store = Some(scene.store.take().unwrap().capacity(16 << 20).max_body(2 << 20));
-    assert!(scene.store().begin(Some((2 << 20) + 1)).is_none());
-    let spill = scene.store().begin(None).unwrap();
+    assert!(scene.store().begin(Some((2 << 20) + 1), u64::MAX).is_none());
+    let spill = scene.store().begin(None, u64::MAX).unwrap();
     let piece = vec![1; 1 << 20];
     assert!(spill.write(&piece).is_ok() && spill.write(&piece).is_ok() && spill.write(&piece).is_err());
     drop(spill);
@@ -583,7 +583,7 @@ fn capacity_holds_for_two_processes_and_the_last_one_set_counts() {
                 for number in from..from + 150 {
                     store.put(&key(number), &response_of("a", number, number % 7 * 100_000), None);
                     if number % 3 == 0
-                        && let Some(spill) = store.begin(Some(2_000_000))
+                        && let Some(spill) = store.begin(Some(2_000_000), u64::MAX)
                     {
                         spill.write(&[7; 2_000_000]).unwrap();
                     }
@@ -675,7 +675,7 @@ fn a_store_for_reading_only_changes_nothing_and_finds_everything() {
     }
     let entries: Vec<_> = store.entries().map(Result::unwrap).collect();
     assert!(entries.len() == 4 && entries.iter().all(|entry| store.verify(entry).unwrap()));
-    assert!(!store.put(&key(9), &response("a", 9), None) && store.begin(None).is_none());
+    assert!(!store.put(&key(9), &response("a", 9), None) && store.begin(None, u64::MAX).is_none());
     assert!(store.purge(&Purge::all()).unwrap_err().to_string().contains("for reading only"));
     // What another process stores and removes is seen.
     let writing = DiskStore::open(folder.path()).unwrap();

@@ -73,9 +73,10 @@ fn small_bodies_in_the_index_give_way_to_bodies_in_files() {
 fn response_for_which_there_is_no_room_is_not_stored() {
     let scene = with_capacity();
     scene.put(1, &response_of("a", 1, 100_000));
-    let held: Vec<_> = (0..2).filter_map(|_| scene.store().begin(Some(CAPACITY / 2 - (2 << 20)))).collect();
+    let held: Vec<_> =
+        (0..2).filter_map(|_| scene.store().begin(Some(CAPACITY / 2 - (2 << 20)), u64::MAX)).collect();
     let mut more = Vec::new();
-    while let Some(spill) = scene.store().begin(Some(100_000)) {
+    while let Some(spill) = scene.store().begin(Some(100_000), u64::MAX) {
         more.push(spill);
     }
     assert!(held.len() == 2 && scene.found(1).is_empty());

@@ -42,7 +42,7 @@ fn found_part(scene: &Scene, number: u64) -> Option<Arc<StoredResponse>> {
 #[test]
 fn what_the_index_has_of_an_unfinished_body_is_there_after_a_crash() {
     let mut scene = Scene::new();
-    let spill = scene.store().begin(Some(WHOLE)).unwrap();
+    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
     write(&spill, 3);
     let (number, length) = spill.written();
     assert!(scene.store().put_growing(&key(1), &part(&spill, length, "\"1\""), number));
@@ -65,7 +65,7 @@ fn what_the_index_has_of_an_unfinished_body_is_there_after_a_crash() {
 #[test]
 fn file_of_a_part_is_continued_by_one_transfer_at_a_time() {
     let mut scene = Scene::new();
-    let spill = scene.store().begin(Some(WHOLE)).unwrap();
+    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
     write(&spill, 4);
     let (number, length) = spill.finish_beginning();
     assert!(scene.store().put_spilled(&key(1), &part(&spill, length, "\"1\""), number));
@@ -88,7 +88,7 @@ fn file_of_a_part_is_continued_by_one_transfer_at_a_time() {
     assert_eq!((found_part(&scene, 1).unwrap().body_length(), scene.files().len()), (6 * BLOCK, 1));
     // A shorter part of the same representation does not replace it; a part of another one does.
     for (tag, kept) in [("\"1\"", 6), ("\"2\"", 1)] {
-        let spill = scene.store().begin(None).unwrap();
+        let spill = scene.store().begin(None, u64::MAX).unwrap();
         write(&spill, 1);
         let (number, length) = spill.finish_beginning();
         assert!(scene.store().put_spilled(&key(1), &part(&spill, length, tag), number));
@@ -102,7 +102,7 @@ fn file_of_a_part_is_continued_by_one_transfer_at_a_time() {
 #[test]
 fn unfinished_body_that_is_given_up_takes_its_row_with_it() {
     let scene = Scene::new();
-    let spill = scene.store().begin(Some(WHOLE)).unwrap();
+    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
     write(&spill, 2);
     let (number, length) = spill.written();
     assert!(scene.store().put_growing(&key(1), &part(&spill, length, "\"1\""), number));
@@ -121,7 +121,7 @@ fn room_of_an_unfinished_body_is_counted_once() {
         assert!(scene.store().flush(LONG));
     }
     // 24 MiB are stored, 20 MiB are reserved, and up to 16 MiB of these are in the index, too.
-    let spill = scene.store().begin(Some(WHOLE)).unwrap();
+    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
     for _ in 0..4 {
         write(&spill, 64);
         let (number, length) = spill.written();
