@@ -78,8 +78,9 @@ impl Inner {
         url: &str,
     ) -> Body {
         let (source, ledger) = (Arc::clone(&remote.source), Arc::clone(&self.ledger));
+        let is_read = beginning.len() as u64 >= remote.length;
         let body = StoredReader::body_after(beginning, source, 0..remote.length, ledger);
-        if !self.can_recover(stored) {
+        if is_read || !self.can_recover(stored) {
             return body;
         }
         let (url, variant) = (url.to_owned(), stored.variant().clone());

@@ -131,6 +131,13 @@ impl AccessRules {
         })
     }
 
+    /// Removes `Authorization` if it shows a token of the pool.
+    pub(super) fn remove_own_token(&self, headers: &mut HeaderMap) {
+        if self.is_for_peer(headers) {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+
     /// Returns whether the field with this name contains a token that grants the right to read.
     pub(super) fn has_token(&self, fields: &impl Fields, name: &HeaderName) -> bool {
         shows_token(fields, name, [&self.rights.tokens, &self.rights.operator_tokens])

@@ -236,7 +236,7 @@ impl Proxy {
         let view = self.forwarded_view(forwarded, request.headers());
         // These fields belong to the protocol between peers.
         let _ = Hop::take(request.headers_mut());
-        self.remove_own_token(request.headers_mut());
+        self.access.remove_own_token(request.headers_mut());
         let mut body_links = None;
         if let Form::Mirror(mirror) = form {
             let method = request.method().clone();

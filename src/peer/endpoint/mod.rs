@@ -10,6 +10,7 @@
 //! | `own_addresses` | the addresses of this peer, to recognize its own authority and URLs that lead back to it |
 //! | `action` | the operation that an admitted request asks for |
 //! | `proxy` | [`Proxy`]: runs actions; stored responses, fetches, explanations |
+//! | `sharing` | runs actions on a server whose few threads handle all kinds of requests |
 //! | `forward_access` | which clients may use prefix form, mirrors, the forward proxy and `CONNECT` |
 //! | `tunnel` | CONNECT: which tunnels may be opened, and their connections |
 //! | `gate` | refuses requests that are misdirected, come from a web page, or lack a right |
@@ -38,6 +39,7 @@ mod purging;
 mod readiness;
 mod refusal;
 mod response;
+mod sharing;
 mod status;
 mod tunnel;
 

@@ -1,13 +1,11 @@
 //! [`Proxy`]: runs the action of an admitted request.
 
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{HOST, MAX_FORWARDS, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use parking_lot::Mutex;
 
 use super::access::{AccessRules, is_caused_by_web_page};
@@ -20,7 +18,7 @@ use super::page_safety::AddedFields;
 use super::pool_view::PoolView;
 use super::refusal::failure;
 use super::response::{ResponseContext, log_failure};
-use crate::base::error::{Error, ErrorKind};
+
 use crate::cache::HttpCache;
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
@@ -28,7 +26,7 @@ use crate::message::nonblocking::{Lane, PlainField, PlainRequest, Step, Wakes};
 use crate::message::url::{CanonicalUrl, unescape};
 use crate::origin::access::UrlParts;
 use crate::pool::protocol::{self, Hop, Paths, PoolDigest, TEXT, answer};
-use crate::scheduler::{ClientAddress, Servers, Share, Shares};
+use crate::scheduler::Servers;
 use crate::server::{Scratch, Sender};
 use crate::store::StoredResponse;
 
@@ -213,7 +211,7 @@ impl Proxy {
                 if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_empty() =>
             {
                 let mut request = request.map(drop);
-                self.remove_own_token(request.headers_mut());
+                self.access.remove_own_token(request.headers_mut());
                 let view = self.view(request.headers());
                 let (request, context) = self.origin_request(request, &target, view);
                 let requested = target.clone();
@@ -253,62 +251,10 @@ impl Proxy {
         added.apply(response)
     }
 
-    /// Like [`handle`](Self::handle), for a server whose few threads handle all kinds of requests. It limits how many
-    /// threads wait for other peers, for one origin, or for one client, so that some threads stay free.
-    pub(crate) fn handle_with_shares(
-        &self,
-        request: Request<Body>,
-        shares: Option<&Shares>,
-        client: impl FnOnce() -> Option<ClientAddress>,
-    ) -> Response<Body> {
-        let action = match self.admit(&request) {
-            Ok(action) => action,
-            Err(refused) => return *refused,
-        };
-        if matches!(action, Action::Purge { is_of_pool: true }) {
-            return self.added_fields(request.headers()).apply(self.answer_exclusive_purge(&request));
-        }
-        let (Some(origin), Some(shares)) = (action.origin(), shares) else {
-            return self.run(action, request);
-        };
-        match shares.try_enter(origin, client()) {
-            None => self.answer_from_store(action, request),
-            Some(share) => {
-                let response = self.run(action, request);
-                if response.body().as_bytes().is_some() {
-                    response
-                } else {
-                    // A thread reads from the origin until the end of the body, so the body holds the share.
-                    response.map(|body| body.map_reader(|body| BodyWithShare { body, _share: share }))
-                }
-            }
-        }
-    }
-
-    /// Serves a stored response, stale or not, without a request to the origin.
-    fn answer_from_store(&self, action: Action, mut request: Request<Body>) -> Response<Body> {
-        let added = match &action {
-            Action::Forward(forwarded) => self.forward_added_fields(forwarded),
-            _ => self.added_fields(request.headers()),
-        };
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            let only_stored = HeaderValue::from_static("only-if-cached, max-stale");
-            request.headers_mut().insert(CACHE_CONTROL, only_stored);
-            let response = self.run(action, request);
-            if response.status() != StatusCode::GATEWAY_TIMEOUT {
-                return response;
-            }
-        }
-        let text = "too many requests wait for this origin or come from this client";
-        added.apply(failure(
-            &Error::new(ErrorKind::Unavailable, text).with_retry_after(Duration::from_secs(1)),
-        ))
-    }
-
     /// Applies the method of the request to the URL, through the cache.
     fn fetch(&self, target: &CanonicalUrl, mut request: Request<Body>) -> Response<Body> {
         count_down_forwards(&mut request);
-        self.remove_own_token(request.headers_mut());
+        self.access.remove_own_token(request.headers_mut());
         let view = self.view(request.headers());
         let method = request.method().clone();
         let (request, context) = self.origin_request(request, target, view);
@@ -331,13 +277,6 @@ impl Proxy {
             pass_cookies: self.access.pass_cookies,
             is_browser: is_browser(headers),
             has_credentials: false,
-        }
-    }
-
-    /// Removes `Authorization` if it shows a token of the pool.
-    pub(super) fn remove_own_token(&self, headers: &mut HeaderMap) {
-        if self.access.is_for_peer(headers) {
-            headers.remove(AUTHORIZATION);
         }
     }
 
@@ -386,18 +325,6 @@ fn origin_request<T>(request: Request<T>, target: &CanonicalUrl) -> Request<T> {
     parts.headers.remove(HOST);
     parts.uri = target.uri();
     Request::from_parts(parts, body)
-}
-
-/// A body that holds a share of the threads until it is dropped.
-struct BodyWithShare {
-    body: Body,
-    _share: Share,
-}
-
-impl Read for BodyWithShare {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.body.read(buffer)
-    }
 }
 
 #[cfg(test)]

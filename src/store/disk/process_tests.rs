@@ -175,6 +175,8 @@ fn killed_process_harms_no_other_process() {
         while Instant::now() < until {
             let number = random.below(200);
             put(&own, number, random.below(100_000));
+            // Few changes wait when the churn is over.
+            assert!(random.below(20) > 0 || own.flush(LONG), "round {round}");
             for found in numbers(&own, number) {
                 assert_eq!(found, number, "round {round}");
             }

@@ -9,7 +9,7 @@ use super::body_file::file_length;
 use super::core::{Core, SMALL};
 use super::database::failed;
 use super::index::{Index, Meta, Tables};
-use super::pending::{Op, Put};
+use super::pending::Op;
 use super::rows::{Effects, files, next_place, remove_row};
 use super::space::KIB;
 use crate::store::StoreError;
@@ -17,31 +17,26 @@ use crate::store::StoreError;
 /// How many used keys are moved to the end of the order in one transaction.
 const MAX_MOVED: u64 = 10_000;
 
-/// How many transactions the index has room for, beyond what its entries are charged for.
-const TRANSACTIONS: u64 = 2;
-
-/// Returns how many bytes are left for the index to grow in.
+/// Returns how many bytes are left for the index to grow in. One transaction writes at most as much.
 fn spare(core: &Core) -> u64 {
     (core.capacity() / 16).min(64 << 20)
 }
 
-/// Returns how many bytes one transaction writes: a transaction copies each page that it changes, and the index has room for
-/// these copies only.
-fn portion(core: &Core) -> u64 {
-    spare(core) / TRANSACTIONS
-}
-
-/// Divides changes into those that one transaction writes each. One that is larger than a portion is alone.
+/// Divides changes into those that one transaction writes each. A larger change has a transaction of its own.
 pub(super) fn portions<'o, T: AsRef<Op>>(core: &Core, ops: &'o [T]) -> Vec<&'o [T]> {
-    let most = portion(core);
-    let (mut portions, mut from, mut bytes) = (Vec::new(), 0, 0);
+    let most = spare(core);
+    let (mut portions, mut from) = (Vec::new(), 0);
+    let (mut index, mut files) = (0, 0);
     for (at, op) in ops.iter().enumerate() {
-        let size = size(op.as_ref());
-        if at > from && bytes + size > most {
+        let op = op.as_ref();
+        let (more_index, more_files) = (index_size(op), file_size(op));
+        // A transaction copies the pages of the index that it changes, and these copies need room too.
+        if at > from && 2 * (index + more_index) + files + more_files > most {
             portions.push(&ops[from..at]);
-            (from, bytes) = (at, 0);
+            (from, index, files) = (at, 0, 0);
         }
-        bytes += size;
+        index += more_index;
+        files += more_files;
     }
     portions.push(&ops[from..]);
     portions
@@ -82,8 +77,9 @@ impl Room {
         ops: &[T],
         effects: &mut Effects,
     ) -> Result<bool, StoreError> {
-        let bodies = core.space.begin_round(portion(core));
-        let needed = (bodies + ops.iter().map(|op| size(op.as_ref())).sum::<u64>()).div_ceil(KIB);
+        let bodies = core.space.begin_round(spare(core));
+        let sizes = ops.iter().map(|op| index_size(op.as_ref()) + file_size(op.as_ref()));
+        let needed = (bodies + sizes.sum::<u64>()).div_ceil(KIB);
         let mut moves_left = effects.meta.keys.min(MAX_MOVED);
         while self.left(core, &effects.meta) < needed {
             let first = tables.order.first().map_err(failed)?;
@@ -109,18 +105,22 @@ impl Room {
     }
 }
 
-/// Returns how much a change takes at most in bytes, except for bodies that have a lease.
-fn size(op: &Op) -> u64 {
+/// Returns how much a change takes in the index at most, in bytes.
+fn index_size(op: &Op) -> u64 {
     match op {
         Op::Put(put) => {
-            let body = put.in_memory();
-            let body = if body <= SMALL { 2 * body } else { file_length(body) + 4096 };
-            body + 2048 + 2 * head_size(put)
+            let body = Some(put.in_memory()).filter(|body| *body <= SMALL).unwrap_or(0);
+            let head = (put.response.lines().len() + put.key.as_str().len()) as u64;
+            2048 + 2 * (head + body)
         }
         Op::Remove { .. } | Op::Discard { .. } | Op::Purge { .. } => 0,
     }
 }
 
-fn head_size(put: &Put) -> u64 {
-    (put.response.lines().len() + put.key.as_str().len()) as u64
+/// Returns how much a change takes in files, in bytes, except for bodies that have a lease.
+fn file_size(op: &Op) -> u64 {
+    match op {
+        Op::Put(put) if put.in_memory() > SMALL => file_length(put.in_memory()) + 4096,
+        _ => 0,
+    }
 }

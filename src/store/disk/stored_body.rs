@@ -149,8 +149,8 @@ impl BodyWriter {
         most: u64,
     ) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
-        let file = shared(core, file);
-        Arc::new(Self { core: Arc::clone(core), number, file, most, state: Mutex::new(state) })
+        let (file, state) = (shared(core, file), Mutex::new(state));
+        Arc::new(Self { core: Arc::clone(core), number, file, most, state })
     }
 }
 

@@ -1,10 +1,16 @@
+use std::time::Duration;
+
+use http::StatusCode;
+
 use super::*;
+use crate::base::error::{Error, ErrorKind};
 use crate::message::nonblocking::BodyOrigin;
 use crate::message::purge::Purge;
 use crate::message::round_trip::{Offline, RoundTrip, RoundTripFn};
 use crate::peer::endpoint::Rights;
 use crate::pool::peer_url::PeerUrl;
 use crate::pool::purge::PeerPurged;
+use crate::scheduler::Shares;
 use crate::store::MemoryStore;
 
 #[derive(Debug)]
