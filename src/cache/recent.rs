@@ -1,12 +1,18 @@
-//! Which bodies in lower tiers were requested recently: only such a body is worth a place in memory.
+//! Which bodies in lower tiers were requested several times recently: only such a body is worth a place in memory.
+//!
+//! The system keeps files in memory too, so it takes less time to send a body from its file a few times than to load it once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::Mutex;
 
 /// How many requests are remembered at most.
 const MOST: usize = 65_536;
+
+/// How many requests a body must have before the one that loads it into memory.
+const ENOUGH: u32 = 2;
 
 /// What a request counts besides its body, in bytes.
 const OVERHEAD: u64 = 2048;
@@ -23,7 +29,8 @@ pub(super) struct Recent {
 struct State {
     /// The hashes of keys with the bytes that they count, the oldest first.
     order: VecDeque<(u64, u64)>,
-    hashes: HashSet<u64>,
+    /// How often each of these keys was requested.
+    counts: HashMap<u64, u32>,
     bytes: u64,
 }
 
@@ -34,18 +41,23 @@ impl Recent {
         Self { state: Mutex::default(), hasher: RandomState::new(), room: memory / 10 }
     }
 
-    /// Notes a request for a body of this length. Returns whether the key was requested recently.
+    /// Notes a request for a body of this length. Returns whether the key was requested [often enough](ENOUGH) recently.
     pub(super) fn note(&self, key: &str, length: u64) -> bool {
         let (hash, bytes) = (self.hasher.hash_one(key), length + OVERHEAD);
         let mut state = self.state.lock();
-        if !state.hashes.insert(hash) {
-            return true;
+        match state.counts.entry(hash) {
+            Entry::Occupied(mut entry) => {
+                let is_enough = *entry.get() >= ENOUGH;
+                *entry.get_mut() += u32::from(!is_enough);
+                return is_enough;
+            }
+            Entry::Vacant(entry) => _ = entry.insert(1),
         }
         state.order.push_back((hash, bytes));
         state.bytes += bytes;
         while state.bytes > self.room || state.order.len() > MOST {
             let Some((oldest, bytes)) = state.order.pop_front() else { break };
-            state.hashes.remove(&oldest);
+            state.counts.remove(&oldest);
             state.bytes -= bytes;
         }
         false
@@ -59,11 +71,12 @@ mod tests {
     #[test]
     fn a_key_is_recent_while_memory_could_have_held_its_body() {
         let recent = Recent::new(1000 << 10);
-        assert!(!recent.note("a", 30 << 10) && recent.note("a", 30 << 10));
-        assert!(!recent.note("b", 60 << 10) && recent.note("a", 30 << 10));
-        assert!(!recent.note("c", 30 << 10) && recent.note("b", 60 << 10));
-        assert!(!recent.note("a", 30 << 10), "the others are newer");
-        assert!(!recent.note("large", 1 << 20) && !recent.note("large", 1 << 20));
+        let mut is_recent = |key, kibibytes: u64| recent.note(key, kibibytes << 10);
+        assert!(!is_recent("a", 30) && !is_recent("a", 30) && is_recent("a", 30));
+        assert!(!is_recent("b", 60) && !is_recent("b", 60) && is_recent("a", 30));
+        assert!(!is_recent("c", 30) && is_recent("b", 60));
+        assert!(!is_recent("a", 30), "the others are newer");
+        assert!(!is_recent("large", 1 << 10) && !is_recent("large", 1 << 10) && !is_recent("large", 1 << 10));
     }
 
     #[test]
@@ -71,6 +84,6 @@ mod tests {
         let recent = Recent::new(u64::MAX);
         (0..2 * MOST).for_each(|number| _ = recent.note(&number.to_string(), 0));
         assert_eq!(recent.state.lock().order.len(), MOST);
-        assert_eq!(recent.state.lock().hashes.len(), MOST);
+        assert_eq!(recent.state.lock().counts.len(), MOST);
     }
 }

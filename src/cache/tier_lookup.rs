@@ -83,7 +83,7 @@ impl Inner {
     }
 
     /// Whether a body is read while it is sent, and not loaded into memory: it is in a file, and is large or was not requested
-    /// recently. Notes the request.
+    /// often recently. Notes the request.
     pub(super) fn is_streamed(&self, key: &str, body: &RemoteBody) -> bool {
         body.source.file_number().is_some()
             && (body.length > self.max_raised() || !self.recent.note(key, body.length))
