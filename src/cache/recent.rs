@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_key_is_recent_while_memory_could_have_held_its_body() {
         let recent = Recent::new(1000 << 10);
-        let mut is_recent = |key, kibibytes: u64| recent.note(key, kibibytes << 10);
+        let is_recent = |key, kibibytes: u64| recent.note(key, kibibytes << 10);
         assert!(!is_recent("a", 30) && !is_recent("a", 30) && is_recent("a", 30));
         assert!(!is_recent("b", 60) && !is_recent("b", 60) && is_recent("a", 30));
         assert!(!is_recent("c", 30) && is_recent("b", 60));

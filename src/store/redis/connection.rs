@@ -2,7 +2,7 @@
 //! response.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::address::{Credentials, Node};
 use super::failure::Failure;
 use super::resp::{self, Allowance, Reply};
+use crate::base::resolver::{LookupError, Resolver};
 
 /// How long the responses are that are not a value, in bytes.
 const SHORT: u64 = 16 << 10;
@@ -38,12 +39,13 @@ impl Connection {
     /// Connects, and shows the credentials.
     pub(super) fn open(
         node: &Node,
+        resolver: &Arc<Resolver>,
         credentials: &Credentials,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let until = Instant::now() + timeout;
-        let timed = Timed { socket: connect(node, until)?, until };
+        let timed = Timed { socket: connect(node, resolver, until)?, until };
         let stream = match tls {
             None => Stream::Plain(timed),
             Some(config) => {
@@ -107,10 +109,10 @@ impl Connection {
 }
 
 /// Connects to the first address of a node that accepts.
-fn connect(node: &Node, until: Instant) -> io::Result<TcpStream> {
+fn connect(node: &Node, resolver: &Arc<Resolver>, until: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (&*node.host, node.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(until)?) {
+    for address in &*addresses(node, resolver, until)? {
+        match TcpStream::connect_timeout(&SocketAddr::new(*address, node.port), left(until)?) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
                 return Ok(socket);
@@ -118,7 +120,20 @@ fn connect(node: &Node, until: Instant) -> io::Result<TcpStream> {
             Err(error) => failure = error,
         }
     }
+    resolver.forget(&node.host);
     Err(failure)
+}
+
+fn addresses(node: &Node, resolver: &Arc<Resolver>, until: Instant) -> io::Result<Arc<[IpAddr]>> {
+    if let Ok(address) = node.host.parse::<IpAddr>() {
+        return Ok([address].into());
+    }
+    resolver.addresses(&node.host, Some(until)).map_err(|error| match error {
+        LookupError::Timeout => {
+            io::Error::new(io::ErrorKind::TimedOut, "the lookup of its name takes too long")
+        }
+        LookupError::Failed(error) => error,
+    })
 }
 
 /// The time that is left, at least a millisecond.
@@ -181,5 +196,38 @@ impl Write for Stream {
             Self::Plain(timed) => timed.flush(),
             Self::Secure(stream) => stream.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::base::resolver::Lookup;
+
+    /// A lookup that ends when the other end of a channel is dropped.
+    #[derive(Debug)]
+    struct Hanging(Mutex<mpsc::Receiver<()>>);
+
+    impl Lookup for Hanging {
+        fn look_up(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+            let _ = self.0.lock().recv();
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn name_whose_lookup_hangs_takes_only_the_timeout() {
+        let (end, hanging) = mpsc::channel();
+        let resolver = Resolver::uncached(Hanging(Mutex::new(hanging)));
+        let node = Node { host: "redis.example".to_owned(), port: 1 };
+        let opened =
+            Connection::open(&node, &resolver, &Credentials::default(), None, Duration::from_millis(20));
+        let Err(Failure::Transport(error)) = opened else { panic!("it is not connected") };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(end);
     }
 }

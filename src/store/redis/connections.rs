@@ -14,6 +14,8 @@ use rustls::{ClientConfig, RootCertStore};
 use super::address::{Address, Node};
 use super::connection::Connection;
 use super::failure::Failure;
+use crate::base::clock::SystemClock;
+use crate::base::resolver::{Resolver, SystemLookup};
 use crate::base::tls::{Pem, add_roots, provider};
 use crate::store::StoreError;
 
@@ -26,12 +28,16 @@ const MAX_CONNECTIONS: usize = 64;
 /// How many nodes one operation asks at most, because they redirect to each other.
 const MAX_ATTEMPTS: usize = 5;
 
+/// How long the addresses of a node are used before its name is looked up again.
+const NAME_LIFETIME: Duration = Duration::from_secs(10);
+
 pub(super) struct Connections {
     /// The nodes, of which a single server is the only one, and the credentials.
     address: Address,
     /// The first node that is asked.
     first: AtomicUsize,
     tls: Option<Arc<ClientConfig>>,
+    resolver: Arc<Resolver>,
     timeout: Duration,
     state: Mutex<State>,
     returned: Condvar,
@@ -57,7 +63,8 @@ impl Connections {
         let (state, returned, first) = (Mutex::new(state), Condvar::new(), AtomicUsize::new(0));
         let roots = root.map(roots).transpose()?;
         let tls = address.is_tls.then(|| tls(roots)).transpose()?;
-        Ok(Self { address, first, tls, timeout, state, returned })
+        let resolver = Resolver::new(SystemLookup, Arc::new(SystemClock), NAME_LIFETIME);
+        Ok(Self { address, first, tls, resolver, timeout, state, returned })
     }
 
     /// Runs an operation on the node of a shard. Waiting for a connection, connecting, and each command of the operation may
@@ -168,7 +175,7 @@ impl Connections {
     }
 
     fn connect(&self, node: &Node) -> Result<Connection, Failure> {
-        Connection::open(node, &self.address.credentials, self.tls.as_ref(), self.timeout)
+        Connection::open(node, &self.resolver, &self.address.credentials, self.tls.as_ref(), self.timeout)
     }
 }
 
