@@ -7,6 +7,7 @@
 //! | `clock` | [`Clock`](clock::Clock): the system's time, or a time that a test sets |
 //! | `byte_size` | [`ByteSize`](byte_size::ByteSize): byte counts such as `64MiB` |
 //! | `charged` | the client to which the work of a thread is charged |
+//! | `counts` | [`Counts`](counts::Counts): how many of something each key has |
 //! | `counted_buffer` | `CountedBuffer`: bytes that grow only as far as the ledger allows |
 //! | `cancellation` | [`Cancellation`](cancellation::Cancellation): cancels a fetch from another thread |
 //! | `memory_limit` | `Ledger`: the memory account with one limit |
@@ -24,6 +25,7 @@ pub(crate) mod charged;
 pub mod clock;
 #[cfg(feature = "peer")]
 pub(crate) mod counted_buffer;
+pub(crate) mod counts;
 pub(crate) mod error;
 #[cfg(feature = "peer")]
 pub(crate) mod memory_limit;

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::base::charged;
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::counts::Counts;
 
 /// How long expired addresses may still be used while a lookup does not finish.
 const STALE_LIFETIME: Duration = Duration::from_secs(600);
@@ -78,7 +79,7 @@ struct State {
     queue: VecDeque<String>,
     threads: usize,
     /// The number of threads that run lookups of each client.
-    running: HashMap<Client, usize>,
+    running: Counts<Client>,
 }
 
 /// The client to which a lookup is charged. `None` stands for the peers of the pool and for this program.
@@ -269,26 +270,20 @@ impl State {
     /// are free, so that one client gets at most half of them.
     fn next(&mut self) -> Option<(String, Client)> {
         let free = MAX_THREADS - self.threads;
-        let running = |client: &Client| self.running.get(client).copied().unwrap_or_default();
         let mut queued = self.queue.iter().enumerate();
         let (at, client) = queued.find_map(|(at, name)| {
             let clients = &self.pending.get(name)?.clients;
-            Some((at, *clients.iter().find(|client| running(client) < free)?))
+            Some((at, *clients.iter().find(|client| self.running.of(client) < free)?))
         })?;
         self.threads += 1;
-        *self.running.entry(client).or_default() += 1;
+        self.running.add(client);
         Some((self.queue.remove(at)?, client))
     }
 
     /// Counts a lookup of this client as ended.
     fn end(&mut self, client: Client) {
         self.threads -= 1;
-        if let Some(count) = self.running.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.running.remove(&client);
-            }
-        }
+        self.running.remove(&client);
     }
 
     /// Notes that one caller stopped waiting for `name`, and drops a queued lookup that nothing waits for.

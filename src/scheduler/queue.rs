@@ -6,11 +6,11 @@
 //! without a running job.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::time::Instant;
 
 use super::client::ClientAddress;
 use super::fair_share::{Claim, FairShare, Grant, Purpose};
+use crate::base::counts::Counts;
 use crate::message::url::CanonicalUrl;
 
 /// A queued job.
@@ -41,9 +41,9 @@ struct RoundRobin<J> {
     /// The keys of the queues, the next one first. A queue is never empty.
     turns: VecDeque<QueueKey>,
     /// The number of queued jobs for each origin.
-    origins: HashMap<CanonicalUrl, usize>,
+    origins: Counts<CanonicalUrl>,
     /// The number of queued jobs of each client.
-    clients: HashMap<ClientAddress, usize>,
+    clients: Counts<ClientAddress>,
 }
 
 type QueueKey = (Option<CanonicalUrl>, Option<ClientAddress>);
@@ -118,7 +118,7 @@ impl<J> Queue<J> {
     /// Returns the origins with the most queued fetches, and their numbers.
     pub(super) fn busiest_origins(&self, limit: usize) -> Vec<(CanonicalUrl, usize)> {
         let origins = self.fetches.origins.iter();
-        let mut lengths: Vec<_> = origins.map(|(origin, count)| (origin.clone(), *count)).collect();
+        let mut lengths: Vec<_> = origins.map(|(origin, count)| (origin.clone(), count)).collect();
         lengths.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         lengths.truncate(limit);
         lengths
@@ -131,8 +131,8 @@ impl<J> RoundRobin<J> {
             count: 0,
             queues: HashMap::new(),
             turns: VecDeque::new(),
-            origins: HashMap::new(),
-            clients: HashMap::new(),
+            origins: Counts::default(),
+            clients: Counts::default(),
         }
     }
 
@@ -140,22 +140,21 @@ impl<J> RoundRobin<J> {
     /// a client, a quarter for an origin and a client.
     fn is_full_for(&self, claim: &Claim, capacity: usize) -> bool {
         let half = capacity.div_ceil(2);
-        let is_over = |count: Option<&usize>| count.is_some_and(|count| *count >= half);
-        if is_over(claim.client.and_then(|client| self.clients.get(&client))) {
+        if claim.client.is_some_and(|client| self.clients.of(&client) >= half) {
             return true;
         }
         let Some(origin) = claim.purpose.origin() else { return false };
         let own = claim.client.and_then(|_| self.queues.get(&queue_key(claim))).map_or(0, VecDeque::len);
-        is_over(self.origins.get(origin)) || own >= capacity.div_ceil(4)
+        self.origins.of(origin) >= half || own >= capacity.div_ceil(4)
     }
 
     fn push(&mut self, entry: Entry<J>) {
         let key = queue_key(&entry.claim);
         if let Some(origin) = &key.0 {
-            *self.origins.entry(origin.clone()).or_default() += 1;
+            self.origins.add(origin.clone());
         }
         if let Some(client) = key.1 {
-            *self.clients.entry(client).or_default() += 1;
+            self.clients.add(client);
         }
         let queue = self.queues.entry(key.clone()).or_default();
         if queue.is_empty() {
@@ -203,19 +202,10 @@ impl<J> RoundRobin<J> {
     fn uncount(&mut self, entry: &Entry<J>) {
         self.count -= 1;
         if let Some(origin) = entry.claim.purpose.origin() {
-            count_down(&mut self.origins, origin);
+            self.origins.remove(origin);
         }
         if let Some(client) = &entry.claim.client {
-            count_down(&mut self.clients, client);
-        }
-    }
-}
-
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
+            self.clients.remove(client);
         }
     }
 }

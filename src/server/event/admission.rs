@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::client_counts::ClientCounts;
+use crate::base::counts::Counts;
 use crate::metrics::{ConnectionRefusal, ServerStats};
 use crate::scheduler::ClientAddress;
 
@@ -14,14 +14,14 @@ use crate::scheduler::ClientAddress;
 pub(super) struct Admission {
     max: usize,
     max_per_client: usize,
-    counts: Mutex<Counts>,
+    counts: Mutex<Open>,
     stats: Arc<ServerStats>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Open {
     all: usize,
-    by_client: ClientCounts,
+    by_client: Counts<ClientAddress>,
 }
 
 /// Permit that a connection holds until it closes.
@@ -55,12 +55,13 @@ impl Admission {
     }
 
     /// Counts a connection of this client. Returns `false` if its limit is reached.
-    fn count_client(&self, counts: &mut Counts, client: ClientAddress) -> bool {
-        let is_admitted = counts.by_client.add(client, self.max_per_client);
-        if !is_admitted {
+    fn count_client(&self, counts: &mut Open, client: ClientAddress) -> bool {
+        if counts.by_client.of(&client) >= self.max_per_client {
             self.stats.count_connection_refusal(ConnectionRefusal::TooManyOfAddress);
+            return false;
         }
-        is_admitted
+        counts.by_client.add(client);
+        true
     }
 }
 
@@ -70,7 +71,7 @@ impl ConnectionPermit {
         let client = ClientAddress::of(address);
         let is_admitted = self.admission.count_client(&mut self.admission.counts.lock(), client);
         if is_admitted && let Some(before) = self.client.replace(client) {
-            self.admission.counts.lock().by_client.remove(before);
+            self.admission.counts.lock().by_client.remove(&before);
         }
         is_admitted
     }
@@ -82,7 +83,7 @@ impl Drop for ConnectionPermit {
         let mut counts = self.admission.counts.lock();
         counts.all -= 1;
         if let Some(client) = self.client {
-            counts.by_client.remove(client);
+            counts.by_client.remove(&client);
         }
     }
 }

@@ -28,7 +28,7 @@
 //! | `round_robin` | fair turns for clients; pure |
 //! | `budget` | how much one connection may do in a turn of the loop; pure |
 //! | `transfer_rate` | whether a client is fast enough; pure |
-//! | `admission`, `client_counts` | limits for the number of connections, in total and per client |
+//! | `admission` | limits for the number of connections |
 //! | `next` | what the thread does next for a connection |
 //! | `tunnel` | tunnels of CONNECT requests |
 //! | `upstream` | requests to peers that the event loop sends itself |
@@ -55,7 +55,6 @@
 mod acceptor;
 mod admission;
 mod budget;
-mod client_counts;
 mod connection;
 mod context;
 mod decoder;

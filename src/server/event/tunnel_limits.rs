@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::client_counts::ClientCounts;
+use crate::base::counts::Counts;
 use crate::metrics::ServerStats;
 use crate::scheduler::ClientAddress;
 
@@ -12,14 +12,14 @@ use crate::scheduler::ClientAddress;
 #[derive(Debug)]
 pub(super) struct TunnelLimits {
     max: usize,
-    counts: Mutex<Counts>,
+    counts: Mutex<Held>,
     stats: Arc<ServerStats>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Held {
     all: usize,
-    by_client: ClientCounts,
+    by_client: Counts<ClientAddress>,
 }
 
 /// Permit that a tunnel holds from its request to its end.
@@ -40,9 +40,10 @@ impl TunnelLimits {
     pub(super) fn acquire(self: &Arc<Self>, client: ClientAddress) -> Option<TunnelPermit> {
         let mut counts = self.counts.lock();
         let free = self.max.saturating_sub(counts.all);
-        if !counts.by_client.add(client, free) {
+        if counts.by_client.of(&client) >= free {
             return None;
         }
+        counts.by_client.add(client);
         counts.all += 1;
         Some(TunnelPermit { limits: Arc::clone(self), client, is_open: false })
     }
@@ -64,7 +65,7 @@ impl Drop for TunnelPermit {
         }
         let mut counts = self.limits.counts.lock();
         counts.all -= 1;
-        counts.by_client.remove(self.client);
+        counts.by_client.remove(&self.client);
     }
 }
 

@@ -3,13 +3,13 @@
 //! The I/O thread never blocks here; the handler blocks until more bytes arrive. If the buffer is full, the
 //! connection is not read until the handler has caught up.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::base::counts::Counts;
 use crate::base::error::{Error, ErrorKind};
 use crate::base::memory_limit::{Hold, Ledger, MemoryUse};
 use crate::message::body::{Body, Wake};
@@ -21,15 +21,15 @@ use crate::scheduler::ClientAddress;
 #[derive(Debug)]
 pub(super) struct UploadLimits {
     workers: usize,
-    counts: Mutex<Counts>,
-    collecting: Mutex<HashMap<ClientAddress, usize>>,
+    counts: Mutex<Uploads>,
+    collecting: Mutex<Counts<ClientAddress>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Uploads {
     all: usize,
-    by_origin: HashMap<CanonicalUrl, usize>,
-    by_client: HashMap<ClientAddress, usize>,
+    by_origin: Counts<CanonicalUrl>,
+    by_client: Counts<ClientAddress>,
 }
 
 /// Permit for one upload.
@@ -53,20 +53,18 @@ impl UploadLimits {
         client: Option<ClientAddress>,
     ) -> Option<UploadPermit> {
         let mut counts = self.counts.lock();
-        let of_origin = origin.as_ref().and_then(|origin| counts.by_origin.get(origin));
-        let of_client = client.and_then(|client| counts.by_client.get(&client));
+        let of_origin = origin.as_ref().map_or(0, |origin| counts.by_origin.of(origin));
+        let of_client = client.map_or(0, |client| counts.by_client.of(&client));
         let max_share = (self.workers / 8).max(1);
-        if counts.all >= (self.workers / 2).max(1)
-            || of_origin.max(of_client).is_some_and(|count| *count >= max_share)
-        {
+        if counts.all >= (self.workers / 2).max(1) || of_origin.max(of_client) >= max_share {
             return None;
         }
         counts.all += 1;
         if let Some(origin) = &origin {
-            *counts.by_origin.entry(origin.clone()).or_default() += 1;
+            counts.by_origin.add(origin.clone());
         }
         if let Some(client) = client {
-            *counts.by_client.entry(client).or_default() += 1;
+            counts.by_client.add(client);
         }
         drop(counts);
         Some(UploadPermit { limits: Arc::clone(self), origin, client })
@@ -90,11 +88,10 @@ impl UploadLimits {
     ) -> Option<CollectPermit> {
         let Some(client) = client else { return Some(CollectPermit(None)) };
         let mut collecting = self.collecting.lock();
-        let count = collecting.entry(client).or_default();
-        if *count >= MAX_COLLECTING {
+        if collecting.of(&client) >= MAX_COLLECTING {
             return None;
         }
-        *count += 1;
+        collecting.add(client);
         drop(collecting);
         Some(CollectPermit(Some((Arc::clone(self), client))))
     }
@@ -103,7 +100,7 @@ impl UploadLimits {
 impl Drop for CollectPermit {
     fn drop(&mut self) {
         if let Some((limits, client)) = &self.0 {
-            count_down(&mut limits.collecting.lock(), client);
+            limits.collecting.lock().remove(client);
         }
     }
 }
@@ -113,19 +110,10 @@ impl Drop for UploadPermit {
         let mut counts = self.limits.counts.lock();
         counts.all -= 1;
         if let Some(origin) = &self.origin {
-            count_down(&mut counts.by_origin, origin);
+            counts.by_origin.remove(origin);
         }
         if let Some(client) = &self.client {
-            count_down(&mut counts.by_client, client);
-        }
-    }
-}
-
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
+            counts.by_client.remove(client);
         }
     }
 }
