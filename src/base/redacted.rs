@@ -30,7 +30,7 @@ pub(crate) fn redacted(url: &str) -> String {
 
 /// Returns the URL without query and fragment. Also cuts at an escaped `?`: a program that escapes a whole URL makes its query a
 /// part of the path.
-pub(crate) fn without_query(url: &str) -> &str {
+fn without_query(url: &str) -> &str {
     let is_query = |&(at, byte): &(usize, u8)| match byte {
         b'?' | b'#' => true,
         b'%' => {

@@ -36,7 +36,7 @@ use crate::pool::protocol::Hop;
 use crate::store::{RemoteBody, StoredResponse};
 
 /// Makes the request for the rest.
-type MakeRequest = Box<dyn FnOnce(&Inner) -> Option<Incoming> + Send>;
+type MakeRequest = Box<dyn FnOnce(&Inner, &StoredResponse) -> Option<Incoming> + Send>;
 
 /// A part of a stored body, and where the rest of it comes from if it cannot be read.
 struct RecoveringBody {
@@ -66,7 +66,7 @@ impl Inner {
         }
         let start = Part::of(response.status(), response.headers()).map_or(0, |part| part.start);
         let incoming = of_the_whole(incoming, 0);
-        response.map(|body| self.with_recovery(body, start, stored, Box::new(move |_| Some(incoming))))
+        response.map(|body| self.with_recovery(body, start, stored, Box::new(move |_, _| Some(incoming))))
     }
 
     /// Returns the body of a hit on a plain request, whose first bytes were read before.
@@ -83,12 +83,12 @@ impl Inner {
         if is_read || !self.can_recover(stored) {
             return body;
         }
-        let (url, variant) = (url.to_owned(), stored.variant().clone());
-        let request = move |cache: &Inner| {
+        let url = url.to_owned();
+        let request = move |cache: &Inner, stored: &StoredResponse| {
             let mut headers = HeaderMap::new();
-            for (name, value) in variant.fields {
+            for (name, value) in &stored.variant().fields {
                 if let Some(value) = value {
-                    headers.insert(name, HeaderValue::from_maybe_shared(value).ok()?);
+                    headers.insert(name, HeaderValue::from_maybe_shared(value.clone()).ok()?);
                 }
             }
             let target = CanonicalUrl::parse(&url).ok()?;
@@ -167,7 +167,7 @@ impl RecoveringBody {
         let token = cancellation.clone();
         let fetch = move || {
             let cache = recovery.cache.upgrade()?;
-            let incoming = (recovery.request)(&cache)?;
+            let incoming = (recovery.request)(&cache, &recovery.stored)?;
             Some(cache.fetch_rest(&recovery.stored, incoming, range, token))
         };
         let rest = Rest { fetch: Some(Box::new(fetch)), error: Some(error), body: Body::empty() };

@@ -17,10 +17,6 @@ pub(crate) struct BodyPiece {
 /// Where the bytes of a piece start in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePosition {
-    #[cfg_attr(
-        not(all(feature = "disk", target_os = "linux")),
-        allow(dead_code, reason = "the system cannot send from files")
-    )]
     pub(crate) file: Arc<OpenFile>,
     pub(crate) at: u64,
 }

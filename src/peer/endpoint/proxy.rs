@@ -18,7 +18,6 @@ use super::page_safety::AddedFields;
 use super::pool_view::PoolView;
 use super::refusal::failure;
 use super::response::{ResponseContext, log_failure};
-
 use crate::cache::HttpCache;
 use crate::message::body::Body;
 use crate::message::header::hop_by_hop;
