@@ -11,9 +11,6 @@ use parking_lot::Mutex;
 /// How many requests are remembered at most.
 const MOST: usize = 65_536;
 
-/// How many requests a body must have before the one that loads it into memory.
-const ENOUGH: u32 = 2;
-
 /// What a request counts besides its body, in bytes.
 const OVERHEAD: u64 = 2048;
 
@@ -23,6 +20,8 @@ pub(super) struct Recent {
     hasher: RandomState,
     /// The bytes that the bodies may have together.
     room: u64,
+    /// How many requests a body must have before the one that loads it into memory.
+    enough: u32,
 }
 
 #[derive(Default)]
@@ -35,19 +34,29 @@ struct State {
 }
 
 impl Recent {
-    /// Remembers the requests whose bodies fit into a tenth of this memory: as much as the store in memory gives to responses
-    /// that were not requested again.
-    pub(super) fn new(memory: u64) -> Self {
-        Self { state: Mutex::default(), hasher: RandomState::new(), room: memory / 10 }
+    /// Of bodies in files: remembers the requests whose bodies fit into a tenth of this memory, as much as the store in memory
+    /// gives to responses that were not requested again.
+    pub(super) fn in_files(memory: u64) -> Self {
+        Self::new(memory / 10, 2)
     }
 
-    /// Notes a request for a body of this length. Returns whether the key was requested [often enough](ENOUGH) recently.
+    /// Of small bodies, which are read by a thread that waits for the disk: remembers the requests whose bodies fit into this
+    /// memory.
+    pub(super) fn small(memory: u64) -> Self {
+        Self::new(memory, 1)
+    }
+
+    fn new(room: u64, enough: u32) -> Self {
+        Self { state: Mutex::default(), hasher: RandomState::new(), room, enough }
+    }
+
+    /// Notes a request for a body of this length. Returns whether the key was requested often enough recently.
     pub(super) fn note(&self, key: &str, length: u64) -> bool {
         let (hash, bytes) = (self.hasher.hash_one(key), length + OVERHEAD);
         let mut state = self.state.lock();
         match state.counts.entry(hash) {
             Entry::Occupied(mut entry) => {
-                let is_enough = *entry.get() >= ENOUGH;
+                let is_enough = *entry.get() >= self.enough;
                 *entry.get_mut() += u32::from(!is_enough);
                 return is_enough;
             }
@@ -70,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_key_is_recent_while_memory_could_have_held_its_body() {
-        let recent = Recent::new(1000 << 10);
+        let recent = Recent::in_files(1000 << 10);
         let is_recent = |key, kibibytes: u64| recent.note(key, kibibytes << 10);
         assert!(!is_recent("a", 30) && !is_recent("a", 30) && is_recent("a", 30));
         assert!(!is_recent("b", 60) && !is_recent("b", 60) && is_recent("a", 30));
@@ -80,8 +89,17 @@ mod tests {
     }
 
     #[test]
+    fn small_body_is_worth_memory_at_its_second_request() {
+        let recent = Recent::small(100 << 10);
+        let is_recent = |key| recent.note(key, 30 << 10);
+        assert!(!is_recent("a") && is_recent("a") && is_recent("a"));
+        assert!(!is_recent("b") && !is_recent("c") && !is_recent("d"));
+        assert!(!is_recent("a"), "the others are newer");
+    }
+
+    #[test]
     fn the_number_of_keys_is_bounded() {
-        let recent = Recent::new(u64::MAX);
+        let recent = Recent::in_files(u64::MAX);
         (0..2 * MOST).for_each(|number| _ = recent.note(&number.to_string(), 0));
         assert_eq!(recent.state.lock().order.len(), MOST);
         assert_eq!(recent.state.lock().counts.len(), MOST);

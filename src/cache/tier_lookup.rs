@@ -86,7 +86,14 @@ impl Inner {
     /// often recently. Notes the request.
     pub(super) fn is_streamed(&self, key: &str, body: &RemoteBody) -> bool {
         body.source.file_number().is_some()
-            && (body.length > self.max_raised() || !self.recent.note(key, body.length))
+            && (body.length > self.max_raised() || !self.recent_in_files.note(key, body.length))
+    }
+
+    /// Whether a small body on disk was not requested recently, and so does not take the place of others in memory. Notes the
+    /// request.
+    fn stays_on_disk(&self, key: &str, body: &RemoteBody) -> bool {
+        let is_small_on_disk = body.tier == RemoteBody::DISK && body.source.file_number().is_none();
+        is_small_on_disk && !self.recent_small.note(key, body.length)
     }
 
     /// Looks up a request in one tier after the other, until a response can be served. Loads the body of the selected response into memory if it is small enough. May
@@ -120,6 +127,9 @@ impl Inner {
         };
         let raised = match checked {
             Ok(()) if is_streamed => return variants,
+            Ok(()) if self.stays_on_disk(incoming.key.as_str(), remote) => {
+                self.store.load(&incoming.key, &chosen)
+            }
             Ok(()) => self.store.raise(fetch, &chosen),
             Err(_) => None,
         };

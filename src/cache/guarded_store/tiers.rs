@@ -134,8 +134,9 @@ impl GuardedStore {
         key: &Key,
         stored: &Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
-        let loaded = self.holder(stored)?.load(key, stored).map(|loaded| Some(Arc::new(loaded)));
-        self.answer("read", loaded)
+        let tier = self.holder(stored)?;
+        let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
+        Some(Arc::new(loaded.read_from(tier.name())))
     }
 
     /// Returns the function that opens a file of the lower tier for a body in transit.

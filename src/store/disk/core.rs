@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::at_hand::AtHand;
@@ -13,7 +14,7 @@ use super::database::Access;
 use super::directory::hash;
 use super::growing::Growing;
 use super::head::{Head, Place, decode};
-use super::index::{Index, Meta};
+use super::index::{Index, Meta, Snapshot};
 use super::known::Known;
 use super::pending::{Op, Pending};
 use super::process::Process;
@@ -27,6 +28,9 @@ use crate::store::{StoreError, StoreKey};
 
 /// The largest body that is stored in the index, in bytes.
 pub(super) const SMALL: u64 = 16 << 10;
+
+/// The length of its checksum, which precedes it, in bytes.
+const CHECKSUM: usize = 4;
 
 pub(super) struct Core {
     pub(super) directory: PathBuf,
@@ -155,17 +159,9 @@ impl Core {
     }
 
     /// Reads a body in the index.
-    pub(super) fn small_body(&self, number: u64, length: u64) -> io::Result<Vec<u8>> {
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let framed = self.index().and_then(|index| index.body(number)).map_err(io::Error::other)?;
-        let framed = framed.ok_or_else(gone)?;
-        let is_right = framed.split_first_chunk().is_some_and(|(sum, body)| {
-            *sum == small_checksum(number, body).to_be_bytes() && body.len() as u64 == length
-        });
-        if !is_right {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a body does not match its checksum"));
-        }
-        Ok(framed[4..].to_vec())
+    pub(super) fn small_body(&self, number: u64, length: u64) -> io::Result<Bytes> {
+        let snapshot = self.index().and_then(|index| index.snapshot()).map_err(io::Error::other)?;
+        small_body(&snapshot, number, length)
     }
 
     /// Reports a body that could not be read. If it is missing or damaged, its key is removed.
@@ -191,6 +187,18 @@ impl Core {
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
     matches!(error.kind(), InvalidData | UnexpectedEof | NotFound)
+}
+
+/// Reads a body in the index, and compares it with its checksum.
+pub(super) fn small_body(snapshot: &Snapshot, number: u64, length: u64) -> io::Result<Bytes> {
+    let framed = snapshot.body(number).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+    let is_right = framed.split_first_chunk().is_some_and(|(sum, body)| {
+        *sum == small_checksum(number, body).to_be_bytes() && body.len() as u64 == length
+    });
+    if !is_right {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a body does not match its checksum"));
+    }
+    Ok(Bytes::from(framed).slice(CHECKSUM..))
 }
 
 /// Returns the checksum of a small body. It covers the number, as the checksums of blocks do.

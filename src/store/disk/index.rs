@@ -107,12 +107,7 @@ impl Index {
 
     /// Returns the row of a key.
     pub(super) fn row(&self, hash: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.snapshot()?.value(HEADS, hash)
-    }
-
-    /// Returns a body in the index, preceded by its checksum.
-    pub(super) fn body(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.snapshot()?.value(BODIES, number)
+        self.snapshot()?.row(hash)
     }
 
     /// Runs `work` in one transaction, which is on the disk when this returns, or not at all.
@@ -151,6 +146,16 @@ impl Index {
 }
 
 impl Snapshot {
+    /// Returns the row of a key.
+    pub(super) fn row(&self, hash: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.value(HEADS, hash)
+    }
+
+    /// Returns a body in the index, preceded by its checksum.
+    pub(super) fn body(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.value(BODIES, number)
+    }
+
     fn value(
         &self,
         table: TableDefinition<'_, u64, &'static [u8]>,

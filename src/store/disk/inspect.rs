@@ -155,7 +155,7 @@ fn entries(core: &Arc<Core>, hash: u64, row: &[u8]) -> Vec<DiskEntry> {
     };
     let entry = |head: super::head::Head| {
         let (key, number) = (key.as_str().into(), head.number);
-        DiskEntry { key, hash, number, response: Arc::new(core.with_remote(hash, head)) }
+        DiskEntry { key, hash, number, response: Arc::new(core.with_remote(hash, head, None)) }
     };
     heads.into_iter().map(entry).collect()
 }

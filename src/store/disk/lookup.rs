@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::core::{Core, SMALL};
+use super::core::{Core, SMALL, small_body};
 use super::head::{Head, Place};
 use super::part::is_kept;
 use super::pending::{Body, Op, Put};
-use super::stored_body::StoredBody;
+use super::stored_body::{Content, StoredBody};
 use crate::base::memory_limit::MemoryUse;
 use crate::message::digest::Digest;
 use crate::message::pieces::Pieces;
@@ -34,7 +34,8 @@ impl Core {
         let changes = self.at_hand.changes();
         // Pending changes are read before the row, so that none is missed that is committed in between.
         let pending = self.pending.of(hash);
-        let row = self.index()?.row(hash)?;
+        let snapshot = self.index()?.snapshot()?;
+        let row = snapshot.row(hash)?;
         let mut heads = row.and_then(|row| self.readable(hash, key.as_str(), &row)).unwrap_or_default();
         let is_discarded = |head: &Head| {
             let of = |op: &Arc<Op>| matches!(**op, Op::Discard { number, .. } if number == Some(head.number));
@@ -42,8 +43,14 @@ impl Core {
         };
         heads.retain(|head| !is_discarded(head));
         let are_files = pending.is_empty() && heads.iter().all(|head| head.place == Place::File);
+        // A snapshot takes longer than a lookup in it: a single small body, which is most likely needed, is read with its row.
+        let small = match heads.as_slice() {
+            [head] if head.place == Place::Index => small_body(&snapshot, head.number, head.length).ok(),
+            _ => None,
+        };
+        drop(snapshot);
         let mut found: Vec<Arc<StoredResponse>> =
-            heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head))).collect();
+            heads.into_iter().map(|head| Arc::new(self.with_remote(hash, head, small.clone()))).collect();
         for op in pending {
             match &*op {
                 Op::Put(put) if put.key == *key => merge(&mut found, put),
@@ -60,11 +67,20 @@ impl Core {
         Ok(found)
     }
 
-    pub(super) fn with_remote(self: &Arc<Self>, hash: u64, head: Head) -> StoredResponse {
+    /// Adds the body to a head. `small` is a body in the index, if it was read.
+    pub(super) fn with_remote(
+        self: &Arc<Self>,
+        hash: u64,
+        head: Head,
+        small: Option<Bytes>,
+    ) -> StoredResponse {
         let Head { number, place, length, response, .. } = head;
+        let content = match place {
+            Place::Index => Content::Index(small),
+            Place::File => Content::File(OnceLock::new()),
+        };
         let core = Arc::clone(self);
-        let source: Arc<dyn StoredBytes> =
-            Arc::new(StoredBody { core, hash, number, place, length, file: OnceLock::new() });
+        let source: Arc<dyn StoredBytes> = Arc::new(StoredBody { core, hash, number, length, content });
         response.with_remote(RemoteBody { length, source, tier: super::NAME })
     }
 

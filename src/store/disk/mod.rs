@@ -239,7 +239,7 @@ impl Tier for DiskStore {
     }
 
     fn spawn(&self, work: Work) -> Result<(), Work> {
-        self.core().lane.try_submit(work)
+        self.core().lane.try_submit_quick(work)
     }
 
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {

@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
-use super::head::Place;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
 use crate::message::body_piece::{BodyPiece, OpenFile};
@@ -24,28 +24,38 @@ pub(super) struct StoredBody {
     /// Of the key.
     pub(super) hash: u64,
     pub(super) number: u64,
-    pub(super) place: Place,
     pub(super) length: u64,
-    pub(super) file: OnceLock<Arc<OpenFile>>,
+    pub(super) content: Content,
+}
+
+/// Where the bytes of a body are.
+pub(super) enum Content {
+    /// In the index. The lookup may have read and checked them, together with the row.
+    Index(Option<Bytes>),
+    /// In a file, which is opened when it is needed.
+    File(OnceLock<Arc<OpenFile>>),
 }
 
 impl StoredBody {
     fn read_part(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
-        if self.place == Place::Index {
-            let body = self.core.small_body(self.number, self.length)?;
-            let from = usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
-            let until = from.saturating_add(most).min(body.len());
-            return Ok(body[from..until].into());
-        }
-        body_file::read(self.file()?, self.number, self.length, at, most)
+        let found = match &self.content {
+            Content::File(opened) => {
+                return body_file::read(self.file(opened)?, self.number, self.length, at, most);
+            }
+            Content::Index(found) => found.clone(),
+        };
+        let body = found.map_or_else(|| self.core.small_body(self.number, self.length), Ok)?;
+        let from = usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+        let until = from.saturating_add(most).min(body.len());
+        Ok(body[from..until].into())
     }
 
-    fn file(&self) -> io::Result<&Arc<OpenFile>> {
-        if let Some(file) = self.file.get() {
+    fn file<'a>(&self, opened: &'a OnceLock<Arc<OpenFile>>) -> io::Result<&'a Arc<OpenFile>> {
+        if let Some(file) = opened.get() {
             return Ok(file);
         }
         let file = shared(&self.core, File::open(self.core.file_of(self.number))?);
-        Ok(self.file.get_or_init(|| Arc::new(file)))
+        Ok(opened.get_or_init(|| Arc::new(file)))
     }
 }
 
@@ -62,17 +72,16 @@ impl StoredBytes for StoredBody {
     }
 
     fn read_now(&self, at: u64, most: usize, ledger: &Arc<Ledger>) -> io::Result<Option<BodyPiece>> {
-        let Some(file) = self.file.get() else { return Ok(None) };
+        let Content::File(opened) = &self.content else { return Ok(None) };
+        let Some(file) = opened.get() else { return Ok(None) };
         body_file::read_now(file, self.number, self.length, at, most, ledger)
             .inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn open(&self) -> io::Result<()> {
-        if self.place == Place::Index {
-            return Ok(());
-        }
-        let opened = self.file().map(drop);
-        opened.inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
+        let Content::File(opened) = &self.content else { return Ok(()) };
+        let result = self.file(opened).map(drop);
+        result.inspect_err(|error| self.core.report_unreadable(self.hash, self.number, error))
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
@@ -80,7 +89,7 @@ impl StoredBytes for StoredBody {
     }
 
     fn file_number(&self) -> Option<u64> {
-        (self.place == Place::File).then_some(self.number)
+        matches!(self.content, Content::File(_)).then_some(self.number)
     }
 }
 
