@@ -104,6 +104,11 @@ impl Ledger {
         self.total() > self.limit
     }
 
+    /// Returns whether the account stays over its limit although the store evicts.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_over() && (self.is_exhausted() || !self.make_room(0))
+    }
+
     /// Returns whether the account is over its limit by more than the store can free. Evicts nothing.
     pub(crate) fn is_exhausted(&self) -> bool {
         let over = self.total().saturating_sub(self.limit);

@@ -57,6 +57,9 @@ fn ledger_evicts_before_it_refuses_a_reservation() {
     assert!(ledger.is_over() && !ledger.is_exhausted(), "the store can free enough");
     let more = ledger.hold(MemoryUse::Content, 1);
     assert!(ledger.is_exhausted());
-    drop((held, more));
+    assert!(ledger.is_short() && ledger.total() == 161, "nothing is evicted in vain");
+    drop(more);
+    assert!(!ledger.is_short() && ledger.total() == 100, "the store has evicted");
+    drop(held);
     assert!(!ledger.is_exhausted());
 }

@@ -27,7 +27,7 @@ use crate::server::tunnel_to::TunnelTo;
 /// Maximum number of bytes of a growing body to queue at a time.
 pub(super) const PIECE: usize = 64 << 10;
 
-/// The same while the memory limit is exceeded, so that many slow clients take little memory until the slowest are cut off.
+/// The same while memory is short, so that many slow clients take little of it until the slowest are cut off.
 const SHORT_PIECE: usize = 16 << 10;
 
 impl Connection {
@@ -150,7 +150,7 @@ impl Connection {
         let wake = sending
             .wake
             .get_or_insert_with(|| context.inbox.wake(ExchangeId { connection: number, exchange: serial }));
-        let most = if context.ledger.is_over() { SHORT_PIECE } else { PIECE };
+        let most = if context.ledger.is_short() { SHORT_PIECE } else { PIECE };
         match sending.stream.poll_read(most, wake) {
             Ok(PollRead::Bytes(bytes)) => {
                 exchange.pending.bytes += bytes.len() as u64;
