@@ -16,7 +16,8 @@ use std::{io, mem};
 use crc32fast::Hasher;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body_piece::{BodyPiece, OpenFile};
+use crate::message::body_piece::BodyPiece;
+use crate::message::open_file::OpenFile;
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;

@@ -12,7 +12,8 @@ use super::core::Core;
 use super::head::Place;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
-use crate::message::body_piece::{BodyPiece, OpenFile};
+use crate::message::body_piece::BodyPiece;
+use crate::message::open_file::OpenFile;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
