@@ -110,10 +110,12 @@ impl Inner {
         let chosen = selected(&variants, incoming, &self.digest).filter(|_| !incoming.is_head());
         let Some(chosen) = chosen.cloned() else { return variants };
         let Some(remote) = chosen.remote() else { return variants };
-        let (source, has_range) = (&remote.source, incoming.headers.contains_key(RANGE));
+        let source = &remote.source;
         // Several ranges are cut from a body in memory only.
+        let has_several =
+            incoming.headers.get_all(RANGE).iter().any(|range| range.as_bytes().contains(&b','));
         let is_streamed = remote.length > self.max_raised()
-            || !has_range && self.is_streamed(incoming.key.as_str(), remote);
+            || !has_several && self.is_streamed(incoming.key.as_str(), remote);
         let checked = match first_byte(&chosen, &incoming.headers) {
             _ if !is_streamed => Ok(()),
             at if at < remote.length => source.open().and_then(|()| source.read(at, 1).map(drop)),

@@ -389,3 +389,18 @@ fn a_body_over_max_body_is_stored_in_no_tier_whatever_its_length_is_announced_as
         }
     }
 }
+
+#[test]
+fn a_range_does_not_load_its_body_until_it_was_requested_often() {
+    let mut cache = Restarted::new(16 << 20);
+    cache.answer(200, FRESH, "a".repeat(500_000));
+    cache.get(&[]);
+    cache.restart(1);
+    let is_from_disk = |range: &str| {
+        let answer = cache.get(&[("range", range)]);
+        assert_eq!((answer.status, answer.field("content-length")), (206, Some("10")));
+        answer.field("cache-status").unwrap().contains("detail=disk")
+    };
+    assert!(is_from_disk("bytes=0-9") && is_from_disk("bytes=400000-400009"));
+    assert!(is_from_disk("bytes=-10") && !is_from_disk("bytes=-10"));
+}
