@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
 use super::head::Place;
+use super::open_bodies::OpenNote;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
 use crate::message::body_piece::BodyPiece;
@@ -38,22 +39,28 @@ impl StoredBody {
             let until = from.saturating_add(most).min(body.len());
             return Ok(body[from..until].into());
         }
-        body_file::read(self.file()?, self.number, self.length, at, most)
+        let file = self.file()?;
+        body_file::read(&file, self.number, self.length, at, most)
     }
 
-    fn file(&self) -> io::Result<&Arc<OpenFile>> {
+    /// Returns the file, which stays open unless too many are.
+    fn file(&self) -> io::Result<Arc<OpenFile>> {
         if let Some(file) = self.file.get() {
-            return Ok(file);
+            return Ok(Arc::clone(file));
         }
-        let file = shared(&self.core, File::open(self.core.file_of(self.number))?);
-        Ok(self.file.get_or_init(|| Arc::new(file)))
+        let (note, may_stay) = self.core.open_bodies.note(self.number);
+        let file = Arc::new(shared(&self.core, File::open(self.core.file_of(self.number))?, note));
+        Ok(if may_stay { Arc::clone(self.file.get_or_init(|| file)) } else { file })
     }
 }
 
 /// A file that a thread of the store closes if its name is removed.
-fn shared(core: &Core, file: File) -> OpenFile {
+fn shared(core: &Core, file: File, note: OpenNote) -> OpenFile {
     let lane = Arc::clone(&core.lane);
-    OpenFile::new(file, move |file| lane.submit_always(Box::new(move || drop(file))))
+    OpenFile::new(file, move |file| {
+        let _until_closed = &note;
+        lane.submit_always(Box::new(move || drop(file)));
+    })
 }
 
 impl StoredBytes for StoredBody {
@@ -150,7 +157,8 @@ impl BodyWriter {
         most: u64,
     ) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
-        let (file, state) = (shared(core, file), Mutex::new(state));
+        let (note, _) = core.open_bodies.note(number);
+        let (file, state) = (shared(core, file, note), Mutex::new(state));
         Arc::new(Self { core: Arc::clone(core), number, file, most, state })
     }
 }
