@@ -247,31 +247,13 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            let unfinished = Unfinished {
-                core: Arc::clone(&self.core),
-                number: self.number,
-                reserved: state.reserved,
-                _file: self.file.take(),
-            };
-            // The thread that drops it may be one that never waits.
-            self.core.lane.submit_always(Box::new(move || drop(unfinished)));
+            // At once: a store that is closed soon after still writes that the body is given up.
+            self.core.abandon(self.number);
+            self.core.space.release(state.reserved);
+            let file = self.file.take();
+            // If its name is removed by then, closing it takes time. The thread here may be one that never waits.
+            self.core.lane.submit_always(Box::new(move || drop(file)));
         }
-    }
-}
-
-/// Removes an unfinished body when it is dropped.
-struct Unfinished {
-    core: Arc<Core>,
-    number: u64,
-    reserved: u64,
-    /// Closed after its name is removed, by a thread that may wait.
-    _file: Option<File>,
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        self.core.abandon(self.number);
-        self.core.space.release(self.reserved);
     }
 }
 
