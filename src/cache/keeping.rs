@@ -177,6 +177,10 @@ impl Inner {
         let Some(whole) = whole else {
             let fetch = (Arc::new(fetch), cancellation);
             let body = self.fill(head, body, (selected, continues.as_ref()), fetch, leader);
+            let body = match &continues {
+                Some(part) => self.recovering_whole(body, part, incoming),
+                None => body,
+            };
             return self.forward_response(incoming, code, headers, body, status.stored());
         };
         let digest = Digest::of_pieces(&whole);

@@ -1,16 +1,17 @@
-//! Recovers from a stored body that turns out to be damaged, or cannot be read, while it is sent: the rest is fetched from the
-//! origin, if a strong entity tag proves that it is the rest of the same representation.
+//! Recovers from a stored body that turns out to be damaged, or cannot be read, while it is sent: the rest comes from the origin.
 //!
-//! `Range` with `If-Range` asks for it (RFC 9110 section 13.1.5). The damaged response was dropped, so that a later request
-//! fetches the whole again.
+//! With a strong entity tag, `Range` with `If-Range` asks for the rest (RFC 9110 section 13.1.5). Without one, the whole is
+//! fetched, and continues the response if it has the same length and the same bytes up to there. The damaged response was
+//! dropped, so that a later request fetches the whole again.
 
+use std::error::Error as _;
 use std::io::{self, Read};
-use std::ops::Range;
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use http::header::{ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use log::debug;
 
 use super::engine::Inner;
@@ -26,25 +27,33 @@ use crate::base::redacted::redacted;
 use crate::cache::fill::Fill;
 use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 use crate::message::body_piece::BodyPiece;
-use crate::message::header::entity_tag::EntityTag;
 use crate::message::nonblocking::RunMode;
 use crate::message::stats::Forward;
 use crate::message::stored_bytes::StoredReader;
 use crate::message::url::CanonicalUrl;
-use crate::policy::{Part, have_same_strong_tag};
+use crate::policy::{Part, have_same_strong_tag, strong_tag};
 use crate::pool::protocol::Hop;
 use crate::store::{RemoteBody, StoredResponse};
 
 /// Makes the request for the rest.
 type MakeRequest = Box<dyn FnOnce(&Inner, &StoredResponse) -> Option<Incoming> + Send>;
 
-/// A part of a stored body, and where the rest of it comes from if it cannot be read.
+/// The length of the pieces in which two bodies are compared, in bytes.
+const PIECE: usize = 16 << 10;
+
+/// A range of a representation whose body is stored, and where the rest of it comes from if it cannot be read.
 struct RecoveringBody {
     stream: Box<dyn Growing>,
-    /// The position in the stored body of the next byte, and that of the end.
+    position: Position,
+    recovery: Option<Recovery>,
+}
+
+/// Positions in a representation: where a body begins, its next byte, and its end.
+#[derive(Clone, Copy)]
+struct Position {
+    start: u64,
     at: u64,
     end: u64,
-    recovery: Option<Recovery>,
 }
 
 struct Recovery {
@@ -61,12 +70,23 @@ impl Inner {
         stored: &StoredResponse,
         incoming: &Incoming,
     ) -> Response<Body> {
-        if stored.remote().is_none() || incoming.directives.only_if_cached || !self.can_recover(stored) {
+        // A refresh has no client, and may itself be a recovery.
+        let is_for_client = !incoming.directives.only_if_cached && !incoming.is_refresh;
+        if stored.remote().is_none() || !is_for_client || !self.can_recover(stored) {
             return response;
         }
         let start = Part::of(response.status(), response.headers()).map_or(0, |part| part.start);
+        response.map(|body| self.recovering_body(body, start, stored, incoming))
+    }
+
+    /// The same for the body of a response that begins with this stored part.
+    pub(super) fn recovering_whole(&self, body: Body, part: &StoredResponse, incoming: &Incoming) -> Body {
+        if part.remote().is_some() { self.recovering_body(body, 0, part, incoming) } else { body }
+    }
+
+    fn recovering_body(&self, body: Body, start: u64, stored: &StoredResponse, incoming: &Incoming) -> Body {
         let incoming = of_the_whole(incoming, 0);
-        response.map(|body| self.with_recovery(body, start, stored, Box::new(move |_, _| Some(incoming))))
+        self.with_recovery(body, start, stored, Box::new(move |_, _| Some(incoming)))
     }
 
     /// Returns the body of a hit on a plain request, whose first bytes were read before.
@@ -101,56 +121,127 @@ impl Inner {
 
     /// Whether the origin can be asked for the rest of this body.
     fn can_recover(&self, stored: &StoredResponse) -> bool {
-        let tag = stored.field(&ETAG).and_then(EntityTag::parse);
-        stored.status() == StatusCode::OK && self.near.is_none() && tag.is_some_and(EntityTag::is_strong)
+        matches!(stored.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) && self.near.is_none()
     }
 
     fn with_recovery(&self, body: Body, start: u64, stored: &StoredResponse, request: MakeRequest) -> Body {
         match body.into_poll_body() {
             Ok((stream, Some(length))) => {
                 let recovery = Recovery { cache: self.me.clone(), stored: stored.clone(), request };
-                let end = start + length;
-                Body::growing(
-                    RecoveringBody { stream, at: start, end, recovery: Some(recovery) },
-                    Some(length),
-                )
+                let position = Position { start, at: start, end: start + length };
+                Body::growing(RecoveringBody { stream, position, recovery: Some(recovery) }, Some(length))
             }
             Ok((stream, length)) => Body::from_boxed_poll_body(stream, length),
             Err(body) => body,
         }
     }
 
-    /// Fetches a range of the body of a stored response. Blocks.
+    /// Fetches what is left of the body of a stored response. Blocks.
     fn fetch_rest(
         self: &Arc<Self>,
         stored: &StoredResponse,
-        mut incoming: Incoming,
-        range: Range<u64>,
+        incoming: Incoming,
+        position: Position,
         cancellation: Cancellation,
     ) -> Result<Body> {
-        let complete = stored.body_length() as u64;
-        let wanted = Part { start: range.start, end: range.end, complete };
-        debug!("{}: the rest is fetched, {wanted:?}", redacted(incoming.target.as_str()));
-        incoming.headers.insert(RANGE, ranges::text(format!("bytes={}-{}", range.start, range.end - 1)));
-        if let Some(tag) = stored.headers().remove(ETAG) {
-            incoming.headers.insert(IF_RANGE, tag);
+        debug!("{}: the rest is fetched", redacted(incoming.target.as_str()));
+        let (headers, target) = (stored.headers(), incoming.target.clone());
+        let fetched = if strong_tag(&headers).is_some() {
+            self.fetch_range(stored, &headers, incoming, position, cancellation)
+        } else {
+            self.fetch_equal(stored, &headers, incoming, position, &cancellation)
+        };
+        fetched?.ok_or_else(|| {
+            let text = "a stored body is damaged, and the origin does not have it any more";
+            Error::new(ErrorKind::IncompleteBody, text).with_url(&target)
+        })
+    }
+
+    /// Fetches the range that is left. Returns `None` if the origin has another representation.
+    fn fetch_range(
+        self: &Arc<Self>,
+        stored: &StoredResponse,
+        headers: &HeaderMap,
+        mut incoming: Incoming,
+        Position { at, end, .. }: Position,
+        cancellation: Cancellation,
+    ) -> Result<Option<Body>> {
+        incoming.headers.insert(RANGE, ranges::text(format!("bytes={at}-{}", end - 1)));
+        if let Some(tag) = headers.get(ETAG) {
+            incoming.headers.insert(IF_RANGE, tag.clone());
         }
         let plan = Plan::without_store(Forward::Partial);
         let exchange = Exchange { fetch: self.begin(&incoming.key), mode: RunMode::Worker, cancellation };
         let response = self.forward(&incoming, &plan, None, exchange)?;
+        let complete = complete_length(stored, headers);
         let is_whole = response.status() == StatusCode::OK && response.body().length() == Some(complete);
+        let wanted = Part { start: at, end, complete };
         let is_rest = Part::of(response.status(), response.headers()) == Some(wanted);
-        if !(is_whole || is_rest) || !have_same_strong_tag(&stored.headers(), response.headers()) {
-            let text = "a stored body is damaged, and the origin does not have it any more";
-            return Err(Error::new(ErrorKind::IncompleteBody, text).with_url(&incoming.target));
+        if !(is_whole || is_rest) || !have_same_strong_tag(headers, response.headers()) {
+            return Ok(None);
         }
         let mut body = response.into_body();
         if is_whole {
-            let left = range.start - body.skip(range.start);
-            io::copy(&mut (&mut body).take(left), &mut io::sink())?;
+            skip(&mut body, at)?;
         }
-        Ok(body)
+        Ok(Some(body))
     }
+
+    /// Fetches the whole, together with other requests, and compares it with the stored bytes that were sent. Returns `None`
+    /// unless the description, the length and these bytes are equal: then the whole body is the one that the origin has now.
+    fn fetch_equal(
+        self: &Arc<Self>,
+        stored: &StoredResponse,
+        headers: &HeaderMap,
+        incoming: Incoming,
+        Position { start, at, .. }: Position,
+        cancellation: &Cancellation,
+    ) -> Result<Option<Body>> {
+        let (Some(remote), true) = (stored.remote(), start < at) else { return Ok(None) };
+        let response = self.answer(&Arc::new(incoming))?;
+        let is_equal = |name: &HeaderName| headers.get(name) == response.headers().get(name);
+        if response.status() != StatusCode::OK
+            || response.body().length() != Some(complete_length(stored, headers))
+            || ![CONTENT_ENCODING, CONTENT_TYPE, ETAG, LAST_MODIFIED].iter().all(is_equal)
+        {
+            return Ok(None);
+        }
+        let mut body = response.into_body();
+        skip(&mut body, start)?;
+        let from = Part::of(stored.status(), headers).map_or(0, |part| part.start);
+        let source = Arc::clone(&remote.source);
+        let mut sent = StoredReader::body(source, start - from..at - from, Arc::clone(&self.ledger));
+        let (mut expected, mut arrived) = (vec![0; PIECE], vec![0; PIECE]);
+        loop {
+            let count = sent.read(&mut expected)?;
+            let arrived = &mut arrived[..count];
+            body.read_exact(arrived)?;
+            if *arrived != expected[..count] || cancellation.is_cancelled() {
+                return Ok(None);
+            }
+            if count == 0 {
+                return Ok(Some(body));
+            }
+        }
+    }
+}
+
+/// Returns the length of the representation of which a body, or a part of it, is stored.
+fn complete_length(stored: &StoredResponse, headers: &HeaderMap) -> u64 {
+    Part::of(stored.status(), headers).map_or(stored.body_length() as u64, |part| part.complete)
+}
+
+/// Reads the first `count` bytes of a body.
+fn skip(body: &mut Body, count: u64) -> io::Result<()> {
+    let left = count - body.skip(count);
+    io::copy(&mut body.take(left), &mut io::sink()).map(drop)
+}
+
+/// Whether an error is that of a stored body, also if the body was read for several readers, and not that of a transfer.
+fn is_of_stored(error: &io::Error) -> bool {
+    let Some(shared) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else { return true };
+    let cause = shared.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound))
 }
 
 impl RecoveringBody {
@@ -160,22 +251,23 @@ impl RecoveringBody {
     ///
     /// The error that was met, if there is no other source.
     fn recover(&mut self, error: io::Error) -> io::Result<()> {
-        let Some(recovery) = self.recovery.take() else { return Err(error) };
+        let recovery = if is_of_stored(&error) { self.recovery.take() } else { None };
+        let Some(recovery) = recovery else { return Err(error) };
         let cache = recovery.cache.upgrade().filter(|cache| !cache.is_offline());
         let Some(ledger) = cache.map(|cache| Arc::clone(&cache.ledger)) else { return Err(error) };
-        let (range, cancellation) = (self.at..self.end, Cancellation::new());
+        let (position, cancellation) = (self.position, Cancellation::new());
         let token = cancellation.clone();
         let fetch = move || {
             let cache = recovery.cache.upgrade()?;
             let incoming = (recovery.request)(&cache, &recovery.stored)?;
-            Some(cache.fetch_rest(&recovery.stored, incoming, range, token))
+            Some(cache.fetch_rest(&recovery.stored, incoming, position, token))
         };
         let rest = Rest { fetch: Some(Box::new(fetch)), error: Some(error), body: Body::empty() };
-        let length = self.end - self.at;
+        let length = position.end - position.at;
         let body = Body::from_reader(rest.take(length), Some(length));
         let body = Fill::pass(body, ledger, cancellation).into_body();
         let (stream, _) = body.into_poll_body().map_err(|_| io::ErrorKind::Unsupported)?;
-        self.stream = stream;
+        mem::replace(&mut self.stream, stream).abandon();
         Ok(())
     }
 }
@@ -210,7 +302,7 @@ impl Read for RecoveringBody {
             }
             Ok(count) => count,
         };
-        self.at += count as u64;
+        self.position.at += count as u64;
         Ok(count)
     }
 }
@@ -225,7 +317,7 @@ impl Growing for RecoveringBody {
             Ok(read) => read,
         };
         if let PollRead::Bytes(bytes) = &read {
-            self.at += bytes.len() as u64;
+            self.position.at += bytes.len() as u64;
         }
         Ok(read)
     }
@@ -244,7 +336,7 @@ impl Growing for RecoveringBody {
 
     fn skip(&mut self, most: u64) -> u64 {
         let skipped = self.stream.skip(most);
-        self.at += skipped;
+        self.position.at += skipped;
         skipped
     }
 

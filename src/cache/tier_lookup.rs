@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use http::header::RANGE;
 
 use super::engine::Inner;
@@ -12,8 +13,8 @@ use super::pending::NextStep;
 use super::tombstones::Fetch;
 use crate::message::body::Wake;
 use crate::message::nonblocking::{Content, Slot, Step, Waiting, Wakes};
-use crate::policy::Variant;
-use crate::store::{RemoteBody, Variants};
+use crate::policy::{Part, Variant, single_range};
+use crate::store::{RemoteBody, StoredResponse, Variants};
 
 /// The largest body that is loaded into memory, in bytes. A larger body is read while it is sent, and so is a body in a file
 /// that is requested for the first time.
@@ -110,20 +111,22 @@ impl Inner {
         Found { variants: self.with_body(&fetch, incoming, variants), latest }
     }
 
-    /// Opens the body of the selected response and checks its beginning, or loads it into memory. If that fails, the response
-    /// counts as not stored.
+    /// Opens the body of the selected response and checks the first block that is sent, or loads it into memory. If that fails,
+    /// the response counts as not stored.
     fn with_body(&self, fetch: &Fetch, incoming: &Incoming, variants: Variants) -> Variants {
         let chosen = selected(&variants, incoming, &self.digest).filter(|_| !incoming.is_head());
         let Some(chosen) = chosen.cloned() else { return variants };
         let Some(remote) = chosen.remote() else { return variants };
-        let (source, has_range) = (&remote.source, incoming.headers.contains_key(RANGE));
+        let source = &remote.source;
         // Several ranges are cut from a body in memory only.
+        let has_several =
+            incoming.headers.get_all(RANGE).iter().any(|range| range.as_bytes().contains(&b','));
         let is_streamed = remote.length > self.max_raised()
-            || !has_range && self.is_streamed(incoming.key.as_str(), remote);
-        let checked = match is_streamed {
-            true if has_range || remote.length == 0 => source.open(),
-            true => source.open().and_then(|()| source.read(0, 1).map(drop)),
-            false => Ok(()),
+            || !has_several && self.is_streamed(incoming.key.as_str(), remote);
+        let checked = match first_byte(&chosen, &incoming.headers) {
+            _ if !is_streamed => Ok(()),
+            at if at < remote.length => source.open().and_then(|()| source.read(at, 1).map(drop)),
+            _ => source.open(),
         };
         let raised = match checked {
             Ok(()) if is_streamed => return variants,
@@ -137,4 +140,11 @@ impl Inner {
             |stored| if Arc::ptr_eq(stored, &chosen) { raised.clone() } else { Some(Arc::clone(stored)) };
         variants.iter().filter_map(of).collect()
     }
+}
+
+/// Returns the position in a stored body of the first byte that a request gets.
+fn first_byte(stored: &StoredResponse, request: &HeaderMap) -> u64 {
+    let part = Part::of(stored.status(), &stored.headers());
+    let (from, complete) = part.map_or((0, stored.body_length() as u64), |part| (part.start, part.complete));
+    single_range(request, complete).map_or(0, |(start, _)| start.saturating_sub(from))
 }

@@ -7,6 +7,7 @@
 //! | `url` | [`CanonicalUrl`](url::CanonicalUrl): the canonical form of a URL |
 //! | `header` | parsers for header fields |
 //! | `body`, `pieces`, `body_piece`, `limited_body` | [`Body`](body::Body), and the shared bytes that it consists of |
+//! | `open_file` | [`OpenFile`](open_file::OpenFile): the file of a stored body, which several threads read |
 //! | `body_identity` | [`BodyIdentity`](body_identity::BodyIdentity): continues a body that broke off |
 //! | `stored_bytes` | bodies that are in a file, read in blocks or written while they arrive |
 //! | `digest` | SHA-256 digests of bodies (RFC 9530) |
@@ -34,6 +35,11 @@ pub(crate) mod interim;
 pub(crate) mod limited_body;
 #[cfg(feature = "peer")]
 pub(crate) mod nonblocking;
+#[cfg_attr(
+    not(all(feature = "disk", target_os = "linux")),
+    allow(dead_code, reason = "only a store on disk has bodies in files")
+)]
+pub(crate) mod open_file;
 pub(crate) mod pieces;
 pub(crate) mod purge;
 pub(crate) mod request_builder;

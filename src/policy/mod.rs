@@ -65,7 +65,7 @@ pub use lifetime_rule::{Lifetime, LifetimeRule};
 pub use lifetime_text::BadLifetimeRule;
 pub(crate) use offered::may_be_offered;
 pub(crate) use operator::{apply_rules, directives_by_rules, is_due_early, may_store_by_rules};
-pub(crate) use partial::{Part, combined, have_same_strong_tag, strong_tag};
+pub(crate) use partial::{Part, combined, have_same_strong_tag, single_range, strong_tag};
 pub(crate) use request_fields::{is_known, remove_unforwarded_fields, selecting};
 pub(crate) use reuse::{
     Reuse, ValidateBecause, may_serve_in_grace, may_serve_offline, may_serve_on_error, reuse,

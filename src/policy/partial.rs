@@ -74,7 +74,7 @@ impl Part {
 }
 
 /// Returns the range that a request selects from a representation of this length, if it selects exactly one.
-fn single_range(request: &HeaderMap, complete: u64) -> Option<(u64, u64)> {
+pub(crate) fn single_range(request: &HeaderMap, complete: u64) -> Option<(u64, u64)> {
     let mut lines = request.get_all(RANGE).into_iter();
     let (line, None) = (lines.next()?, lines.next()) else { return None };
     let Requested::Parts(parts) = requested(line.as_bytes(), complete) else { return None };

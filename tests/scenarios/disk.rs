@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -199,52 +200,140 @@ fn what_was_altered_cut_or_deleted_behind_its_back_is_asked_of_the_origin_again(
     assert_eq!(origin.count(), 6);
 }
 
+/// An origin of one body, which it also sends in parts. Without a tag, nothing proves that they belong together.
+fn body_in_parts(whole: Vec<u8>, tag: Option<&'static str>) -> Origin {
+    Origin::start(move |received: &Received| {
+        let length = whole.len();
+        let range = received.field("range").map(|range| {
+            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            (first.parse::<usize>().unwrap(), last.parse().unwrap_or(length - 1))
+        });
+        let reply = match range {
+            None => Reply::ok(whole.clone()),
+            Some((first, last)) => Reply::status(206)
+                .field("Content-Range", format!("bytes {first}-{last}/{length}"))
+                .body(&whole[first..=last]),
+        };
+        let reply = reply.field("Cache-Control", "max-age=3600");
+        if let Some(tag) = tag { reply.field("ETag", tag) } else { reply }
+    })
+}
+
+/// Changes a byte of the only file in a store, which may be open.
+fn damage(folder: &Path, at: usize) {
+    let files = files(&folder.join("bodies"));
+    assert_eq!(files.len(), 1);
+    let mut bytes = fs::read(&files[0]).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&files[0], bytes).unwrap();
+}
+
 #[test]
 fn a_body_that_is_damaged_after_its_beginning_is_completed_by_the_origin() {
-    const LENGTH: usize = 2_000_000;
-    let whole = marked("/a", 0, LENGTH);
+    let whole = marked("/a", 0, 2_000_000);
+    for tag in [Some("\"1\""), None] {
+        let origin = body_in_parts(whole.clone(), tag);
+        let (folder, url) = (TempDir::new().unwrap(), origin.url("/a"));
+        let mut peer = start(folder.path(), &["--memory", "4MiB"]);
+        get(&peer, &url);
+        stop(&mut peer);
+        peer.restart();
+        // First by a thread of the store, then by an event loop that has the file open.
+        for is_open in [false, true] {
+            if is_open {
+                assert!(is_hit(&get(&peer, &url)));
+            }
+            for range in ["", "Range: bytes=100000-1799999\r\n"] {
+                let asked = origin.count();
+                damage(folder.path(), 1_500_000);
+                let answer = get_with(&peer, &url, range);
+                let expected = if range.is_empty() { &whole[..] } else { &whole[100_000..1_800_000] };
+                assert!(is_hit(&answer) && answer.body == expected, "{tag:?} {} bytes", answer.body.len());
+                assert_eq!(origin.count(), asked + 1);
+                // The damaged entry is gone. Without a tag, the whole was fetched and is stored.
+                let is_stored = is_hit(&get(&peer, &url));
+                assert!(if tag.is_some() { !is_stored } else { !range.is_empty() || is_stored });
+                stop(&mut peer);
+                peer.restart();
+                if is_open {
+                    get(&peer, &url);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_body_is_cut_if_the_origin_has_another_one() {
+    let whole = marked("/a", 0, 2_000_000);
+    let (folder, changed) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
     let origin = {
-        let whole = whole.clone();
-        Origin::start(move |received: &Received| {
-            let range = received.field("range").map(|range| {
-                let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap())
-            });
-            let reply = match range {
-                None => Reply::ok(whole.clone()),
-                Some((first, last)) => Reply::status(206)
-                    .field("Content-Range", format!("bytes {first}-{last}/{LENGTH}"))
-                    .body(&whole[first..=last]),
-            };
-            reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+        let (whole, changed) = (whole.clone(), Arc::clone(&changed));
+        Origin::start(move |_| {
+            let mut whole = whole.clone();
+            whole[1_000_000] ^= u8::from(changed.load(Ordering::Relaxed));
+            Reply::ok(whole).field("Cache-Control", "max-age=3600")
         })
     };
-    let (folder, url) = (TempDir::new().unwrap(), origin.url("/a"));
-    let mut peer = start(folder.path(), &["--memory", "4MiB"]);
+    let (mut peer, url) = (start(folder.path(), &["--memory", "4MiB"]), origin.url("/a"));
     get(&peer, &url);
     stop(&mut peer);
     peer.restart();
-    let damage = |at: usize| {
-        let files = files(&folder.path().join("bodies"));
-        assert_eq!(files.len(), 1);
-        let mut bytes = fs::read(&files[0]).unwrap();
-        bytes[at] ^= 1;
-        fs::write(&files[0], bytes).unwrap();
-    };
-    // First by a thread of the store, then by an event loop that has the file open.
-    for is_open in [false, true] {
-        if is_open {
-            assert!(is_hit(&get(&peer, &url)));
-        }
-        let asked = origin.count();
-        damage(1_500_000);
-        let answer = get(&peer, &url);
-        assert!(is_hit(&answer) && answer.body == whole, "{} bytes", answer.body.len());
-        assert_eq!(origin.count(), asked + 1);
-        // The damaged entry is gone.
-        assert!(!is_hit(&get(&peer, &url)));
+    damage(folder.path(), 1_500_000);
+    changed.store(true, Ordering::Relaxed);
+    let answer = get(&peer, &url);
+    assert!(is_hit(&answer) && answer.cut.is_some() && whole.starts_with(&answer.body));
+    assert!(answer.body.len() < 1_500_000 && origin.count() == 2, "{} bytes", answer.body.len());
+    // The next request gets the new one, as a whole.
+    let answer = get(&peer, &url);
+    assert!(answer.cut.is_none() && answer.body.len() == whole.len() && answer.body != whole);
+}
+
+#[test]
+fn a_damaged_part_is_fetched_anew() {
+    const LENGTH: usize = 3_000_000;
+    let whole = marked("/a", 0, LENGTH);
+    // In the first block, and in a later one, while the rest is fetched.
+    for damaged in [10, 1_500_000] {
+        let is_cut = Arc::new(AtomicBool::new(true));
+        let complete = body_in_parts(whole.clone(), Some("\"1\""));
+        let origin = {
+            let (is_cut, whole) = (Arc::clone(&is_cut), whole.clone());
+            let complete = complete.address();
+            Origin::start(move |received: &Received| {
+                if is_cut.swap(false, Ordering::Relaxed) {
+                    let reply = Reply::ok(whole[..2_000_000].to_vec()).announcing(LENGTH as u64);
+                    return reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"");
+                }
+                let mut connection = Connection::open(complete);
+                let range = received.field("range").map(|range| format!("Range: {range}\r\n"));
+                let range = range.unwrap_or_default();
+                connection.write(format!("GET /a HTTP/1.1\r\nHost: a\r\n{range}\r\n"));
+                let answer = connection.read_response();
+                let fields = ["cache-control", "etag", "content-range"];
+                let passed = answer.headers.iter().filter(|(name, _)| fields.contains(&name.as_str()));
+                passed
+                    .fold(Reply::status(answer.status), |reply, (name, value)| {
+                        reply.field(name.as_str(), value)
+                    })
+                    .body(answer.body)
+            })
+        };
+        let (folder, url) = (TempDir::new().unwrap(), origin.url("/a"));
+        let mut peer = start(folder.path(), &["--memory", "4MiB"]);
+        assert!(get(&peer, &url).cut.is_some());
         stop(&mut peer);
         peer.restart();
+        damage(folder.path(), damaged);
+        let answer = get(&peer, &url);
+        assert!(answer.status == 200 && answer.body == whole, "{damaged}: {} bytes", answer.body.len());
+        let asked: Vec<_> = origin.seen().iter().map(|seen| seen.field("range").map(str::to_owned)).collect();
+        assert_eq!(asked.len(), if damaged == 10 { 2 } else { 3 }, "{asked:?}");
+        assert!(damaged != 10 || asked[1].is_none(), "{asked:?}");
+        // The damaged part is gone.
+        stop(&mut peer);
+        peer.restart();
+        assert!(get(&peer, &url).body == whole);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bodies larger than memory: they stream to the disk while clients read them, and what an interrupted transfer leaves is
 //! completed.
 //!
-//! `FORWARDCACHE_LARGE_MIB` sets the size of the large download; its figures are printed.
+//! `FORWARDCACHE_LARGE_MIB` sets the size of the large downloads; their figures are printed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::local::{escaped, send};
 use crate::processes::PeerProcess;
+use crate::support::nginx::Nginx;
 use crate::support::origin::Gate;
 
 const MIB: u64 = 1 << 20;
@@ -207,11 +208,34 @@ fn resident(peer: &PeerProcess) -> u64 {
     most.trim_matches([' ', '\t', 'k', 'B']).parse::<u64>().unwrap() << 10
 }
 
-/// 300 MiB through 16 MiB of memory; with `FORWARDCACHE_LARGE_MIB=5120`, 5 GiB through 64 MiB.
+/// Returns the memory limit of a peer and the length of a download: this many MiB through 16 MiB of memory, or 5 GiB through
+/// 64 MiB with `FORWARDCACHE_LARGE_MIB=5120`.
+fn sizes(mib: u64) -> (&'static str, u64) {
+    let size = std::env::var("FORWARDCACHE_LARGE_MIB").map(|text| text.parse::<u64>().unwrap());
+    size.map_or(("16MiB", mib * MIB), |size| ("64MiB", size * MIB))
+}
+
+/// Requests 1,000 bytes from several places near the end of a body, which the store has, and returns the times that it took,
+/// the shortest first.
+fn time_ends(peer: &PeerProcess, url: &str, length: u64) -> Vec<Duration> {
+    let mut latencies: Vec<Duration> = (0..5_u64)
+        .map(|number| {
+            let start = length - (number + 1) * 100_000;
+            let asked = Instant::now();
+            let fields = format!("Range: bytes={start}-{}\r\n", start + 999);
+            let mut end = Reader::open(peer.address, url, &fields);
+            assert_eq!((end.at, end.read(1000)), (start, 1000));
+            asked.elapsed()
+        })
+        .collect();
+    latencies.sort();
+    assert!(latencies[2] < Duration::from_millis(500), "{latencies:?}");
+    latencies
+}
+
 #[test]
 fn a_download_is_stored_while_it_streams_and_a_range_of_its_end_is_there_at_once() {
-    let size = std::env::var("FORWARDCACHE_LARGE_MIB").map(|text| text.parse::<u64>().unwrap());
-    let (memory, length) = size.map_or(("16MiB", 300 * MIB), |size| ("64MiB", size * MIB));
+    let (memory, length) = sizes(300);
     let (gate, folder) = (Gate::new(), TempDir::new_in(folder()).unwrap());
     let origin = LargeOrigin::start(length, length / 2, &gate, 0);
     let peer = start(folder.path(), &["--memory", memory, "--disk", "20GiB"]);
@@ -233,17 +257,7 @@ fn a_download_is_stored_while_it_streams_and_a_range_of_its_end_is_there_at_once
     });
     let streaming = begun.elapsed();
     assert_eq!(origin.served.lock().len(), 1);
-    let mut latencies: Vec<Duration> = (0..5_u64)
-        .map(|number| {
-            let start = length - (number + 1) * 100_000;
-            let asked = Instant::now();
-            let fields = format!("Range: bytes={start}-{}\r\n", start + 999);
-            let mut end = Reader::open(peer.address, &url, &fields);
-            assert_eq!((end.at, end.read(1000)), (start, 1000));
-            asked.elapsed()
-        })
-        .collect();
-    latencies.sort();
+    let latencies = time_ends(&peer, &url, length);
     let begun = Instant::now();
     Reader::open(peer.address, &url, "").read_all();
     let reading = begun.elapsed();
@@ -264,7 +278,6 @@ fn a_download_is_stored_while_it_streams_and_a_range_of_its_end_is_there_at_once
         );
         assert!(resident < 100 * MIB, "{resident}");
     }
-    assert!(latencies[2] < Duration::from_millis(500), "{latencies:?}");
 }
 
 /// Where large files are: on a disk rather than in memory, if the test is told of one.
@@ -304,6 +317,87 @@ fn a_transfer_that_the_origin_cut_is_completed_after_a_restart() {
     assert_eq!(origin.served.lock().len(), 2);
 }
 
+/// Whether the index has a response. The peer needs `--admin`.
+fn has_a_key(peer: &PeerProcess) -> bool {
+    let line = peer.process.wait_for_line("metrics on http://");
+    let admin = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+    let metrics = String::from_utf8(send(admin, "GET", "/metrics", "").body).unwrap();
+    metrics.lines().any(|line| line == "forwardcache_cache_keys{tier=\"disk\"} 1")
+}
+
+/// The bytes of a large body, for a file.
+struct Blocks {
+    at: u64,
+    rest: std::io::Cursor<[u8; 4096]>,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.rest.position() == 4096 {
+            self.at += 1;
+            self.rest = std::io::Cursor::new(block(self.at));
+        }
+        self.rest.read(out)
+    }
+}
+
+#[test]
+fn a_download_from_nginx_is_shared_and_continued_after_a_kill() {
+    let (memory, length) = sizes(60);
+    let (nginx, folder) = (Nginx::start(), TempDir::new_in(folder()).unwrap());
+    let mut blocks = Blocks { at: 0, rest: std::io::Cursor::new(block(0)) };
+    nginx.write_from("/limited/large", &mut (&mut blocks).take(length));
+    // The origin takes at least three seconds.
+    let url = nginx.url(&format!("/limited/large?rate={}", (length / 3).min(120 * MIB)));
+    let mut peer = start(folder.path(), &["--memory", memory, "--disk", "20GiB", "--admin", "127.0.0.1:0"]);
+    let is_stored = |part: u64, of: u64| stored(folder.path()) > length * part / of;
+    thread::scope(|scope| {
+        let mut first = Reader::open(peer.address, &url, "");
+        scope.spawn(move || first.read(u64::MAX));
+        poll("a third of it is on the disk", || is_stored(1, 3));
+        let mut second = Reader::open(peer.address, &url, "");
+        scope.spawn(move || assert!(second.read(u64::MAX) > length / 3));
+        poll("two thirds of it are on the disk", || is_stored(2, 3) && has_a_key(&peer));
+        #[cfg(target_os = "linux")]
+        assert!(resident(&peer) < 100 * MIB, "{}", resident(&peer));
+        peer.process.signal("KILL");
+    });
+    peer.restart();
+    let mut part = Reader::open(peer.address, &url, "Range: bytes=1000000-2000000\r\n");
+    assert!(part.head.contains(" 206 ") && part.head.contains("; hit"), "{}", part.head);
+    part.read_all();
+    let begun = Instant::now();
+    let mut whole = Reader::open(peer.address, &url, "");
+    assert!(whole.head.contains("; fwd=partial"), "{}", whole.head);
+    whole.read_all();
+    let completing = begun.elapsed();
+    let mut hit = Reader::open(peer.address, &url, "");
+    assert!(hit.head.contains("; hit"), "{}", hit.head);
+    hit.read_all();
+    let latencies = time_ends(&peer, &url, length);
+    nginx.settle();
+    let served = nginx.served();
+    // GET /limited/large?rate=N HTTP/1.1 BYTES "bytes=N-" "ENTITY TAG"
+    let fields: Vec<_> = served[1].split(' ').collect();
+    let start = fields[4].trim_matches('"').strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap();
+    let start: u64 = start.parse().unwrap();
+    assert!(served.len() == 2 && fields[5].starts_with('"'), "{served:?}");
+    assert!(start > 0 && fields[3] == (length - start).to_string(), "{served:?}");
+    #[cfg(target_os = "linux")]
+    {
+        let resident = resident(&peer);
+        eprintln!(
+            "{} MiB: continued at {} MiB within {completing:?}, {} MiB resident at most, a range of the end within {:?} to {:?}",
+            length / MIB,
+            start / MIB,
+            resident / MIB,
+            latencies[0],
+            latencies[4]
+        );
+        assert!(resident < 100 * MIB, "{resident}");
+    }
+}
+
 #[test]
 fn a_transfer_whose_process_was_killed_is_completed() {
     const LENGTH: u64 = 60 * MIB;
@@ -311,16 +405,10 @@ fn a_transfer_whose_process_was_killed_is_completed() {
     let origin = LargeOrigin::start(LENGTH, 30 * MIB, &gate, 0);
     let options = ["--memory", "16MiB", "--disk", "1GiB", "--admin", "127.0.0.1:0"];
     let mut peer = start(folder.path(), &options);
-    let line = peer.process.wait_for_line("metrics on http://");
-    let admin = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
-    let has_a_key = || {
-        let metrics = String::from_utf8(send(admin, "GET", "/metrics", "").body).unwrap();
-        metrics.lines().any(|line| line == "forwardcache_cache_keys{tier=\"disk\"} 1")
-    };
     thread::scope(|scope| {
         let mut reader = Reader::open(peer.address, &origin.url(), "");
         scope.spawn(move || reader.read(u64::MAX));
-        poll("a part of it is in the index", || stored(folder.path()) > 29 * MIB && has_a_key());
+        poll("a part of it is in the index", || stored(folder.path()) > 29 * MIB && has_a_key(&peer));
         peer.process.signal("KILL");
     });
     peer.restart();
@@ -365,7 +453,8 @@ fn a_slow_reader_never_sets_the_pace_and_late_readers_read_from_the_disk() {
     assert!(slow.at < 2 * MIB);
     slow.read(u64::MAX);
     assert_eq!(slow.at, LENGTH);
-    assert_eq!(origin.served.lock().len(), 1);
+    let served = origin.served.lock().clone();
+    assert_eq!(served.len(), 1, "{served:?} {}", peer.process.stderr());
     #[cfg(target_os = "linux")]
     assert!(resident(&peer) < 100 * MIB, "{}", resident(&peer));
 }

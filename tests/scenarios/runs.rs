@@ -435,38 +435,74 @@ fn frozen_accepts_only_listed_responses() {
     assert_eq!(code(&frozen(&urls[0])), Some(2));
 }
 
+/// An origin of a body that it also sends in parts. The first response is cut after so many bytes.
+fn origin_of_parts(length: usize, tag: Option<&'static str>, cut: Option<usize>) -> Origin {
+    let cut = std::sync::Mutex::new(cut);
+    Origin::start(move |received| {
+        let first = received.field("range").map(|range| {
+            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            assert!(last.is_empty() || last == (length - 1).to_string());
+            first.parse::<usize>().unwrap()
+        });
+        let reply = match (first, cut.lock().unwrap().take()) {
+            (None, Some(cut)) => Reply::ok(large(0..cut)).announcing(length as u64),
+            (None, None) => Reply::ok(large(0..length)),
+            (Some(first), _) => Reply::status(206)
+                .field("Content-Range", format!("bytes {first}-{}/{length}", length - 1))
+                .body(large(first..length)),
+        };
+        let reply = reply.field("Cache-Control", "max-age=3600");
+        if let Some(tag) = tag { reply.field("ETag", tag) } else { reply }
+    })
+}
+
+fn large(range: std::ops::Range<usize>) -> Vec<u8> {
+    range.map(|at| (at / 9 % 251).to_le_bytes()[0]).collect()
+}
+
+/// Changes a byte of the only file of a store.
+fn damage(store: &Path, at: usize) {
+    let file = files(&store.join("bodies")).remove(0);
+    let mut altered = fs::read(&file).unwrap();
+    altered[at] ^= 1;
+    fs::write(&file, altered).unwrap();
+}
+
 #[test]
 fn a_body_that_is_damaged_after_its_beginning_is_completed() {
     const LENGTH: usize = 3_000_000;
-    let body =
-        |range: std::ops::Range<usize>| range.map(|at| (at / 9 % 251).to_le_bytes()[0]).collect::<Vec<u8>>();
-    let origin = Origin::start(move |received| {
-        let first = received.field("range").map(|range| {
-            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            assert_eq!(last, (LENGTH - 1).to_string());
-            first.parse::<usize>().unwrap()
-        });
-        let reply = match first {
-            None => Reply::ok(body(0..LENGTH)),
-            Some(first) => Reply::status(206)
-                .field("Content-Range", format!("bytes {first}-{}/{LENGTH}", LENGTH - 1))
-                .body(body(first..LENGTH)),
-        };
-        reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
-    });
-    let folder = TempDir::new().unwrap();
-    let url = origin.url("/a");
-    run_with(folder.path(), &["get", &url]);
-    let file = files(&folder.path().join("bodies")).remove(0);
-    let mut altered = fs::read(&file).unwrap();
-    altered[2_000_000] ^= 1;
-    fs::write(&file, altered).unwrap();
-    let offline = run_with(folder.path(), &["get", "--offline", &url]);
-    assert_eq!((code(&offline), origin.count()), (Some(1), 1));
-    assert!(text(&offline.stderr).contains("checksum"), "{}", text(&offline.stderr));
-    let output = run_with(folder.path(), &["get", &url]);
-    assert!(code(&output) == Some(0) && output.stdout == body(0..LENGTH), "{}", text(&output.stderr));
-    assert_eq!(origin.count(), 2);
+    for tag in [Some("\"1\""), None] {
+        let (origin, folder) = (origin_of_parts(LENGTH, tag, None), TempDir::new().unwrap());
+        let url = origin.url("/a");
+        run_with(folder.path(), &["get", &url]);
+        damage(folder.path(), 2_000_000);
+        let offline = run_with(folder.path(), &["get", "--offline", &url]);
+        assert_eq!((code(&offline), origin.count()), (Some(1), 1));
+        assert!(text(&offline.stderr).contains("checksum"), "{}", text(&offline.stderr));
+        let output = run_with(folder.path(), &["get", &url]);
+        assert!(code(&output) == Some(0) && output.stdout == large(0..LENGTH), "{}", text(&output.stderr));
+        assert_eq!(origin.count(), 2);
+    }
+}
+
+#[test]
+fn a_part_that_is_damaged_is_fetched_anew() {
+    const LENGTH: usize = 3_000_000;
+    for damaged in [Some(10), Some(1_000_000), None] {
+        let origin = origin_of_parts(LENGTH, Some("\"1\""), Some(2_000_000));
+        let (folder, url) = (TempDir::new().unwrap(), origin.url("/a"));
+        assert_eq!(code(&run_with(folder.path(), &["get", "--retry", "0", &url])), Some(1));
+        match damaged {
+            Some(at) => damage(folder.path(), at),
+            None => {
+                let file = files(&folder.path().join("bodies")).remove(0);
+                fs::File::options().write(true).open(file).unwrap().set_len(1_000_000).unwrap();
+            }
+        }
+        let output = run_with(folder.path(), &["get", &url]);
+        assert!(code(&output) == Some(0) && output.stdout == large(0..LENGTH), "{}", text(&output.stderr));
+        assert!(text(&run_with(folder.path(), &["store", "verify"]).stdout).ends_with(" damaged 0\n"));
+    }
 }
 
 #[test]

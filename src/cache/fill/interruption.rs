@@ -48,6 +48,11 @@ impl State {
 }
 
 impl Fill {
+    /// Keeps nothing of a body whose bytes are wrong, or whose file cannot be read, if its transfer is interrupted.
+    pub(super) fn forget_beginning(&self) {
+        self.state.lock().beginning = None;
+    }
+
     /// Reports what the file holds to the store, once a second.
     pub(super) fn report_beginning(&self, spill: &Arc<dyn Spill>) {
         let mut state = self.state.lock();

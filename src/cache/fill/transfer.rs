@@ -111,7 +111,7 @@ impl Fill {
             if let Some((source, until)) = state.spilled(position) {
                 drop(state);
                 let most = usize::try_from(until - position).unwrap_or(PIECE).min(out.len()).min(PIECE);
-                let read = source.read(position, most)?;
+                let read = source.read(position, most).inspect_err(|_| self.forget_beginning())?;
                 out[..read.len()].copy_from_slice(&read);
                 self.state.lock().note_position(reader, position + read.len() as u64);
                 return Ok(read.len());
@@ -146,7 +146,8 @@ impl Fill {
             // A reader that is far behind reads ahead. For others, the next bytes are usually in memory.
             let is_far_behind = end - position > 2 * WINDOW;
             let until = if is_far_behind { end } else { end.min(position + PIECE as u64) };
-            let Some(bytes) = behind.take(&source, position..until, most, &self.ledger, wake)? else {
+            let taken = behind.take(&source, position..until, most, &self.ledger, wake);
+            let Some(bytes) = taken.inspect_err(|_| self.forget_beginning())? else {
                 return Ok(PollRead::Pending);
             };
             self.state.lock().note_position(reader, position + bytes.len() as u64);
@@ -289,7 +290,7 @@ impl Fill {
             Some(length) if received > length || (count == 0 && received < length) => {
                 if received > length {
                     // One of the two lengths is wrong, so the bytes may be wrong too.
-                    self.state.lock().beginning = None;
+                    self.forget_beginning();
                 }
                 let text = format!("expected a body of {length} bytes, but its length differs");
                 return Progress::Ended(Err(Failure::new(ErrorKind::IncompleteBody, text)));
@@ -313,7 +314,7 @@ impl Fill {
             digest.add_pieces(&mem::take(&mut source.beginning));
             let file = spill.as_ref().map(|spill| &**spill as &dyn StoredBytes);
             if let Err(error) = digest.follow(read, received, is_whole, file) {
-                self.state.lock().beginning = None;
+                self.forget_beginning();
                 return Progress::Ended(Err(error.into()));
             }
             state = self.state.lock();

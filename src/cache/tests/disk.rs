@@ -53,6 +53,22 @@ impl Restarted {
         let by = Duration::from_secs(seconds.unsigned_abs());
         self.clock.set(if seconds < 0 { now - by } else { now + by });
     }
+
+    /// The files of the bodies.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let folders = std::fs::read_dir(self.folder.path().join("bodies")).unwrap();
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        files.map(|file| file.unwrap().path()).collect()
+    }
+
+    /// Changes a byte of the only file, which may be open.
+    fn damage(&self, at: usize) {
+        let files = self.files();
+        assert_eq!(files.len(), 1);
+        let mut bytes = std::fs::read(&files[0]).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&files[0], bytes).unwrap();
+    }
 }
 
 impl std::ops::Deref for Restarted {
@@ -61,31 +77,6 @@ impl std::ops::Deref for Restarted {
     fn deref(&self) -> &Scene {
         self.scene.as_ref().unwrap()
     }
-}
-
-#[test]
-fn what_is_stored_is_served_after_a_restart_until_it_is_stale_and_then_validated() {
-    let mut cache = Restarted::new(1 << 20);
-    cache.answer(200, FRESH, "hello");
-    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "hello");
-    cache.restart(20);
-    let answer = cache.get(&[]);
-    answer.is(Outcome::Hit, "hello");
-    assert_eq!((answer.field("age"), cache.times_asked()), (Some("20"), 0));
-    assert!(answer.field("cache-status").unwrap().ends_with("; detail=disk"));
-    // The second request keeps it in memory.
-    for is_on_disk in [true, false] {
-        let answer = cache.get(&[]);
-        let status = answer.is(Outcome::Hit, "hello").field("cache-status").unwrap();
-        assert_eq!(status.contains("disk"), is_on_disk);
-    }
-    assert_eq!(cache.cache.stats().counts().disk_hits, 2);
-    cache.restart(50);
-    cache.answer(304, FRESH, "");
-    cache.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
-    assert_eq!(cache.last_asked().field("if-none-match"), Some("\"1\""));
-    cache.restart(50);
-    cache.get(&[]).is(Outcome::Hit, "hello");
 }
 
 #[test]
@@ -397,4 +388,19 @@ fn a_body_over_max_body_is_stored_in_no_tier_whatever_its_length_is_announced_as
             assert_eq!(disk.entries().count(), 1, "{length:?} {memory}");
         }
     }
+}
+
+#[test]
+fn a_range_does_not_load_its_body_until_it_was_requested_often() {
+    let mut cache = Restarted::new(16 << 20);
+    cache.answer(200, FRESH, "a".repeat(500_000));
+    cache.get(&[]);
+    cache.restart(1);
+    let is_from_disk = |range: &str| {
+        let answer = cache.get(&[("range", range)]);
+        assert_eq!((answer.status, answer.field("content-length")), (206, Some("10")));
+        answer.field("cache-status").unwrap().contains("detail=disk")
+    };
+    assert!(is_from_disk("bytes=0-9") && is_from_disk("bytes=400000-400009"));
+    assert!(is_from_disk("bytes=-10") && !is_from_disk("bytes=-10"));
 }

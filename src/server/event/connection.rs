@@ -274,14 +274,19 @@ impl Connection {
 
     /// Writes queued output.
     fn flush(&mut self, context: &mut ThreadContext) -> Next {
-        match self.outbound.flush(&mut self.transport, &mut context.budget) {
-            Ok((_, Flushed::Some)) => Next::Again,
-            Ok((_, Flushed::All)) if self.closing == Closing::Written => {
+        let (count, flushed) = match self.outbound.flush(&mut self.transport, &mut context.budget) {
+            Ok(flushed) => flushed,
+            Err(error) => return self.connection_lost(&error),
+        };
+        self.writing.count(count);
+        match flushed {
+            Flushed::Some => Next::Again,
+            Flushed::All if self.closing == Closing::Written => {
                 self.transport.finish();
                 self.closing = Closing::Lingering { until: context.now + LINGERING, left: LINGERING_BYTES };
                 Next::Again
             }
-            Ok((_, Flushed::All)) => {
+            Flushed::All => {
                 self.writing.stop();
                 self.blocked_since = None;
                 if let Some(hit) = self.partial_hit.take() {
@@ -292,15 +297,14 @@ impl Connection {
                 }
                 Next::Again
             }
-            Ok((count, Flushed::Blocked)) => {
+            Flushed::Blocked => {
                 self.is_blocked = true;
                 self.blocked_since.get_or_insert(context.now);
                 // While the server cannot write, the client is not responsible for the rate of the upload.
                 self.reading.stop();
-                self.writing.add(count, context.now);
+                self.writing.start(context.now);
                 Next::Wait
             }
-            Err(error) => self.connection_lost(&error),
         }
     }
 

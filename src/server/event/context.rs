@@ -260,7 +260,7 @@ mod testing {
 
     impl Handler for ImmediateResponder {
         fn handle(&self, request: Request<Body>) -> Response<Body> {
-            let length = if request.uri().path() == "/large" { 8 << 20 } else { 10 };
+            let length = if request.uri().path() == "/large" { 24 << 20 } else { 10 };
             Response::new(Body::from(vec![b'x'; length]))
         }
     }

@@ -200,7 +200,7 @@ mod tests {
         use std::sync::Arc;
 
         use super::*;
-        use crate::message::body_piece::OpenFile;
+        use crate::message::open_file::OpenFile;
 
         const LENGTH: usize = 60_000;
 

@@ -19,10 +19,9 @@ impl TransferRate {
         }
     }
 
-    /// Counts transferred bytes and continues measuring.
-    pub(super) fn add(&mut self, count: usize, now: Instant) {
-        self.start(now);
-        self.bytes += count as u64;
+    /// Counts transferred bytes, if measuring has started.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 
     /// Stops measuring.
@@ -60,9 +59,9 @@ mod tests {
         assert!(!transfer_rate.check_window(&options, at(100)), "measuring has not started");
         transfer_rate.start(at(0));
         assert!(!transfer_rate.check_window(&options, at(9)));
-        transfer_rate.add(1000, at(9));
+        transfer_rate.count(1000);
         assert!(!transfer_rate.check_window(&options, at(10)));
-        transfer_rate.add(999, at(19));
+        transfer_rate.count(999);
         assert!(transfer_rate.check_window(&options, at(20)));
         transfer_rate.stop();
         assert!(!transfer_rate.check_window(&options, at(100)));
@@ -73,7 +72,8 @@ mod tests {
         let options = ServerConfig::new().write_timeout(Duration::from_secs(10)).min_transfer_rate(0);
         let start = Instant::now();
         let mut transfer_rate = TransferRate::default();
-        transfer_rate.add(1, start);
+        transfer_rate.start(start);
+        transfer_rate.count(1);
         assert!(!transfer_rate.check_window(&options, start + Duration::from_secs(10)));
         assert!(transfer_rate.check_window(&options, start + Duration::from_secs(20)));
     }

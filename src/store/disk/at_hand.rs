@@ -135,13 +135,13 @@ impl AtHand {
 
 /// Returns how many files the process may open.
 #[cfg(unix)]
-fn open_files() -> u64 {
+pub(super) fn open_files() -> u64 {
     use rustix::process::{Resource, getrlimit};
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 #[cfg(not(unix))]
-fn open_files() -> u64 {
+pub(super) fn open_files() -> u64 {
     512
 }
 

@@ -16,7 +16,8 @@ use std::{io, mem};
 use crc32fast::Hasher;
 
 use crate::base::memory_limit::{Ledger, MemoryUse};
-use crate::message::body_piece::{BodyPiece, OpenFile};
+use crate::message::body_piece::BodyPiece;
+use crate::message::open_file::OpenFile;
 
 /// The length of a block in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -51,8 +52,12 @@ pub(super) fn read(file: &File, number: u64, length: u64, at: u64, most: usize) 
     let block = Block::containing(number, length, at)?;
     let mut bytes = vec![0; block.length].into_boxed_slice();
     let mut sum = [0; CHECKSUM];
-    read_exact_at(file, &mut bytes, block.position())?;
-    read_exact_at(file, &mut sum, block.position() + block.length as u64)?;
+    read_exact_at(file, &mut bytes, block.position())
+        .and_then(|()| read_exact_at(file, &mut sum, block.position() + block.length as u64))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::InvalidData, "a block is missing"),
+            _ => error,
+        })?;
     block.check(&bytes, &sum)?;
     let part = block.part(at, most);
     Ok(if part.len() == bytes.len() { bytes } else { bytes[part].into() })

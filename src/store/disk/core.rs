@@ -16,6 +16,7 @@ use super::growing::Growing;
 use super::head::{Head, Place, decode};
 use super::index::{Index, Meta, Snapshot};
 use super::known::Known;
+use super::open_bodies::OpenBodies;
 use super::pending::{Op, Pending};
 use super::process::Process;
 use super::space::{KIB, Space};
@@ -53,6 +54,7 @@ pub(super) struct Core {
     pub(super) pending: Pending,
     pub(super) space: Space,
     pub(super) growing: Growing,
+    pub(super) open_bodies: Arc<OpenBodies>,
     pub(super) trouble: Trouble,
     pub(super) ledger: OnceLock<Arc<Ledger>>,
     /// The capacity that the operator set, until it is written to the index; zero otherwise.
@@ -90,6 +92,7 @@ impl Core {
             pending: Pending::default(),
             space: Space::default(),
             growing: Growing::default(),
+            open_bodies: Arc::default(),
             trouble: Trouble::of("the store on disk"),
             ledger: OnceLock::new(),
             set_capacity: AtomicU64::new(0),

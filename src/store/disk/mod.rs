@@ -23,6 +23,7 @@
 //! | `index` | the tables of the database |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
+//! | `open_bodies` | the open files of bodies, and what they take of the disk after they are removed |
 //! | `stored_body` | a body that is read, and a body that is written while it arrives |
 //! | `pending` | changes that wait for the next transaction |
 //! | `writer` | the thread that writes |
@@ -52,6 +53,7 @@ mod inspect;
 mod invalidations;
 mod known;
 mod lookup;
+mod open_bodies;
 mod opening;
 mod part;
 mod pending;

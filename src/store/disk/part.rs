@@ -36,7 +36,7 @@ impl Core {
     pub(super) fn remove_file(&self, number: u64) -> bool {
         let is_growing = self.growing.unbook(number);
         if !is_growing {
-            let _ = fs::remove_file(self.file_of(number));
+            self.open_bodies.remove(number, &self.file_of(number));
         }
         !is_growing
     }

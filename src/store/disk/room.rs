@@ -66,7 +66,8 @@ impl Room {
         let excess = self.index.saturating_sub(of_index + self.slack);
         // The rows of files that are still written are charged, and their room is reserved too: it counts once.
         let booked = core.growing.booked() / KIB;
-        (self.limit + booked).saturating_sub(meta.kibibytes + excess + self.others)
+        let removed = core.open_bodies.removed_bytes() / KIB;
+        (self.limit + booked).saturating_sub(meta.kibibytes + excess + self.others + removed)
     }
 
     /// Evicts until there is room for the changes, and for the unfinished bodies of this process. Returns whether there is.

@@ -67,7 +67,10 @@ impl Space {
 
     /// Reserves room for so many bytes. Waits for some seconds until there is room.
     pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let until = Instant::now() + PATIENCE;
+        self.reserve_until(bytes, Instant::now() + PATIENCE)
+    }
+
+    fn reserve_until(&self, bytes: u64, until: Instant) -> io::Result<()> {
         let mut state = self.state.lock();
         if state.reserved + bytes <= state.lease {
             state.reserved += bytes;
@@ -83,7 +86,11 @@ impl Space {
         }
         state.wanted -= bytes;
         if state.reserved + bytes > state.lease {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the store is full"));
+            return Err(if is_late {
+                io::Error::new(io::ErrorKind::TimedOut, "the disk is too slow to make room")
+            } else {
+                io::Error::new(io::ErrorKind::StorageFull, "the store is full")
+            });
         }
         state.reserved += bytes;
         Ok(())
@@ -140,5 +147,25 @@ impl Space {
         state.wake = None;
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_full_store_and_a_slow_disk_are_told_apart() {
+        let (full, slow) = (Arc::new(Space::default()), Space::default());
+        let (rounds, later) = (Arc::downgrade(&full), Instant::now() + PATIENCE);
+        // Each transaction finds no room.
+        full.set_wake(move || {
+            let rounds = rounds.clone();
+            std::thread::spawn(move || rounds.upgrade().map(|space| space.set_lease(0)));
+        });
+        assert_eq!(full.reserve_until(1, later).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(slow.reserve_until(1, Instant::now()).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

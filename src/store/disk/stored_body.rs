@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 
 use super::body_file::{self, BLOCK, file_length};
 use super::core::Core;
+use super::open_bodies::OpenNote;
 use super::process::try_lock;
 use crate::base::memory_limit::Ledger;
-use crate::message::body_piece::{BodyPiece, OpenFile};
+use crate::message::body_piece::BodyPiece;
+use crate::message::open_file::OpenFile;
 use crate::message::stored_bytes::{Spill, StoredBytes};
 
 /// The unit in which room is reserved, in bytes.
@@ -40,7 +42,8 @@ impl StoredBody {
     fn read_part(&self, at: u64, most: usize) -> io::Result<Box<[u8]>> {
         let found = match &self.content {
             Content::File(opened) => {
-                return body_file::read(self.file(opened)?, self.number, self.length, at, most);
+                let file = self.file(opened)?;
+                return body_file::read(&file, self.number, self.length, at, most);
             }
             Content::Index(found) => found.clone(),
         };
@@ -50,19 +53,24 @@ impl StoredBody {
         Ok(body[from..until].into())
     }
 
-    fn file<'a>(&self, opened: &'a OnceLock<Arc<OpenFile>>) -> io::Result<&'a Arc<OpenFile>> {
+    /// Returns the file, which stays open unless too many are.
+    fn file(&self, opened: &OnceLock<Arc<OpenFile>>) -> io::Result<Arc<OpenFile>> {
         if let Some(file) = opened.get() {
-            return Ok(file);
+            return Ok(Arc::clone(file));
         }
-        let file = shared(&self.core, File::open(self.core.file_of(self.number))?);
-        Ok(opened.get_or_init(|| Arc::new(file)))
+        let (note, may_stay) = self.core.open_bodies.note(self.number);
+        let file = Arc::new(shared(&self.core, File::open(self.core.file_of(self.number))?, note));
+        Ok(if may_stay { Arc::clone(opened.get_or_init(|| file)) } else { file })
     }
 }
 
 /// A file that a thread of the store closes if its name is removed.
-fn shared(core: &Core, file: File) -> OpenFile {
+fn shared(core: &Core, file: File, note: OpenNote) -> OpenFile {
     let lane = Arc::clone(&core.lane);
-    OpenFile::new(file, move |file| lane.submit_always(Box::new(move || drop(file))))
+    OpenFile::new(file, move |file| {
+        let _until_closed = &note;
+        lane.submit_always(Box::new(move || drop(file)));
+    })
 }
 
 impl StoredBytes for StoredBody {
@@ -158,7 +166,8 @@ impl BodyWriter {
         most: u64,
     ) -> Arc<Self> {
         let state = State { rest: Vec::with_capacity(BLOCK), length, reserved, is_finished: false };
-        let (file, state) = (shared(core, file), Mutex::new(state));
+        let (note, _) = core.open_bodies.note(number);
+        let (file, state) = (shared(core, file, note), Mutex::new(state));
         Arc::new(Self { core: Arc::clone(core), number, file, most, state })
     }
 }
@@ -247,31 +256,13 @@ impl Drop for BodyWriter {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if !state.is_finished {
-            let unfinished = Unfinished {
-                core: Arc::clone(&self.core),
-                number: self.number,
-                reserved: state.reserved,
-                _file: self.file.take(),
-            };
-            // The thread that drops it may be one that never waits.
-            self.core.lane.submit_always(Box::new(move || drop(unfinished)));
+            // At once: a store that is closed soon after still writes that the body is given up.
+            self.core.abandon(self.number);
+            self.core.space.release(state.reserved);
+            let file = self.file.take();
+            // If its name is removed by then, closing it takes time. The thread here may be one that never waits.
+            self.core.lane.submit_always(Box::new(move || drop(file)));
         }
-    }
-}
-
-/// Removes an unfinished body when it is dropped.
-struct Unfinished {
-    core: Arc<Core>,
-    number: u64,
-    reserved: u64,
-    /// Closed after its name is removed, by a thread that may wait.
-    _file: Option<File>,
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        self.core.abandon(self.number);
-        self.core.space.release(self.reserved);
     }
 }
 

@@ -23,6 +23,7 @@ const ATTEMPTS: usize = 5;
 /// |---|---|
 /// | `/` | files without `Cache-Control` |
 /// | `/fresh/` | `max-age=3600` |
+/// | `/limited/` | the same, at the `rate` of the query in bytes per second; the log also has the bytes sent, `Range` and `If-Range` |
 /// | `/stale/` | `max-age=0` |
 /// | `/no-cache/`, `/no-store/` | the directive of that name |
 /// | `/private/` | `private, max-age=3600` |
@@ -81,13 +82,18 @@ impl Nginx {
     /// Atomically replaces the file at `path`. Each write gets a new `ETag` and `Last-Modified`, several years in the
     /// past, no matter how quickly writes follow each other.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.write_from(path, &mut content.as_ref());
+    }
+
+    /// Like [`write`](Self::write), for content that is not in memory.
+    pub(crate) fn write_from(&self, path: &str, content: &mut dyn io::Read) {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         let modified = UNIX_EPOCH + Duration::from_secs(1_600_000_000 + 60 * number);
         let file = self.file(path);
         let unfinished = self.home.path().join(format!("unfinished-{number}"));
         fs::create_dir_all(file.parent().expect("a file is in a folder")).expect("a folder can be made");
-        fs::write(&unfinished, content).expect("a file can be written");
-        let opened = fs::File::options().append(true).open(&unfinished).expect("a file can be opened");
+        let mut opened = fs::File::create(&unfinished).expect("a file can be made");
+        io::copy(content, &mut opened).expect("a file can be written");
         opened.set_modified(modified).expect("the time of an own file can be set");
         fs::rename(&unfinished, file).expect("a file can be moved in a folder");
     }

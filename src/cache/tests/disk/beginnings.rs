@@ -37,12 +37,6 @@ impl Restarted {
         (response.status().as_u16(), outcome, response.into_body().into_bytes().map(Vec::from))
     }
 
-    fn files(&self) -> Vec<std::path::PathBuf> {
-        let folders = std::fs::read_dir(self.folder.path().join("bodies")).unwrap();
-        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-        files.map(|file| file.unwrap().path()).collect()
-    }
-
     /// A cache that has the first 3 MB, and was opened again since.
     fn with_beginning(tag: &str) -> (Self, usize) {
         let mut cache = Self::new(1 << 20);
@@ -223,18 +217,100 @@ fn a_stored_whole_stays_when_the_transfer_of_the_next_is_interrupted() {
     cache.get(&[]).is(Outcome::StaleIfError(Forward::Stale), "old");
 }
 
+impl Restarted {
+    fn answer_part(&self, range: std::ops::Range<usize>) {
+        let place = format!("bytes {}-{}/{LENGTH}", range.start, range.end - 1);
+        let fields = [("cache-control", "max-age=600"), ("etag", "\"1\""), ("content-range", &*place)];
+        self.answer(206, &fields, Body::from(body()[range].to_vec()));
+    }
+}
+
+/// Where a part is damaged, and the beginning of that block.
+const DAMAGED: usize = 1_000_000;
+const DAMAGED_BLOCK: usize = DAMAGED / (BLOCK + 4) * BLOCK;
+
 #[test]
-fn a_damaged_part_is_found_out_and_is_never_a_whole() {
-    let (cache, kept) = Restarted::with_beginning("\"1\"");
-    let file = &cache.files()[0];
-    let mut bytes = std::fs::read(file).unwrap();
-    bytes[1_000_000] ^= 1;
-    std::fs::write(file, bytes).unwrap();
-    cache.answer_rest(kept, "\"1\"");
-    assert!(cache.read(&[]).2.is_err());
-    assert!(cache.disk.as_ref().unwrap().flush(LONG));
-    cache.answer(200, FRESH, "whole");
-    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "whole");
+fn a_part_whose_first_block_is_damaged_is_fetched_anew_as_a_whole() {
+    for (damaged, range) in [(10, None), (DAMAGED, Some("bytes=1000000-"))] {
+        let (mut cache, _) = Restarted::with_beginning("\"1\"");
+        cache.damage(damaged);
+        match range {
+            None => _ = cache.answer(200, FRESH, whole()),
+            Some(_) => cache.answer_part(1_000_000..LENGTH),
+        }
+        let fields: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
+        let (_, outcome, read) = cache.read(&fields);
+        let start = if range.is_some() { 1_000_000 } else { 0 };
+        assert_eq!(outcome, Outcome::Miss(Forward::UriMiss));
+        assert!(read.unwrap() == body()[start..]);
+        let asked = cache.last_asked();
+        assert_eq!((asked.field("range"), asked.field("if-range"), cache.times_asked()), (range, None, 1));
+        cache.restart(1);
+        let (_, outcome, read) = cache.read(&fields);
+        assert!(outcome == Outcome::Hit && read.unwrap() == body()[start..]);
+    }
+}
+
+#[test]
+fn a_range_of_a_part_that_is_damaged_later_gets_its_rest_from_the_origin() {
+    let (cache, _) = Restarted::with_beginning("\"1\"");
+    cache.damage(DAMAGED);
+    cache.answer_part(DAMAGED_BLOCK..2_000_000);
+    let (status, outcome, read) = cache.read(&[("range", "bytes=100-1999999")]);
+    assert_eq!((status, outcome), (206, Outcome::Hit));
+    assert!(read.unwrap() == body()[100..2_000_000]);
+    let asked = cache.last_asked();
+    let range = format!("bytes={DAMAGED_BLOCK}-1999999");
+    assert_eq!((asked.field("range"), asked.field("if-range")), (Some(&*range), Some("\"1\"")));
+}
+
+#[test]
+fn a_part_without_a_strong_tag_that_is_damaged_is_compared_with_the_whole() {
+    for changed in [None, Some(1_100_000)] {
+        let mut cache = Restarted::new(1 << 20);
+        let place = format!("bytes 1000000-3999999/{LENGTH}");
+        let fields = [("cache-control", "max-age=600"), ("content-range", &*place)];
+        let bytes = io::Cursor::new(body()[1_000_000..4_000_000].to_vec());
+        cache.answer(206, &fields, Body::from_reader(bytes, Some(3_000_000)));
+        assert_eq!(cache.read(&[("range", "bytes=1000000-3999999")]).0, 206);
+        cache.restart(1);
+        cache.damage(DAMAGED);
+        let mut now = body();
+        if let Some(at) = changed {
+            now[at] ^= 1;
+        }
+        let now = Body::from_reader(io::Cursor::new(now), Some(LENGTH as u64));
+        cache.answer(200, &[("cache-control", "max-age=600")], now);
+        let (_, outcome, read) = cache.read(&[("range", "bytes=1050000-3000000")]);
+        assert_eq!((outcome, cache.times_asked()), (Outcome::Hit, 1));
+        match changed {
+            None => assert!(read.unwrap() == body()[1_050_000..3_000_001]),
+            Some(_) => assert!(read.is_err()),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_part_is_found_out_while_it_is_completed_and_is_never_a_whole() {
+    for can_recover in [true, false] {
+        let (cache, kept) = Restarted::with_beginning("\"1\"");
+        cache.damage(DAMAGED);
+        cache.answer_rest(kept, "\"1\"");
+        if can_recover {
+            cache.answer_part(DAMAGED_BLOCK..LENGTH);
+        } else {
+            cache.answer(200, &[("etag", "\"2\"")], "another");
+        }
+        let (status, outcome, read) = cache.read(&[]);
+        assert_eq!((status, outcome), (200, Outcome::Miss(Forward::Partial)));
+        assert!(if can_recover { read.unwrap() == body() } else { read.is_err() });
+        assert!(cache.disk.as_ref().unwrap().flush(LONG));
+        // The part is gone.
+        cache.answer(200, FRESH, "whole");
+        assert_eq!(cache.read(&[]).2.unwrap(), b"whole");
+        assert_eq!(cache.last_asked().field("range"), None);
+        cache.get(&[]).is(Outcome::Hit, "whole");
+    }
 }
 
 #[test]

@@ -25,17 +25,6 @@ impl Restarted {
         cache
     }
 
-    fn damage(&self, at: usize) {
-        let folders = std::fs::read_dir(self.folder.path().join("bodies")).unwrap();
-        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        assert_eq!(files.len(), 1);
-        let mut bytes = std::fs::read(&files[0]).unwrap();
-        bytes[at] ^= 1;
-        // In place: the file may be open.
-        std::fs::write(&files[0], bytes).unwrap();
-    }
-
     fn read_whole(&self, fields: &[(&str, &str)]) -> (Option<Outcome>, Result<Vec<u8>>) {
         let response = self.send("GET", URL, fields).unwrap();
         (Outcome::of(response.headers()), response.into_body().into_bytes().map(Vec::from))
@@ -77,11 +66,6 @@ fn a_range_gets_only_its_own_rest() {
     let (outcome, read) = cache.read_whole(&[("range", "bytes=70000-999999")]);
     assert!(outcome == Some(Outcome::Hit) && read.unwrap() == body(LENGTH)[70_000..1_000_000]);
     assert_eq!(cache.last_asked().field("range"), Some(&*format!("bytes={BLOCK}-999999")));
-    // Also if the first block of the range is the damaged one.
-    let cache = Restarted::with_damage(FRESH, LENGTH);
-    cache.answer_range("\"1\"", 199_999..210_000, LENGTH);
-    let read = cache.read_whole(&[("range", "bytes=199999-209999")]).1;
-    assert!(read.unwrap() == body(LENGTH)[199_999..210_000]);
 }
 
 #[test]
@@ -114,15 +98,7 @@ fn another_body_is_never_joined_to_the_beginning() {
 }
 
 #[test]
-fn the_origin_is_not_asked_for_a_rest_that_it_could_not_prove_or_the_client_does_not_want() {
-    for fields in [
-        &[("cache-control", "max-age=60")] as Fields,
-        &[("cache-control", "max-age=60"), ("etag", "W/\"1\"")],
-    ] {
-        let cache = Restarted::with_damage(fields, LENGTH);
-        assert!(cache.read_whole(&[]).1.is_err());
-        assert_eq!(cache.times_asked(), 0);
-    }
+fn the_origin_is_not_asked_for_a_rest_that_the_client_does_not_want() {
     let cache = Restarted::with_damage(FRESH, LENGTH);
     assert!(cache.read_whole(&[("cache-control", "only-if-cached")]).1.is_err());
     let offline = Restarted::with_damage(FRESH, LENGTH);
@@ -132,28 +108,127 @@ fn the_origin_is_not_asked_for_a_rest_that_it_could_not_prove_or_the_client_does
     assert_eq!((cache.times_asked(), offline.times_asked()), (0, 0));
 }
 
+const WITHOUT_PROOF: [Fields; 3] = [
+    &[("cache-control", "max-age=60")],
+    &[("cache-control", "max-age=60"), ("etag", "W/\"1\"")],
+    &[("cache-control", "max-age=60"), ("last-modified", "Fri, 15 Jan 2027 08:00:00 GMT")],
+];
+
+fn streamed(bytes: Vec<u8>) -> Body {
+    let length = Some(bytes.len() as u64);
+    Body::from_reader(io::Cursor::new(bytes), length)
+}
+
+#[test]
+fn without_a_strong_tag_an_equal_whole_completes_a_damaged_body_and_is_stored() {
+    for fields in WITHOUT_PROOF {
+        for (range, expected) in [(None, 0..LENGTH), (Some("bytes=70000-999999"), 70_000..1_000_000)] {
+            let mut cache = Restarted::with_damage(fields, LENGTH);
+            cache.answer(200, fields, streamed(body(LENGTH)));
+            let range: Vec<_> = range.map(|range| ("range", range)).into_iter().collect();
+            let (outcome, read) = cache.read_whole(&range);
+            assert!(outcome == Some(Outcome::Hit) && read.unwrap() == body(LENGTH)[expected]);
+            assert_eq!((cache.last_asked().field("range"), cache.times_asked()), (None, 1));
+            if range.is_empty() {
+                cache.restart(1);
+                let (outcome, read) = cache.read_whole(&[]);
+                assert!(outcome == Some(Outcome::Hit) && read.unwrap() == body(LENGTH));
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_strong_tag_another_whole_is_never_joined_to_the_beginning() {
+    const FIELDS: Fields = WITHOUT_PROOF[1];
+    let changed = |at: usize| {
+        let mut bytes = body(LENGTH);
+        bytes[at] ^= 1;
+        streamed(bytes)
+    };
+    let answers: [&dyn Fn(&Restarted); 8] = [
+        &|cache| _ = cache.answer(200, FIELDS, changed(0)),
+        &|cache| _ = cache.answer(200, FIELDS, changed(BLOCK - 1)),
+        &|cache| _ = cache.answer(200, FIELDS, streamed(body(LENGTH - 1))),
+        &|cache| _ = cache.answer(200, FIELDS, Body::from_reader(io::Cursor::new(body(LENGTH)), None)),
+        &|cache| _ = cache.answer(200, WITHOUT_PROOF[0], streamed(body(LENGTH))),
+        &|cache| {
+            _ = cache.answer(200, &[FIELDS, &[("content-type", "a/b")]].concat(), streamed(body(LENGTH)));
+        },
+        &|cache| _ = cache.answer(404, FIELDS, streamed(body(LENGTH))),
+        &|cache| _ = cache.fail(ErrorKind::Unreachable),
+    ];
+    for (number, answer) in answers.iter().enumerate() {
+        let cache = Restarted::with_damage(FIELDS, LENGTH);
+        answer(&cache);
+        let mut read = Vec::new();
+        let mut response = cache.send("GET", URL, &[]).unwrap().into_body();
+        assert!(response.read_to_end(&mut read).is_err(), "{number}");
+        assert!(read == body(LENGTH)[..BLOCK], "{number}: {}", read.len());
+        assert_eq!(cache.times_asked(), 1);
+    }
+}
+
+#[test]
+fn readers_of_a_damaged_body_without_a_strong_tag_share_one_fetch() {
+    let cache = Restarted::with_damage(WITHOUT_PROOF[0], LENGTH);
+    let mut readers: Vec<_> = (0..4).map(|_| cache.send("GET", URL, &[]).unwrap().into_body()).collect();
+    // All of them have begun.
+    for reader in &mut readers {
+        reader.read_exact(&mut [0; 100]).unwrap();
+    }
+    cache.answer(200, WITHOUT_PROOF[0], streamed(body(LENGTH)));
+    thread::scope(|scope| {
+        for mut reader in readers {
+            scope.spawn(move || {
+                let mut read = Vec::new();
+                reader.read_to_end(&mut read).unwrap();
+                assert!(read == body(LENGTH)[100..]);
+            });
+        }
+    });
+    assert_eq!(cache.times_asked(), 1);
+}
+
+#[test]
+fn damage_at_the_first_byte_of_a_range_is_a_miss() {
+    for fields in [WITHOUT_PROOF[0], FRESH] {
+        let cache = Restarted::with_damage(fields, LENGTH);
+        cache.answer_range("\"1\"", 199_999..210_000, LENGTH);
+        let (outcome, read) = cache.read_whole(&[("range", "bytes=199999-209999")]);
+        assert!(matches!(outcome, Some(Outcome::Miss(_))) && read.unwrap() == body(LENGTH)[199_999..210_000]);
+    }
+}
+
 #[test]
 fn a_reader_that_never_waits_gets_the_rest_through_a_worker() {
     use crate::message::body::PollRead;
-    let cache = Restarted::with_damage(FRESH, LENGTH);
-    cache.answer_range("\"1\"", BLOCK..LENGTH, LENGTH);
-    let (mut stream, length) = cache.send("GET", URL, &[]).unwrap().into_body().into_poll_body().unwrap();
-    assert_eq!(length, Some(LENGTH as u64));
-    let (woken, wait) = mpsc::channel();
-    let wake: crate::message::body::Wake = Arc::new(move || _ = woken.send(()));
-    let (mut read, mut drivers) = (Vec::new(), Vec::new());
-    loop {
-        match stream.poll_read(100_000, &wake).unwrap() {
-            PollRead::Bytes(bytes) => read.extend_from_slice(&bytes),
-            PollRead::Pending => {
-                drivers.extend(stream.driver().map(thread::spawn));
-                wait.recv_timeout(LONG).unwrap();
-            }
-            PollRead::End => break,
+    for fields in [FRESH, WITHOUT_PROOF[0]] {
+        let cache = Restarted::with_damage(fields, LENGTH);
+        if fields == FRESH {
+            cache.answer_range("\"1\"", BLOCK..LENGTH, LENGTH);
+        } else {
+            cache.answer(200, fields, streamed(body(LENGTH)));
         }
+        let whole = cache.send("GET", URL, &[]).unwrap().into_body();
+        let (mut stream, length) = whole.into_poll_body().unwrap();
+        assert_eq!(length, Some(LENGTH as u64));
+        let (woken, wait) = mpsc::channel();
+        let wake: crate::message::body::Wake = Arc::new(move || _ = woken.send(()));
+        let (mut read, mut drivers) = (Vec::new(), Vec::new());
+        loop {
+            match stream.poll_read(100_000, &wake).unwrap() {
+                PollRead::Bytes(bytes) => read.extend_from_slice(&bytes),
+                PollRead::Pending => {
+                    drivers.extend(stream.driver().map(thread::spawn));
+                    wait.recv_timeout(LONG).unwrap();
+                }
+                PollRead::End => break,
+            }
+        }
+        assert!(read == body(LENGTH) && !drivers.is_empty());
+        drivers.into_iter().for_each(|driver| driver.join().unwrap());
     }
-    assert!(read == body(LENGTH) && !drivers.is_empty());
-    drivers.into_iter().for_each(|driver| driver.join().unwrap());
 }
 
 #[test]

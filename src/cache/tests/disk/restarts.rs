@@ -27,6 +27,31 @@ impl Restarted {
 }
 
 #[test]
+fn what_is_stored_is_served_after_a_restart_until_it_is_stale_and_then_validated() {
+    let mut cache = Restarted::new(1 << 20);
+    cache.answer(200, FRESH, "hello");
+    cache.get(&[]).is(Outcome::Miss(Forward::UriMiss), "hello");
+    cache.restart(20);
+    let answer = cache.get(&[]);
+    answer.is(Outcome::Hit, "hello");
+    assert_eq!((answer.field("age"), cache.times_asked()), (Some("20"), 0));
+    assert!(answer.field("cache-status").unwrap().ends_with("; detail=disk"));
+    // The second request keeps it in memory.
+    for is_on_disk in [true, false] {
+        let answer = cache.get(&[]);
+        let status = answer.is(Outcome::Hit, "hello").field("cache-status").unwrap();
+        assert_eq!(status.contains("disk"), is_on_disk);
+    }
+    assert_eq!(cache.cache.stats().counts().disk_hits, 2);
+    cache.restart(50);
+    cache.answer(304, FRESH, "");
+    cache.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
+    assert_eq!(cache.last_asked().field("if-none-match"), Some("\"1\""));
+    cache.restart(50);
+    cache.get(&[]).is(Outcome::Hit, "hello");
+}
+
+#[test]
 fn age_counts_from_the_origin_whatever_happened_to_the_clock() {
     for body in bodies() {
         let fields: Fields = &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("age", "10")];

@@ -125,7 +125,8 @@ impl Connection {
         };
         let content = &bytes[decoded.content];
         receiving.received += content.len() as u64;
-        self.reading.add(decoded.used, context.now);
+        self.reading.start(context.now);
+        self.reading.count(decoded.used);
         if receiving.received > context.options.max_body {
             self.fail_body(too_large(), context);
             return bytes.len();

@@ -126,3 +126,37 @@ fn large_responses_respect_their_budget_and_small_requests_come_first() {
     }
     panic!("{totals:?}");
 }
+
+#[test]
+fn all_that_a_client_reads_counts_against_its_minimum_rate() {
+    const WINDOW: Duration = Duration::from_secs(30);
+    let (mut thread, clients) = thread_with_clients(ServerConfig::new().write_timeout(WINDOW), 1);
+    let mut events = Events::with_capacity(64);
+    (&clients[0]).write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let blocked = |thread: &IoThread| thread.connections[0].cut_off_priority(thread.context.now);
+    while blocked(&thread).is_none() {
+        assert!(thread.run_turn(&mut events));
+    }
+    let start = thread.context.now;
+    let check = |thread: &mut IoThread, windows: u32| {
+        thread.context.now = start + WINDOW * windows;
+        thread.check_deadlines();
+        thread.connections.len()
+    };
+    let mut total = 0;
+    for windows in 1..4 {
+        let before = total;
+        // Some turns end with their budget and not with a full socket.
+        while total - before < 3 * MAX_BYTES {
+            total += received(&clients[0]);
+            assert!(thread.run_turn(&mut events));
+        }
+        assert_eq!(check(&mut thread, windows), 1, "{windows}");
+    }
+    // It reads nothing.
+    while blocked(&thread).is_none() {
+        assert!(thread.run_turn(&mut events));
+    }
+    assert_eq!(check(&mut thread, 4), 1, "it has read some in this window");
+    assert_eq!(check(&mut thread, 5), 0);
+}

@@ -90,3 +90,59 @@ fn response_for_which_there_is_no_room_is_not_stored() {
         scene.store().flush(LONG) && scene.found(2) == [Some(2)]
     });
 }
+
+#[test]
+fn bodies_that_are_removed_while_they_are_read_count_in_the_bound() {
+    const CAPACITY: u64 = 24 << 20;
+    let mut scene = Scene::new();
+    scene.store = Some(scene.store.take().unwrap().capacity(CAPACITY));
+    let held: Vec<_> = (0..4)
+        .map(|number| {
+            scene.put(number, &response_of("a", number, 2_000_000));
+            assert!(scene.store().flush(LONG));
+            let found = scene.store().find(&key(number)).unwrap();
+            found[0].remote().unwrap().source.open().unwrap();
+            found
+        })
+        .collect();
+    let removed = |scene: &Scene| scene.store().core().open_bodies.removed_bytes();
+    assert_eq!(removed(&scene), 0);
+    for number in 10..100 {
+        scene.put(number, &response_of("a", number, 500_000));
+        if number % 10 == 0 {
+            assert!(scene.store().flush(LONG));
+            let (taken, removed) = (scene.taken(), removed(&scene));
+            assert!(taken + removed <= CAPACITY, "{taken} and {removed} after {number}");
+        }
+    }
+    assert!(removed(&scene) > 8_000_000, "{}", removed(&scene));
+    for found in &held {
+        let mut at = 0;
+        while at < 2_000_000 {
+            at += found[0].remote().unwrap().source.read(at, 1 << 20).unwrap().len() as u64;
+        }
+    }
+    drop(held);
+    assert_eq!(removed(&scene), 0);
+}
+
+#[test]
+fn a_body_is_read_although_no_more_files_may_stay_open() {
+    let scene = Scene::new();
+    scene.put(1, &response_of("a", 1, 300_000));
+    assert!(scene.store().flush(LONG));
+    let bodies = &scene.store().core().open_bodies;
+    let others: Vec<_> =
+        std::iter::repeat_with(|| bodies.note(u64::MAX)).take_while(|(_, may)| *may).collect();
+    let found = scene.store().find(&key(1)).unwrap();
+    let source = &found[0].remote().unwrap().source;
+    let ledger = Ledger::new(1 << 20);
+    source.open().unwrap();
+    assert!(source.read(200_000, 100).is_ok());
+    assert!(source.read_now(0, 100, &ledger).unwrap().is_none(), "the file is closed");
+    drop(others);
+    source.open().unwrap();
+    assert!(source.read(200_000, 100).is_ok());
+    #[cfg(target_os = "linux")]
+    assert!(source.read_now(200_000, 100, &ledger).unwrap().is_some());
+}

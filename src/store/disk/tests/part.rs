@@ -1,7 +1,10 @@
 //! Files that are still written: what the index has of them, and how they are continued.
 
+use std::sync::mpsc;
+
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, ETAG};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::message::pieces::Pieces;
@@ -134,4 +137,31 @@ fn room_of_an_unfinished_body_is_counted_once() {
     scene.store().remove(&key(1)).unwrap();
     assert!(scene.store().find(&key(1)).unwrap().is_empty());
     assert_eq!(spill.read(0, 10).unwrap().len(), 10);
+}
+
+#[test]
+fn a_body_that_is_given_up_is_not_there_after_a_restart_although_no_thread_was_free() {
+    let mut scene = Scene::new();
+    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
+    write(&spill, 3);
+    let (number, length) = spill.written();
+    assert!(scene.store().put_growing(&key(1), &part(&spill, length, "\"1\""), number));
+    assert!(scene.store().flush(LONG));
+    // All threads that wait for the disk are busy.
+    let (busy, wait) = (Arc::new(Mutex::new(())), mpsc::channel::<()>());
+    let held = busy.lock();
+    for _ in 0..8 {
+        let (busy, started) = (Arc::clone(&busy), wait.0.clone());
+        scene.store().core().lane.submit_always(Box::new(move || {
+            started.send(()).unwrap();
+            drop(busy.lock());
+        }));
+    }
+    (0..8).for_each(|_| wait.1.recv_timeout(LONG).unwrap());
+    drop(spill);
+    assert!(scene.store().find(&key(1)).unwrap().is_empty());
+    assert!(scene.store().flush(LONG));
+    drop(held);
+    scene.reopen();
+    assert!(scene.store().find(&key(1)).unwrap().is_empty());
 }
