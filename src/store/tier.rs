@@ -82,6 +82,13 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Whether something may be stored under the [text](Key::as_str) of a key. Never waits.
     fn may_hold(&self, key: &str) -> bool;
 
+    /// Whether another process may have stored a newer response under the [text](Key::as_str) of a key than this one has in memory.
+    /// Never waits. Default: `false`.
+    fn may_hold_newer(&self, key: &str) -> bool {
+        let _ = key;
+        false
+    }
+
     /// Runs work that may block on a thread of the tier. Never waits. Returns the work if the queue is full.
     fn spawn(&self, work: Work) -> Result<(), Work>;
 

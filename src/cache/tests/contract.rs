@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::memory_limit::Ledger;
-use crate::cache::guarded_store::GuardedStore;
+use crate::cache::guarded_store::{Below, GuardedStore};
 use crate::cache::tombstones::Fetch;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::{Spill, StoredBytes};
@@ -151,7 +151,7 @@ impl Subject for Tiered {
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
-        self.store().all(key, self.store().variants(key), SystemTime::now(), |_| false).to_vec()
+        self.store().all(key, self.store().variants(key), SystemTime::now(), Below::All, |_| false).to_vec()
     }
 
     fn remove(&self, key: &Key) {

@@ -38,9 +38,10 @@ pub(super) fn commit(
     });
     let mut purges = purges.collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut effects = Effects::default();
-    let mut lease = 0;
+    let (mut lease, mut first_place) = (0, 0);
     let written = index.write(|tables| {
         let before = tables.meta()?;
+        first_place = before.next_place;
         if has_other_rows(&before, &core.meta.lock()) {
             core.at_hand.forget_all();
         }
@@ -81,6 +82,7 @@ pub(super) fn commit(
     for (hash, is_there) in &effects.keys {
         if *is_there { known.put(*hash) } else { known.remove(*hash) }
     }
+    known.skip(first_place, effects.meta.next_place);
     drop(known);
     core.at_hand.forget(effects.keys.keys().copied());
     {

@@ -238,6 +238,12 @@ impl Tier for DiskStore {
         core.known.lock().may_hold(hash) || core.pending.has(hash)
     }
 
+    fn may_hold_newer(&self, key: &str) -> bool {
+        let core = self.core();
+        let hash = core.hash(key);
+        core.known.lock().may_hold_newer(hash)
+    }
+
     fn spawn(&self, work: Work) -> Result<(), Work> {
         self.core().lane.try_submit(work)
     }
