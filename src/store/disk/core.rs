@@ -12,7 +12,7 @@ use super::at_hand::AtHand;
 use super::database::Access;
 use super::directory::hash;
 use super::growing::Growing;
-use super::head::{Head, Place, decode};
+use super::head::{Head, Place, Unreadable, decode};
 use super::index::{Index, Meta};
 use super::known::Known;
 use super::pending::{Op, Pending};
@@ -146,11 +146,18 @@ impl Core {
     pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
         match decode(row) {
             Ok((of, heads)) => (of == key).then_some(heads),
-            Err(error) => {
-                self.trouble.report("read a row", &error);
-                self.discard(hash, None);
+            Err(unreadable) => {
+                self.report_row(hash, &unreadable);
                 None
             }
+        }
+    }
+
+    /// Reports a row that cannot be read. A damaged one is removed.
+    pub(super) fn report_row(&self, hash: u64, unreadable: &Unreadable) {
+        self.trouble.report("read a row", unreadable);
+        if matches!(unreadable, Unreadable::Damaged(_)) {
+            self.discard(hash, None);
         }
     }
 
@@ -176,7 +183,7 @@ impl Core {
         }
     }
 
-    /// Removes a key that still has the body of this number, or whose row is unreadable.
+    /// Removes a key that still has the body of this number, or whose row is damaged.
     pub(super) fn discard(&self, hash: u64, number: Option<u64>) {
         self.corrupt.fetch_add(1, Ordering::Relaxed);
         self.pending.push(hash, Op::Discard { hash, number });

@@ -21,6 +21,7 @@
 //! | `opening` | opens a directory, for reading and writing or for reading only |
 //! | `database` | the file of the database |
 //! | `index` | the tables of the database |
+//! | `entry` | the entry of a key: what its removal needs |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
 //! | `stored_body` | a body that is read, and a body that is written while it arrives |
@@ -45,6 +46,7 @@ mod commit;
 mod core;
 mod database;
 mod directory;
+mod entry;
 mod growing;
 mod head;
 mod index;

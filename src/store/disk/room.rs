@@ -8,9 +8,10 @@ use redb::ReadableTable;
 use super::body_file::file_length;
 use super::core::{Core, SMALL};
 use super::database::failed;
+use super::entry::Entry;
 use super::index::{Index, Meta, Tables};
 use super::pending::Op;
-use super::rows::{Effects, files, next_place, remove_row};
+use super::rows::{Effects, files, next_place, take_row};
 use super::space::KIB;
 use crate::store::StoreError;
 
@@ -86,19 +87,20 @@ impl Room {
             let Some((place, hash)) = first.map(|(place, hash)| (place.value(), hash.value())) else {
                 return Ok(false);
             };
-            let entry = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
-            let is_used = core.known.lock().take_use(hash) || entry.is_some_and(|(.., is_used)| is_used);
-            if let Some((_, kibibytes, _)) = entry.filter(|_| is_used && moves_left > 0) {
+            let entry = tables.entry(hash)?;
+            let is_used =
+                core.known.lock().take_use(hash) || entry.as_ref().is_some_and(|entry| entry.is_used);
+            if let Some(entry) = entry.filter(|_| is_used && moves_left > 0) {
                 moves_left -= 1;
                 let place = next_place(tables, Some(place), hash, effects)?;
-                tables.entries.insert(hash, (place, kibibytes, false)).map_err(failed)?;
+                tables.set_entry(hash, &Entry { place, is_used: false, ..entry })?;
                 continue;
             }
-            let heads = remove_row(tables, hash, effects)?;
+            let bodies = take_row(tables, hash, effects)?;
             core.at_hand.forget([hash]);
             tables.order.remove(place).map_err(failed)?;
             // At once, to make room before the transaction ends: a row without its file is a miss.
-            files(&heads).for_each(|number| _ = core.remove_file(number));
+            files(&bodies).for_each(|number| _ = core.remove_file(number));
             effects.evicted += 1;
         }
         Ok(true)

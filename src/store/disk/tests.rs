@@ -2,6 +2,7 @@
 
 mod bound;
 mod part;
+mod unreadable;
 
 use std::fs;
 use std::io::Read;
@@ -715,27 +716,6 @@ fn a_process_that_only_reads_does_not_write_the_index() {
     assert!(store.put(&key(2), &response("a", 2), None) && store.flush(LONG));
     drop(store);
     assert_ne!(index(), before);
-}
-
-#[test]
-fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
-    let scene = Scene::new();
-    scene.put(1, &response("a", 1));
-    assert!(scene.store().flush(LONG));
-    let (core, hash) = (scene.store().core(), scene.store().core().hash(key(1).as_str()));
-    let mut row = core.index().unwrap().row(hash).unwrap().unwrap();
-    row.truncate(row.len() - 4);
-    row[7] += 1;
-    let checksum = crc32fast::hash(&row).to_be_bytes();
-    row.extend_from_slice(&checksum);
-    // Another handle writes it, as a process of another version would.
-    let (other, _) = Index::open(&scene.folder.path().join("index.redb"), [0; 2], Access::Write).unwrap();
-    other.write(|tables| tables.heads.insert(hash, &*row).map(drop).map_err(database::failed)).unwrap();
-    assert!(scene.found(1).is_empty());
-    scene.put(1, &response("a", 2));
-    assert!(scene.store().flush(LONG));
-    assert_eq!(scene.found(1), [Some(2)]);
-    assert_eq!(Tier::usage(scene.store()).corrupt, 1);
 }
 
 #[cfg(unix)]

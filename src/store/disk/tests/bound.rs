@@ -79,7 +79,7 @@ fn response_for_which_there_is_no_room_is_not_stored() {
     while let Some(spill) = scene.store().begin(Some(100_000), u64::MAX) {
         more.push(spill);
     }
-    assert!(held.len() == 2 && scene.found(1).is_empty());
+    assert_eq!((held.len(), scene.found(1)), (2, vec![]));
     scene.put(2, &response_of("a", 2, 4 << 20));
     assert!(scene.store().flush(LONG) && scene.found(2).is_empty());
     assert_eq!(Tier::usage(scene.store()).skipped, 2);
