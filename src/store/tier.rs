@@ -128,10 +128,16 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens the file of a stored beginning, to append the rest of a body of this length. `None` if it cannot be continued. May
-    /// block. Default: `None`.
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let _ = (key, part, length);
+    /// Opens the file of a stored beginning, to append the rest of a body of this length and of up to `most` bytes. `None` if it
+    /// cannot be continued. May block. Default: `None`.
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        let _ = (key, part, length, most);
         None
     }
 

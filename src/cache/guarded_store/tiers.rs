@@ -189,8 +189,8 @@ impl GuardedStore {
         length: Option<u64>,
     ) -> Option<ContinueSpill> {
         let tier = Arc::clone(self.holder(beginning)?);
-        let (key, beginning) = (key.clone(), Arc::clone(beginning));
-        Some(Box::new(move || tier.resume(&key, &beginning, length)))
+        let (key, beginning, most) = (key.clone(), Arc::clone(beginning), self.max_body);
+        Some(Box::new(move || tier.resume(&key, &beginning, length, most)))
     }
 
     /// Stores the beginning of a body whose transfer has ended early or still runs, unless an invalidation covers the

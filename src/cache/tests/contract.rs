@@ -294,8 +294,14 @@ impl Tier for Faulty {
         Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let body = if self.fails("resume") { None } else { self.disk.resume(key, part, length) }?;
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        let body = if self.fails("resume") { None } else { self.disk.resume(key, part, length, most) }?;
         Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 

@@ -291,8 +291,14 @@ impl Tier for DiskStore {
         self.put_as(key, response, Body::Growing(number))
     }
 
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        self.core().resume(key, part, length)
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        self.core().resume(key, part, length, most)
     }
 
     fn discard_spilled(&self, number: u64) {
