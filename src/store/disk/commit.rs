@@ -91,7 +91,10 @@ pub(super) fn commit(
         let mut meta = core.meta.lock();
         *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
-    core.space.set_lease(lease);
+    core.space.set_lease(lease, !effects.is_making_room);
+    if effects.is_making_room {
+        core.pending.hurry();
+    }
     core.skipped.fetch_add(effects.refused, Ordering::Relaxed);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
     if let Some(watcher) = core.watcher.get().filter(|_| effects.evicted > 0) {
@@ -169,7 +172,8 @@ fn invalidated(
     meta: &Meta,
 ) -> Result<impl Fn(&Put) -> bool + use<>, StoreError> {
     let applied = ops.iter().filter_map(|op| match &**op {
-        Op::Put(put) => Some(put.applied),
+        // A greater number is one of an index that was removed.
+        Op::Put(put) => Some(if put.applied > meta.invalidations { 0 } else { put.applied }),
         _ => None,
     });
     let purges = match applied.min() {

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::at_hand::AtHand;
 use super::database::Access;
-use super::directory::hash;
+use super::directory::{FileId, hash};
 use super::growing::Growing;
 use super::head::{Head, Place, Unreadable, decode};
 use super::index::{Index, Meta};
@@ -34,11 +34,13 @@ pub(super) struct Core {
     /// `None` while the disk fails.
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
-    salt: [u64; 2],
+    pub(super) salt: [u64; 2],
     /// Keeps the entries of credentials apart. Without it they are not written.
     pub(super) key: OnceLock<StoreKey>,
     /// The state of the directory at the last commit or synchronization.
     pub(super) meta: Mutex<Meta>,
+    /// The file of the index that was opened last.
+    pub(super) index_file: Mutex<Option<FileId>>,
     /// The number of the last invalidation of another process that this one has applied.
     pub(super) applied: AtomicU64,
     pub(super) listeners: Mutex<Vec<TierListener>>,
@@ -72,6 +74,7 @@ impl Core {
         Self {
             directory,
             access,
+            index_file: Mutex::new(index.id()),
             index: RwLock::new(Some(Arc::new(index))),
             process,
             salt: meta.salt,

@@ -20,7 +20,7 @@ use std::path::Path;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use super::database::{Access, File, failed, guarded};
-use super::directory;
+use super::directory::{self, FileId};
 use crate::store::StoreError;
 
 /// The version of the directory. A directory of another version is left as it is.
@@ -97,6 +97,16 @@ impl Index {
             Err(error) => return Err(error),
         };
         Ok((index, meta))
+    }
+
+    /// Returns the identity of its file.
+    pub(super) fn id(&self) -> Option<FileId> {
+        self.file.id()
+    }
+
+    /// Whether its file was neither removed nor replaced.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.is_in_place()
     }
 
     /// Whether something was written since it was opened.

@@ -1,5 +1,8 @@
 //! Writes and removes the row and the bodies of one key in a transaction.
 
+use std::fs::File;
+use std::io;
+
 use redb::ReadableTable;
 
 use super::body_file::{self, BLOCK};
@@ -11,6 +14,7 @@ use super::head::{Head, Place, Unreadable, decode, encode};
 use super::index::{Meta, Tables};
 use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
+use crate::message::pieces::Pieces;
 use crate::message::purge::Purged;
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
 
@@ -28,6 +32,8 @@ pub(super) struct Effects {
     /// Bodies of which the index has more now, and whose files are still written.
     pub(super) growing: Vec<u64>,
     pub(super) evicted: u64,
+    /// Whether the next transaction has to evict more.
+    pub(super) is_making_room: bool,
     /// Responses that were not written for want of room.
     pub(super) refused: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
@@ -163,7 +169,14 @@ pub(super) fn write_put(
             }
             (*number, Place::File)
         }
-        (_, Body::Memory | Body::Unchanged) => write_body(core, tables, response, effects)?,
+        (_, Body::Memory | Body::Unchanged) => match write_body(core, tables, response, effects)? {
+            Some(written) => written,
+            None => {
+                effects.refused += 1;
+                // The stored response is outdated.
+                return remove_row(tables, *hash, effects).map(drop);
+            }
+        },
     };
     if let Some(at) = old {
         let head = heads.remove(at);
@@ -233,12 +246,13 @@ pub(super) fn next_place(
     Ok(place)
 }
 
+/// Writes a body to the index or to a file. Returns `None` if the file cannot be written, which concerns no other change.
 fn write_body(
     core: &Core,
     tables: &mut Tables<'_>,
     response: &StoredResponse,
     effects: &mut Effects,
-) -> Result<(u64, Place), StoreError> {
+) -> Result<Option<(u64, Place)>, StoreError> {
     let body = response.body();
     if body.len() as u64 <= SMALL {
         let mut number = core.process.next_body();
@@ -248,11 +262,20 @@ fn write_body(
         let body = body.to_bytes();
         let framed = [&small_checksum(number, &body).to_be_bytes()[..], &body].concat();
         tables.bodies.insert(number, &*framed).map_err(failed)?;
-        return Ok((number, Place::Index));
+        return Ok(Some((number, Place::Index)));
     }
-    let io = |error| StoreError::new("a body cannot be written").with_source(error);
-    let (number, file) = core.create_file().map_err(io)?;
+    let Ok((number, file)) = core.create_file() else { return Ok(None) };
     effects.written.push(number);
+    if let Err(error) = write_file(&file, number, &body) {
+        core.trouble.report("write", &error);
+        effects.unused.push(number);
+        return Ok(None);
+    }
+    tables.files.insert(number, ()).map_err(failed)?;
+    Ok(Some((number, Place::File)))
+}
+
+fn write_file(file: &File, number: u64, body: &Pieces) -> io::Result<()> {
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
     for mut piece in body.slices() {
@@ -261,15 +284,14 @@ fn write_body(
             block.extend_from_slice(now);
             piece = later;
             if block.len() == BLOCK {
-                body_file::write_block(&file, number, index, &block).map_err(io)?;
+                body_file::write_block(file, number, index, &block)?;
                 block.clear();
                 index += 1;
             }
         }
     }
     if !block.is_empty() {
-        body_file::write_block(&file, number, index, &block).map_err(io)?;
+        body_file::write_block(file, number, index, &block)?;
     }
-    tables.files.insert(number, ()).map_err(failed)?;
-    Ok((number, Place::File))
+    Ok(())
 }

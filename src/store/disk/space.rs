@@ -51,11 +51,11 @@ impl Space {
         self.state.lock().wake = Some(Box::new(wake));
     }
 
-    /// Sets the lease, in KiB.
-    pub(super) fn set_lease(&self, kibibytes: u64) {
+    /// Sets the lease, in KiB. `is_last` states that the next transaction finds no more room by eviction.
+    pub(super) fn set_lease(&self, kibibytes: u64, is_last: bool) {
         let mut state = self.state.lock();
         state.lease = kibibytes * KIB;
-        state.rounds += 1;
+        state.rounds += u64::from(is_last);
         drop(state);
         self.changed.notify_all();
     }
