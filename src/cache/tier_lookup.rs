@@ -83,6 +83,8 @@ impl Inner {
     /// Returns the tiers to ask before a request is sent to the origin. `None` if the responses in memory answer the request, or
     /// could not do so in any process: the request demands a reload, or each request has to be validated.
     pub(super) fn wanted_below(&self, in_memory: &Variants, incoming: &Incoming) -> Option<Below> {
+        // Without tiers, nothing is looked up twice.
+        self.store.tiers().next()?;
         match lookup(in_memory, incoming, &self.digest, self.clock.moment()) {
             Lookup::Serve(..) => None,
             Lookup::Forward(plan) => match plan.why {
