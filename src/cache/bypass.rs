@@ -6,13 +6,11 @@ use http::{Method, Request, Response};
 use super::engine::Inner;
 use super::incoming::{BypassRequest, Incoming};
 use super::serving::with_status;
-use super::tombstones::invalidated_groups;
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
 use crate::message::body::Body;
-use crate::message::purge::Purge;
 use crate::message::stats::{CacheStatus, Forward, Outcome};
-use crate::policy::{UnknownFields, also_answers_get, invalidated};
+use crate::policy::{UnknownFields, also_answers_get};
 use crate::pool::protocol::Hop;
 
 impl Inner {
@@ -52,20 +50,8 @@ impl Inner {
         let tombstones = self.store.tombstones();
         let is_outdated =
             tombstones.covers_fields((fetch.key(), target), fetch.sequence(), &received.headers);
-        for target in invalidated(method, target, received.status, &received.headers) {
-            let public = self.keys.public(&target);
-            // A POST that is stored under its content is a query, and only another method changes what it finds.
-            if self.cache_post > 0 && *method != Method::POST {
-                self.store.purge(&Purge::of_key(public.url()), self.clock.now());
-                continue;
-            }
-            let own = self.keys.of(&target, &original_headers);
-            if own != public {
-                self.invalidate(&own);
-            }
-            self.invalidate(&public);
-        }
-        self.invalidate_groups(target.as_str(), &invalidated_groups(method, &received.headers));
+        let (status, fields) = (received.status, &received.headers);
+        self.invalidate_after(method, target, status, fields, Some(&original_headers));
         let status = CacheStatus::new(Outcome::Passed(why)).forward_status(received.status);
         // Dropped unknown fields and the content would not be part of the key.
         let may_keep = !is_outdated && self.rules.unknown_fields == UnknownFields::Forward;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::warn;
 use parking_lot::Mutex;
 
+pub(super) use self::tiers::Below;
 use super::tombstones::{Fetch, Resource, Sequence, Tombstones};
 use crate::message::purge::{Purge, Purged};
 use crate::metrics::Stats;
@@ -96,7 +97,7 @@ impl GuardedStore {
     pub(crate) fn peek(&self, key: &Key, now: SystemTime) -> Result<Variants, StoreError> {
         let in_memory =
             self.judged(|| self.store.peek(key).map(|variants| self.valid(key.as_str(), variants)))?;
-        Ok(self.all(key, in_memory, now, |_| false))
+        Ok(self.all(key, in_memory, now, Below::All, |_| false))
     }
 
     /// Like [`variants`](Self::variants), for the text of a key. Returns `None` if the store would block.

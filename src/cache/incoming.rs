@@ -128,10 +128,12 @@ impl Incoming {
 
     /// Whether this is a GET that may be answered with the response to another request.
     fn is_patient(&self) -> bool {
-        self.method == Method::GET
-            && !self.directives.no_cache
-            && !self.directives.no_store
-            && self.directives.max_age.is_none_or(|max_age| !max_age.is_zero())
+        self.method == Method::GET && !self.directives.no_store && !self.is_reload()
+    }
+
+    /// Whether the client demands a response of the origin (RFC 9111 section 5.2.1).
+    pub(crate) fn is_reload(&self) -> bool {
+        self.directives.no_cache || self.directives.max_age.is_some_and(|max_age| max_age.is_zero())
     }
 
     /// Whether the request is for a range that begins at byte 0.

@@ -28,14 +28,37 @@ impl HttpCache {
         status: StatusCode,
         headers: &HeaderMap,
     ) {
-        for doubtful in invalidated(method, target, status, headers) {
-            self.forget(&doubtful);
-        }
-        self.inner.invalidate_groups(target.as_str(), &invalidated_groups(method, headers));
+        self.inner.invalidate_after(method, target, status, headers, None);
     }
 }
 
 impl Inner {
+    /// Invalidates what the response to a request affects: responses to requests without credentials, and, if the header fields of
+    /// the request are known, those for its credential.
+    pub(super) fn invalidate_after(
+        &self,
+        method: &Method,
+        target: &CanonicalUrl,
+        status: StatusCode,
+        headers: &HeaderMap,
+        request: Option<&HeaderMap>,
+    ) {
+        for target in invalidated(method, target, status, headers) {
+            let public = self.keys.public(&target);
+            // A POST that is stored under its content is a query, and only another method changes what it finds.
+            if self.cache_post > 0 && *method != Method::POST {
+                self.store.purge(&Purge::of_key(public.url()), self.clock.now());
+                continue;
+            }
+            let own = request.map(|fields| self.keys.of(&target, fields));
+            if let Some(own) = own.filter(|own| *own != public) {
+                self.invalidate(&own);
+            }
+            self.invalidate(&public);
+        }
+        self.invalidate_groups(target.as_str(), &invalidated_groups(method, headers));
+    }
+
     /// Removes the responses under a key. A fetch that began before is neither stored nor shared afterwards.
     pub(super) fn invalidate(&self, key: &Key) {
         let tombstone = self.store.tombstones().add_key(key, self.clock.now());

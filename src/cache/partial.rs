@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::engine::Inner;
 use super::flight::Head;
 use super::forwarding::Received;
-use super::guarded_store::GuardedStore;
+use super::guarded_store::{Below, GuardedStore};
 use super::incoming::Incoming;
 use super::tombstones::Fetch;
 use crate::base::cancellation::Cancellation;
@@ -132,7 +132,7 @@ fn joined(
 ) -> Option<Arc<StoredResponse>> {
     let is_same = |stored: &&Arc<StoredResponse>| stored.variant() == new.variant();
     let is_enough = |variants: &Variants| variants.iter().any(|stored| is_same(&stored));
-    let variants = store.all(fetch.key(), store.variants(fetch.key()), now, is_enough);
+    let variants = store.all(fetch.key(), store.variants(fetch.key()), now, Below::All, is_enough);
     let Some(stored) = variants.iter().find(is_same) else {
         return Some(Arc::clone(new));
     };

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::engine::Inner;
 use super::incoming::{BypassRequest, Incoming};
 use super::keys::Keys;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, lookup};
 use crate::base::cancellation::Cancellation;
 use crate::base::error::Result;
 use crate::message::body::Body;
@@ -47,7 +47,8 @@ impl Inner {
         let mut get = Incoming::new(Method::GET, target, headers, hop, request.via.clone(), &self.keys);
         get.key = key;
         if !get.is_for_origin() {
-            match self.look_up(&get) {
+            let found = self.find_in_tiers(&get);
+            match lookup(&found.variants, &get, &self.digest, self.clock.moment()) {
                 Lookup::Serve(stored, Outcome::Hit) => {
                     return Ok(self.serve_stored(&stored, &get, CacheStatus::new(Outcome::Hit)));
                 }

@@ -16,7 +16,7 @@ use super::engine::Inner;
 use super::fetching::Exchange;
 use super::flight::FlightKey;
 use super::incoming::Incoming;
-use super::lookup::Plan;
+use super::lookup::{Found, Lookup, Plan, lookup};
 use crate::base::cancellation::Cancellation;
 use crate::base::redacted::redacted;
 use crate::cache::singleflight::Role;
@@ -89,12 +89,14 @@ impl Inner {
 
     fn refresh(self: &Arc<Self>, incoming: Incoming, token: &Cancellation) {
         let incoming = Arc::new(incoming);
-        let variants = self.store.variants(&incoming.key);
-        let variants = self.store.all(&incoming.key, variants, self.clock.now(), |_| false);
-        let variant =
-            variants.first().map(|stored| stored.variant().for_request(&incoming.headers, &self.digest));
+        let Found { variants, .. } = self.find_in_tiers(&incoming);
+        let now = self.clock.moment();
+        if matches!(lookup(&variants, &incoming, &self.digest, now), Lookup::Serve(..)) {
+            // Another process or request has refreshed it.
+            return self.refreshes.note_result(&incoming.key, false, now.wall());
+        }
         let fetch = self.begin(&incoming.key);
-        let flight = FlightKey { key: incoming.key.clone(), variant };
+        let flight = FlightKey { key: incoming.key.clone(), variant: self.variant_by(&variants, &incoming) };
         let wake: Wake = Arc::new(|| ());
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         // A follower has nothing to do: another request fetches already.

@@ -105,6 +105,17 @@ impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
     }
 }
 
+impl<K: Eq + Hash + Clone, T: Clone> Flights<K, T> {
+    /// Whether a flight of this key is under way that [`join`](Self::join) would follow now.
+    pub(crate) fn is_joinable(&self, key: &K, is_joinable: impl FnOnce(u64) -> bool) -> bool {
+        let by_key = self.by_key.lock();
+        by_key.get(key).is_some_and(|flight| {
+            is_joinable(flight.sequence)
+                && matches!(flight.state.lock().phase, Phase::Running | Phase::Finished(_))
+        })
+    }
+}
+
 impl<T: Clone> Flight<T> {
     /// Adds a waiter. Returns false if the flight cannot be joined.
     fn add_waiter(&self, wake: &Wake) -> bool {

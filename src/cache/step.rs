@@ -19,6 +19,7 @@ use super::engine::{HttpCache, Inner};
 use super::fetching::Exchange;
 use super::flight::{FlightKey, FlightLeader, FlightResult};
 use super::forwarding::received_over;
+use super::guarded_store::Below;
 use super::incoming::Incoming;
 use super::lookup::{Found, Lookup, Plan, lookup, selected};
 use super::pending::{NextStep, Pending};
@@ -36,7 +37,7 @@ use crate::message::nonblocking::{Job, JobResult, Lane, Refused, RunMode, Slot, 
 use crate::message::stats::{CacheStatus, Forward, Outcome};
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Variant, may_serve_in_grace, may_serve_offline};
-use crate::store::{Key, StoredResponse};
+use crate::store::{Key, StoredResponse, Variants};
 
 /// How often a request waits again because a result was of no use to it. After that it fetches on its own.
 pub(super) const MAX_WAITS: u8 = 3;
@@ -83,19 +84,23 @@ impl Inner {
             return self.bypass_step(&incoming, wakes());
         }
         if let Some(found) = self.find_nonblocking(&incoming.key) {
-            let is_in_memory = selected(&found.variants, &incoming, &self.digest).is_some();
-            return if !is_in_memory && self.store.may_be_in_tiers(&incoming.key) {
-                TierLookup::start(self, incoming, found, variant, waits_left, wakes)
-            } else {
-                self.decide(incoming, &found, variant, waits_left, wakes)
+            let below = self.wanted_below(&found.variants, &incoming).filter(|below| {
+                // A request that has waited has looked for a newer response before, and so has the leader of a fetch.
+                let is_first =
+                    || waits_left == MAX_WAITS && !self.is_being_fetched(&incoming, &found.variants);
+                self.store.may_be_in_tiers(&incoming.key, *below) && (*below == Below::All || is_first())
+            });
+            return match below {
+                Some(below) => TierLookup::start(self, incoming, found, below, variant, waits_left, wakes),
+                None => self.decide(incoming, &found, variant, waits_left, wakes),
             };
         }
         // The store may block: a job does the lookup, and the decision follows.
-        let (inner, key, wake) = (Arc::clone(self), incoming.key.clone(), wakes());
+        let (inner, request, wake) = (Arc::clone(self), Arc::clone(&incoming), wakes());
         let found =
             Step::fetch(Lane::Store, Cancellation::new(), Arc::clone(&wake), move |mode| match mode {
                 RunMode::Refused(refused) => Err(refused).into(),
-                RunMode::Worker | RunMode::Caller => Ok(inner.find(&key)).into(),
+                RunMode::Worker | RunMode::Caller => Ok(inner.find_in_tiers(&request)).into(),
             });
         let inner = Arc::clone(self);
         found.and_then(move |found| match found {
@@ -141,13 +146,9 @@ impl Inner {
         if let Some(error) = self.failures.recent(&incoming.key, &incoming.target, now.wall()) {
             return Step::Serve(self.serve_on_error(&incoming, &plan, error.with_url(&incoming.target)));
         }
-        // The stored responses tell which request fields distinguish variants.
-        let by_stored =
-            |stored: &Arc<StoredResponse>| stored.variant().for_request(&incoming.headers, &self.digest);
         // A part may be the beginning of a transfer that runs, whose flight began when nothing was stored.
-        let first = found.variants.first().filter(|_| plan.beginning.is_none());
-        let variant = variant.or_else(|| first.map(by_stored));
-        let flight = FlightKey { key: incoming.key.clone(), variant };
+        let by_stored = || self.variant_by(&found.variants, &incoming).filter(|_| plan.beginning.is_none());
+        let flight = FlightKey { key: incoming.key.clone(), variant: variant.or_else(by_stored) };
         let is_joinable = |sequence| self.store.is_joinable(&*incoming, sequence);
         match self.flights.join(flight, fetch.sequence(), is_joinable, &wake) {
             Role::Follow(waiter) => {
@@ -161,6 +162,19 @@ impl Inner {
                 self.fetch(incoming, plan, fetch, Some((leader, waiter)), waits_left, wake)
             }
         }
+    }
+
+    /// Returns the variant of a request by the request fields that distinguish the stored responses.
+    pub(super) fn variant_by(&self, variants: &Variants, incoming: &Incoming) -> Option<Variant> {
+        variants.first().map(|stored| stored.variant().for_request(&incoming.headers, &self.digest))
+    }
+
+    /// Whether a fetch is under way that a request with these responses in memory can share.
+    fn is_being_fetched(&self, incoming: &Incoming, in_memory: &Variants) -> bool {
+        let flight =
+            || FlightKey { key: incoming.key.clone(), variant: self.variant_by(in_memory, incoming) };
+        let is_joinable = |sequence| self.store.is_joinable(incoming, sequence);
+        incoming.may_collapse() && self.flights.is_joinable(&flight(), is_joinable)
     }
 
     /// Creates the job that sends a request to the origin, and waits for its result.
@@ -292,21 +306,14 @@ impl Inner {
         incoming.directives.only_if_cached.then(|| self.only_if_cached(incoming))
     }
 
-    /// Looks up the responses of a key. May block as long as the store does.
-    fn find(&self, key: &Key) -> Found {
-        let latest = self.store.tombstones().latest();
-        let variants = self.store.variants(key);
-        Found { variants: self.store.all(key, variants, self.clock.now(), |_| false), latest }
-    }
-
-    /// Like [`find`](Self::find), but returns `None` if the store would block.
-    pub(super) fn find_nonblocking(&self, key: &Key) -> Option<Found> {
+    /// Looks up the responses of a key in memory. Returns `None` if the store would block.
+    fn find_nonblocking(&self, key: &Key) -> Option<Found> {
         let latest = self.store.tombstones().latest();
         Some(Found { variants: self.store.variants_nonblocking(key.as_str())?, latest })
     }
 
     /// Looks up a request. May block as long as the store does.
-    pub(super) fn look_up(&self, incoming: &Incoming) -> Lookup {
+    fn look_up(&self, incoming: &Incoming) -> Lookup {
         let now = self.clock.moment();
         let mut variants = self.store.variants(&incoming.key);
         if selected(&variants, incoming, &self.digest).is_none() {

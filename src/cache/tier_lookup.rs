@@ -7,12 +7,14 @@ use http::HeaderMap;
 use http::header::RANGE;
 
 use super::engine::Inner;
+use super::guarded_store::Below;
 use super::incoming::Incoming;
 use super::lookup::{Found, Lookup, lookup, selected};
 use super::pending::NextStep;
 use super::tombstones::Fetch;
 use crate::message::body::Wake;
 use crate::message::nonblocking::{Content, Slot, Step, Waiting, Wakes};
+use crate::message::stats::Forward;
 use crate::policy::{Part, Variant, single_range};
 use crate::store::{RemoteBody, StoredResponse, Variants};
 
@@ -38,6 +40,7 @@ impl TierLookup {
         inner: &Arc<Inner>,
         incoming: Arc<Incoming>,
         in_memory: Found,
+        below: Below,
         variant: Option<Variant>,
         waits_left: u8,
         wakes: Wakes<'_>,
@@ -53,7 +56,7 @@ impl TierLookup {
                 promise.keep(found.into());
             })
         };
-        let Some(max_wait) = inner.store.spawn_tier_lookup(&incoming.key, work) else {
+        let Some(max_wait) = inner.store.spawn_tier_lookup(&incoming.key, below, work) else {
             return inner.decide(incoming, &in_memory, variant, waits_left, &|| Arc::clone(&wake));
         };
         let until = Instant::now() + max_wait;
@@ -78,16 +81,32 @@ impl TierLookup {
 }
 
 impl Inner {
-    /// Returns the length of the largest body that is loaded into memory.
-    fn max_raised(&self) -> u64 {
-        MAX_RAISED.min(self.store.max_body_in_memory())
+    /// Returns the tiers to ask before a request is sent to the origin. `None` if the responses in memory answer the request, or
+    /// could not do so in any process: the request demands a reload, or each request has to be validated.
+    pub(super) fn wanted_below(&self, in_memory: &Variants, incoming: &Incoming) -> Option<Below> {
+        // Without tiers, nothing is looked up twice.
+        self.store.tiers().next()?;
+        match lookup(in_memory, incoming, &self.digest, self.clock.moment()) {
+            Lookup::Serve(..) => None,
+            Lookup::Forward(plan) => match plan.why {
+                Forward::UriMiss | Forward::VaryMiss => Some(Below::All),
+                _ if incoming.is_reload() || plan.is_always_validated() => None,
+                _ => Some(Below::Newer),
+            },
+        }
+    }
+
+    /// Returns the length of the largest body that is loaded into memory: one in a file may be read while it is sent.
+    fn max_raised(&self, body: &RemoteBody) -> u64 {
+        let of_memory = self.store.max_body_in_memory();
+        if body.source.file_number().is_some() { MAX_RAISED.min(of_memory) } else { of_memory }
     }
 
     /// Whether a body is read while it is sent, and not loaded into memory: it is in a file, and is large or was not requested
     /// often recently. Notes the request.
     pub(super) fn is_streamed(&self, key: &str, body: &RemoteBody) -> bool {
         body.source.file_number().is_some()
-            && (body.length > self.max_raised() || !self.recent_in_files.note(key, body.length))
+            && (body.length > self.max_raised(body) || !self.recent_in_files.note(key, body.length))
     }
 
     /// Whether a small body on disk was not requested recently, and so does not take the place of others in memory. Notes the
@@ -97,48 +116,66 @@ impl Inner {
         is_small_on_disk && !self.recent_small.note(key, body.length)
     }
 
-    /// Looks up a request in one tier after the other, until a response can be served. Loads the body of the selected response into memory if it is small enough. May
-    /// block.
-    fn find_in_tiers(&self, incoming: &Incoming) -> Found {
+    /// Looks up a request in memory and in one tier after the other, until a response can be served. Loads the body of the
+    /// selected response into memory if it is small enough. May block.
+    pub(super) fn find_in_tiers(&self, incoming: &Incoming) -> Found {
         // From here on the tombstones of all later invalidations are kept until the lookup ends.
         let fetch = self.begin(&incoming.key);
         let latest = self.store.tombstones().latest();
-        let variants = self.store.variants(&incoming.key);
+        let in_memory = self.store.variants(&incoming.key);
+        let Some(below) = self.wanted_below(&in_memory, incoming) else {
+            return Found { variants: in_memory, latest };
+        };
         let now = self.clock.moment();
         let is_enough =
             |variants: &Variants| matches!(lookup(variants, incoming, &self.digest, now), Lookup::Serve(..));
-        let variants = self.store.all(&incoming.key, variants, now.wall(), is_enough);
-        Found { variants: self.with_body(&fetch, incoming, variants), latest }
+        let variants = self.store.all(&incoming.key, in_memory.clone(), now.wall(), below, is_enough);
+        Found { variants: self.with_body(&fetch, incoming, in_memory, variants), latest }
     }
 
     /// Opens the body of the selected response and checks the first block that is sent, or loads it into memory. If that fails,
     /// the response counts as not stored.
-    fn with_body(&self, fetch: &Fetch, incoming: &Incoming, variants: Variants) -> Variants {
-        let chosen = selected(&variants, incoming, &self.digest).filter(|_| !incoming.is_head());
-        let Some(chosen) = chosen.cloned() else { return variants };
-        let Some(remote) = chosen.remote() else { return variants };
+    fn with_body(
+        &self,
+        fetch: &Fetch,
+        incoming: &Incoming,
+        in_memory: Variants,
+        found: Variants,
+    ) -> Variants {
+        let chosen = selected(&found, incoming, &self.digest).filter(|_| !incoming.is_head());
+        let Some(chosen) = chosen.cloned() else { return found };
+        let Some(remote) = chosen.remote() else { return found };
         let source = &remote.source;
-        // Several ranges are cut from a body in memory only.
+        let replaces = selected(&in_memory, incoming, &self.digest).is_some();
+        // Several ranges are cut from a body in memory only. A response that replaces one in memory takes its place.
         let has_several =
             incoming.headers.get_all(RANGE).iter().any(|range| range.as_bytes().contains(&b','));
-        let is_streamed = remote.length > self.max_raised()
-            || !has_several && self.is_streamed(incoming.key.as_str(), remote);
+        let is_streamed = remote.length > self.max_raised(remote)
+            || !has_several && !replaces && self.is_streamed(incoming.key.as_str(), remote);
         let checked = match first_byte(&chosen, &incoming.headers) {
             _ if !is_streamed => Ok(()),
             at if at < remote.length => source.open().and_then(|()| source.read(at, 1).map(drop)),
             _ => source.open(),
         };
         let raised = match checked {
-            Ok(()) if is_streamed => return variants,
-            Ok(()) if self.stays_on_disk(incoming.key.as_str(), remote) => {
+            Ok(()) if is_streamed => {
+                if replaces {
+                    self.store.forget_in_memory(&incoming.key);
+                }
+                return found;
+            }
+            Ok(()) if !replaces && self.stays_on_disk(incoming.key.as_str(), remote) => {
                 self.store.load(&incoming.key, &chosen)
             }
             Ok(()) => self.store.raise(fetch, &chosen),
             Err(_) => None,
         };
+        if raised.is_none() && replaces {
+            return in_memory;
+        }
         let of =
             |stored| if Arc::ptr_eq(stored, &chosen) { raised.clone() } else { Some(Arc::clone(stored)) };
-        variants.iter().filter_map(of).collect()
+        found.iter().filter_map(of).collect()
     }
 }
 

@@ -129,8 +129,9 @@ impl Local {
             if Outcome::of(stored.headers()) == Some(Outcome::StaleWhileRevalidate) {
                 self.refreshes.lock().extend(Lease::try_acquire(&kept.directory, &url).ok().flatten());
             }
-            // The same response, which the origin may complete if its body is damaged.
-            return self.cache.round_trip(copy(request));
+            let is_in_memory = stored.body().is_empty() || stored.body().as_bytes().is_some();
+            // A body that is read from the disk is requested again as one that the origin may complete if it is damaged.
+            return if is_in_memory { Ok(stored) } else { self.cache.round_trip(copy(request)) };
         }
         let until = request.extensions().get::<Deadline>().and_then(|deadline| {
             let now = Instant::now();
@@ -313,4 +314,46 @@ fn default_directory() -> Option<PathBuf> {
     let of = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?;
     Some(caches.join("forwardcache"))
+}
+
+#[cfg(test)]
+mod tests {
+    use forwardcache::RoundTripFn;
+
+    use super::*;
+
+    const URL: &str = "http://127.0.0.1:9/a";
+
+    /// Stores a response in one process, requests it in another, and returns how often that one looked it up.
+    fn lookups(length: usize, age: &'static str, outcome: Outcome) -> u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = RoundTripFn(move |_| {
+            let lifetime = "max-age=60, stale-while-revalidate=600";
+            let response = Response::builder().header(CACHE_CONTROL, lifetime).header("etag", "\"1\"");
+            Ok(response.header("age", age).body(Body::from("x".repeat(length))).unwrap())
+        });
+        let disk = DiskStore::open(folder.path()).unwrap();
+        let cache = HttpCache::builder().origin(origin).disk_store(&disk).build().unwrap();
+        cache.get(URL).send().unwrap().bytes().unwrap();
+        drop((cache, disk));
+        let arguments =
+            StoreDirectory { store: Some(folder.path().to_owned()), store_key_file: None, disk: None };
+        let origin = Origin::builder().build().unwrap();
+        let Ok(local) = Local::open_required(&arguments, origin) else { panic!("it does not open") };
+        let response = local.round_trip(Request::get(URL).body(Body::empty()).unwrap()).unwrap();
+        assert_eq!(Outcome::of(response.headers()), Some(outcome));
+        assert_eq!(response.into_body().into_bytes().unwrap().len(), length);
+        // The end would refresh it.
+        let has_lease = !std::mem::take(&mut *local.refreshes.lock()).is_empty();
+        assert_eq!(has_lease, outcome == Outcome::StaleWhileRevalidate);
+        local.cache.stats().counts().of(outcome)
+    }
+
+    #[test]
+    fn a_stored_response_in_memory_is_looked_up_once() {
+        for (length, expected) in [(0, 1), (10, 1), (100_000, 2)] {
+            assert_eq!(lookups(length, "0", Outcome::Hit), expected, "{length}");
+            assert_eq!(lookups(length, "100", Outcome::StaleWhileRevalidate), expected, "{length}");
+        }
+    }
 }

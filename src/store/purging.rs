@@ -41,7 +41,7 @@ impl Purge {
     }
 
     /// Whether the purge may apply to a response stored under a key with this URL.
-    pub(super) fn may_be_about(&self, key_url: &str) -> bool {
+    pub(in crate::store) fn may_be_about(&self, key_url: &str) -> bool {
         !self.matches_by_key() || self.covers(key_url)
     }
 

@@ -82,6 +82,13 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
     /// Whether something may be stored under the [text](Key::as_str) of a key. Never waits.
     fn may_hold(&self, key: &str) -> bool;
 
+    /// Whether another process may have stored a newer response under the [text](Key::as_str) of a key than this one has in memory.
+    /// Never waits. Default: `false`.
+    fn may_hold_newer(&self, key: &str) -> bool {
+        let _ = key;
+        false
+    }
+
     /// Runs work that may block on a thread of the tier. Never waits. Returns the work if the queue is full.
     fn spawn(&self, work: Work) -> Result<(), Work>;
 
@@ -121,10 +128,16 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens the file of a stored beginning, to append the rest of a body of this length. `None` if it cannot be continued. May
-    /// block. Default: `None`.
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let _ = (key, part, length);
+    /// Opens the file of a stored beginning, to append the rest of a body of this length and of up to `most` bytes. `None` if it
+    /// cannot be continued. May block. Default: `None`.
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        let _ = (key, part, length, most);
         None
     }
 

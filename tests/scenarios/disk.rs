@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::local::{escaped, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Gate, Origin, Received, Reply};
+use crate::support::process::run;
 use crate::support::random::Random;
 use crate::support::raw::{Connection, Response};
 use crate::support::{TEST_TIMEOUT, wait_for_growth, wait_until};
@@ -710,4 +711,38 @@ fn ranges_over_block_borders_of_a_hit_from_disk_are_exact() {
     let old = send(peer.address, "GET", &format!("/proxy?q={target}"), "Connection: close\r\n");
     assert!(old.body == whole && is_hit(&old));
     assert_eq!((origin.count(), peer.process.stderr()), (1, String::new()));
+}
+
+#[test]
+fn running_peer_serves_what_a_run_of_the_command_has_validated_in_its_directory() {
+    let origin = Origin::start(|received: &Received| {
+        let reply = match received.field("if-none-match") {
+            Some(_) => Reply::status(304),
+            // A date in the past makes the response stale when it arrives.
+            None => Reply::ok("stored").field("Date", "Wed, 01 Jan 2020 00:00:00 GMT"),
+        };
+        reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"")
+    });
+    let folder = TempDir::new().unwrap();
+    let (url, store) = (origin.url("/a"), folder.path().to_str().unwrap());
+    let peer = start(folder.path(), &[]);
+    assert_eq!(get(&peer, &url).body, b"stored");
+    wait_until("the peer has written it", || {
+        let listed = run(["store", "ls", "--store", store]);
+        String::from_utf8(listed.stdout).unwrap().contains(&url)
+    });
+    let output = String::from_utf8(run(["get", "-i", "--store", store, &url]).stdout).unwrap();
+    assert!(output.contains("fwd=stale; fwd-status=304"), "{output}");
+    assert_eq!(origin.count(), 2);
+    let mut found = None;
+    wait_until("the peer has learnt it", || {
+        let response = get_with(&peer, &url, "Cache-Control: only-if-cached\r\n");
+        let is_found = response.status == 200;
+        found = Some(response);
+        is_found
+    });
+    let (found, again) = (found.unwrap(), get(&peer, &url));
+    assert!(found.field("cache-status").unwrap().ends_with("detail=disk"), "{found:?}");
+    assert!(again.body == b"stored" && again.field("cache-status").unwrap().contains("; hit"), "{again:?}");
+    assert_eq!(origin.count(), 2);
 }

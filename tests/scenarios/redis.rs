@@ -79,6 +79,56 @@ fn replaced_peer_finds_what_the_pool_has_fetched() {
     }
 }
 
+/// A date in the past, which makes a response stale when it arrives.
+const LONG_AGO: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+
+#[test]
+fn peer_with_a_stale_response_serves_what_a_peer_of_another_pool_has_validated() {
+    let server = RedisServer::start(&[]);
+    let origin = Origin::start(|received: &Received| {
+        let is_validation = received.field("if-none-match") == Some("\"1\"");
+        let reply = if is_validation {
+            Reply::status(304)
+        } else {
+            Reply::ok(format!("the body of {}", received.target))
+        };
+        let reply = reply.field("Cache-Control", "max-age=3600").field("ETag", "\"1\"");
+        let stays_stale = received.target == "/t/always-stale";
+        if is_validation && !stays_stale { reply } else { reply.field("Date", LONG_AGO) }
+    });
+    let url = server.url();
+    let [one, other] = [(), ()].map(|()| PeerProcess::start_as("127.0.0.1:0", &options(&url, &[])));
+    let validated = |response: &Response| cache_status(response).contains("fwd=stale; fwd-status=304");
+    for (at, target) in ["/t/validated", "/t/always-stale"].iter().enumerate() {
+        let url = origin.url(target);
+        assert!(cache_status(&get(&one, &url)).contains("fwd=uri-miss"));
+        let values = || server.keys("forwardcache").iter().filter(|name| name.len() > 70).count();
+        wait_until("it is in Redis", || values() == at + 1);
+        assert!(validated(&get(&other, &url)));
+        assert_eq!(origin.count_of(target), 2);
+    }
+    let url = origin.url("/t/validated");
+    let path = format!("/proxy?q={}", escaped(&url));
+    let mut found = None;
+    wait_until("the other peer has written it", || {
+        let response = send(one.address, "GET", &path, "Cache-Control: only-if-cached\r\n");
+        let is_found = response.status == 200;
+        found = Some(response);
+        is_found
+    });
+    let found = found.unwrap();
+    assert!(
+        cache_status(&found).contains("; hit") && cache_status(&found).contains("detail=redis"),
+        "{found:?}"
+    );
+    let again = get(&one, &url);
+    assert!(cache_status(&again).contains("; hit") && !cache_status(&again).contains("detail"), "{again:?}");
+    assert_eq!(origin.count_of("/t/validated"), 2);
+    // A response that is stale in Redis too is validated by one request.
+    assert!(validated(&get(&one, &origin.url("/t/always-stale"))));
+    assert_eq!(origin.count_of("/t/always-stale"), 3);
+}
+
 #[test]
 fn killed_peer_that_is_replaced_finds_what_the_pool_has_fetched() {
     let (server, origin) = (RedisServer::start(&[]), origin());

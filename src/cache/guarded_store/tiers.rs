@@ -5,11 +5,24 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
+use http::header::DATE;
+
 use super::{AttachedTier, GuardedStore, Place};
 use crate::cache::fill::{BeginSpill, ContinueSpill};
 use crate::cache::tombstones::Fetch;
+use crate::message::header::date;
 use crate::policy::Validity;
 use crate::store::{Key, Position, StoredResponse, Tier, Variants, Work};
+
+/// The tiers that a lookup asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum Below {
+    /// All that may hold the key: memory has no response for the request.
+    All,
+    /// Those in which another process may have stored a newer response than the one in memory.
+    Newer,
+}
 
 impl GuardedStore {
     /// Returns the tier that has the body of a response; `None` if it is in memory.
@@ -19,13 +32,16 @@ impl GuardedStore {
     }
 
     /// Returns the tiers that may hold responses of the key. Never waits.
-    fn candidates(&self, key: &Key) -> impl Iterator<Item = &AttachedTier> {
-        self.tiers.iter().filter(|attached| attached.tier.may_hold(key.as_str()))
+    fn candidates(&self, key: &Key, below: Below) -> impl Iterator<Item = &AttachedTier> {
+        self.tiers.iter().filter(move |attached| match below {
+            Below::All => attached.tier.may_hold(key.as_str()),
+            Below::Newer => attached.tier.may_hold_newer(key.as_str()),
+        })
     }
 
-    /// Whether a tier below memory may hold responses of the key. Never waits.
-    pub(in crate::cache) fn may_be_in_tiers(&self, key: &Key) -> bool {
-        self.candidates(key).next().is_some()
+    /// Whether one of these tiers may hold responses of the key. Never waits.
+    pub(in crate::cache) fn may_be_in_tiers(&self, key: &Key, below: Below) -> bool {
+        self.candidates(key, below).next().is_some()
     }
 
     /// Returns the responses of a key in the fastest tier that has them without a wait. Never waits.
@@ -41,9 +57,14 @@ impl GuardedStore {
 
     /// Starts a lookup of the key on a thread that may wait for a lower tier. Returns how long to wait for it; `None` if no
     /// thread is available.
-    pub(in crate::cache) fn spawn_tier_lookup(&self, key: &Key, work: Work) -> Option<Duration> {
-        let first = self.candidates(key).next()?;
-        let max_wait = self.candidates(key).map(|attached| attached.tier.max_wait()).sum();
+    pub(in crate::cache) fn spawn_tier_lookup(
+        &self,
+        key: &Key,
+        below: Below,
+        work: Work,
+    ) -> Option<Duration> {
+        let first = self.candidates(key, below).next()?;
+        let max_wait = self.candidates(key, below).map(|attached| attached.tier.max_wait()).sum();
         first.tier.spawn(work).ok().map(|()| max_wait)
     }
 
@@ -52,17 +73,18 @@ impl GuardedStore {
         self.tiers().find_map(|tier| tier.position(key.as_str()))
     }
 
-    /// Returns the responses of a key in all tiers, down to the one that makes them enough. Bodies of lower tiers are not in
+    /// Returns the responses of a key in these tiers, down to the one that makes them enough. Bodies of lower tiers are not in
     /// memory. May block.
     pub(in crate::cache) fn all(
         &self,
         key: &Key,
         in_memory: Variants,
         now: SystemTime,
+        below: Below,
         is_enough: impl Fn(&Variants) -> bool,
     ) -> Variants {
         let mut all = in_memory;
-        for attached in self.candidates(key) {
+        for attached in self.candidates(key, below) {
             all = self.with_those_of(attached, key, &all, now);
             if is_enough(&all) {
                 break;
@@ -78,32 +100,38 @@ impl GuardedStore {
         in_memory: Variants,
         now: SystemTime,
     ) -> Variants {
-        let own = self.candidates(key).filter(|attached| !attached.tier.is_shared());
+        let own = self.candidates(key, Below::All).filter(|attached| !attached.tier.is_shared());
         own.fold(in_memory, |all, attached| self.with_those_of(attached, key, &all, now))
     }
 
-    /// Adds the responses of a lower tier.
+    /// Adds the responses of a lower tier. Of two for the same variant, the newer one stays.
     fn with_those_of(
         &self,
         attached: &AttachedTier,
         key: &Key,
-        in_memory: &Variants,
+        above: &Variants,
         now: SystemTime,
     ) -> Variants {
         let read = || self.answer("read", attached.tier.find(key));
         let below = self.judged(|| self.valid(key.as_str(), read().into()));
-        let is_newer_in = |others: &Variants, stored: &StoredResponse, is_equal_newer: bool| {
-            let same = others.iter().find(|other| other.variant() == stored.variant());
-            same.is_some_and(|other| {
-                other.sequence() > stored.sequence()
-                    || is_equal_newer && other.sequence() == stored.sequence()
-            })
+        let is_shared = attached.tier.is_shared();
+        let is_newer = |stored: &StoredResponse, other: &StoredResponse| {
+            if is_shared { date_of(stored) > date_of(other) } else { stored.sequence() > other.sequence() }
         };
-        let above = in_memory.iter().filter(|stored| !is_newer_in(&below, stored, false)).cloned();
-        let others = below.iter().filter(|stored| !is_newer_in(in_memory, stored, true));
-        let mut all: Vec<_> = above.chain(others.map(|stored| aged(stored, now))).collect();
+        let is_replaced = |stored: &StoredResponse| {
+            same_in(&below, stored).is_some_and(|other| is_better(other, stored, is_newer))
+        };
+        let left = above.iter().filter(|stored| !is_replaced(stored)).cloned();
+        let added = below
+            .iter()
+            .filter(|stored| same_in(above, stored).is_none_or(|other| is_better(stored, other, is_newer)));
+        let mut all: Vec<_> = left.chain(added.map(|stored| aged(stored, now))).collect();
         // Another process may have stored newer variants below.
-        all.sort_by_key(|stored| Reverse(stored.sequence()));
+        if is_shared {
+            all.sort_by_key(|stored| Reverse(date_of(stored)));
+        } else {
+            all.sort_by_key(|stored| Reverse(stored.sequence()));
+        }
         all.into()
     }
 
@@ -118,6 +146,8 @@ impl GuardedStore {
         let faster = self.tiers.iter().take_while(|attached| attached.tier.name() != tier.name()).cloned();
         let faster: Vec<AttachedTier> = faster.collect();
         let loaded = self.answer("read", tier.load(key, stored).map(Some))?;
+        // The numbers of another machine mean nothing here.
+        let loaded = if tier.is_shared() { loaded.with_sequence(fetch.sequence()) } else { loaded };
         let loaded = Arc::new(loaded);
         let write = |response: &Arc<StoredResponse>| {
             self.put(&faster, fetch, response) | self.insert_in_memory(fetch, response)
@@ -126,6 +156,11 @@ impl GuardedStore {
             self.remove_from(&faster, key);
         }
         Some(Arc::new(loaded.read_from(tier.name())))
+    }
+
+    /// Drops what memory has of a key, because a lower tier has something newer that is too large for memory.
+    pub(in crate::cache) fn forget_in_memory(&self, key: &Key) {
+        self.answer("remove", self.store.remove(key).map(|_| ()));
     }
 
     /// Returns a response with its body, which a lower tier has. May block.
@@ -155,8 +190,8 @@ impl GuardedStore {
         length: Option<u64>,
     ) -> Option<ContinueSpill> {
         let tier = Arc::clone(self.holder(beginning)?);
-        let (key, beginning) = (key.clone(), Arc::clone(beginning));
-        Some(Box::new(move || tier.resume(&key, &beginning, length)))
+        let (key, beginning, most) = (key.clone(), Arc::clone(beginning), self.max_body);
+        Some(Box::new(move || tier.resume(&key, &beginning, length, most)))
     }
 
     /// Stores the beginning of a body whose transfer has ended early or still runs, unless an invalidation covers the
@@ -175,7 +210,7 @@ impl GuardedStore {
             }
             (Some(tier), Place::File(number)) => {
                 // The part in memory is shorter.
-                self.answer("remove", self.store.remove(key).map(|_| ()));
+                self.forget_in_memory(key);
                 tier.put_spilled(key, part, number)
             }
             (Some(tier), Place::GrowingFile(number)) => tier.put_growing(key, part, number),
@@ -207,7 +242,7 @@ impl GuardedStore {
                 return tier.put(fetch.key(), response, fetch.position());
             }
             // The response in memory is older.
-            self.answer("remove", self.store.remove(fetch.key()).map(|_| ()));
+            self.forget_in_memory(fetch.key());
             tier.put_spilled(fetch.key(), response, number)
         });
         match is_stored {
@@ -224,6 +259,26 @@ impl GuardedStore {
         let put = |attached: &AttachedTier| attached.tier.put(fetch.key(), response, fetch.position());
         tiers.iter().filter(|attached| put(attached)).count() > 0
     }
+}
+
+/// Returns the response with the same variant.
+fn same_in<'a>(others: &'a Variants, stored: &StoredResponse) -> Option<&'a Arc<StoredResponse>> {
+    others.iter().find(|other| other.variant() == stored.variant())
+}
+
+/// Whether a response replaces another with the same variant: it is newer, and no part in place of a whole.
+fn is_better(
+    new: &StoredResponse,
+    old: &StoredResponse,
+    is_newer: impl Fn(&StoredResponse, &StoredResponse) -> bool,
+) -> bool {
+    let is_part = |stored: &StoredResponse| stored.status() == StatusCode::PARTIAL_CONTENT;
+    is_newer(new, old) && (is_part(old) || !is_part(new))
+}
+
+/// Returns when the origin sent a response (RFC 9111 section 4). It is known of each stored response.
+fn date_of(stored: &StoredResponse) -> Option<SystemTime> {
+    date::parse(stored.field(&DATE)?)
 }
 
 /// Marks a response as stale if it lies in the future because the clock was set back: its age is unknown, so it is validated

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::memory_limit::Ledger;
-use crate::cache::guarded_store::GuardedStore;
+use crate::cache::guarded_store::{Below, GuardedStore};
 use crate::cache::tombstones::Fetch;
 use crate::message::purge::{Purge, Purged};
 use crate::message::stored_bytes::{Spill, StoredBytes};
@@ -151,7 +151,7 @@ impl Subject for Tiered {
     }
 
     fn find(&self, key: &Key) -> Vec<Arc<StoredResponse>> {
-        self.store().all(key, self.store().variants(key), SystemTime::now(), |_| false).to_vec()
+        self.store().all(key, self.store().variants(key), SystemTime::now(), Below::All, |_| false).to_vec()
     }
 
     fn remove(&self, key: &Key) {
@@ -294,8 +294,14 @@ impl Tier for Faulty {
         Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        let body = if self.fails("resume") { None } else { self.disk.resume(key, part, length) }?;
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        let body = if self.fails("resume") { None } else { self.disk.resume(key, part, length, most) }?;
         Some(Arc::new(FaultyBody { body, tier: self.clone() }))
     }
 

@@ -1,6 +1,7 @@
 //! A cache whose memory lies above a disk: what it stores outlives it.
 
 mod beginnings;
+mod processes;
 mod recovery;
 mod restarts;
 

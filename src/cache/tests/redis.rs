@@ -3,9 +3,11 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::message::body::Wake;
+use crate::message::nonblocking::{RunMode, Step, Waiting};
 use crate::message::purge::Purge;
 use crate::store::testing::RedisServer;
-use crate::store::{DiskStore, RedisStore};
+use crate::store::{DiskStore, RedisStore, Tier};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,11 @@ impl Process {
         self.answer(200, fields, body.to_owned());
         self.get(&[]).is(Outcome::Miss(Forward::UriMiss), body);
         assert!(self.redis.flush(LONG));
+    }
+
+    /// How many operations Redis has answered.
+    fn operations(&self) -> u64 {
+        Tier::usage(&self.redis).answers
     }
 }
 
@@ -186,4 +193,202 @@ fn server_that_is_away_costs_no_request_and_no_response() {
     }
     process.get(&[]).is(Outcome::Hit, "hello");
     assert_eq!(process.times_asked(), 21);
+}
+
+/// Two processes of which `one` stores a response and `other` has validated it since.
+fn refreshed_by_the_other(fields: &[(&str, &str)]) -> (RedisServer, Process, Process) {
+    let server = RedisServer::start(&[]);
+    let (one, other) = (Process::start(&server), Process::start(&server));
+    one.fetch(fields, "hello");
+    other.pass(100);
+    other.answer(304, fields, "");
+    other.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
+    assert!(other.redis.flush(LONG));
+    one.pass(110);
+    (server, one, other)
+}
+
+#[test]
+fn stale_response_in_memory_gives_way_to_one_that_another_process_refreshed() {
+    let strict = &[("cache-control", "max-age=60, must-revalidate"), ("etag", "\"1\"")][..];
+    for fields in [FRESH, strict] {
+        let (_server, one, _other) = refreshed_by_the_other(fields);
+        let answer = one.get(&[]);
+        answer.is(Outcome::Hit, "hello");
+        assert_eq!((detail(&answer).as_deref(), answer.field("age")), (Some("redis"), Some("10")));
+        let again = one.get(&[]);
+        again.is(Outcome::Hit, "hello");
+        assert_eq!((detail(&again), one.times_asked()), (None, 1));
+    }
+}
+
+#[test]
+fn request_for_more_freshness_than_memory_has_finds_that_of_another_process() {
+    let fields = &[("cache-control", "max-age=1000"), ("etag", "\"1\"")];
+    let server = RedisServer::start(&[]);
+    let (one, other) = (Process::start(&server), Process::start(&server));
+    one.fetch(fields, "hello");
+    other.pass(100);
+    let young = &[("cache-control", "max-age=50")];
+    other.answer(304, fields, "");
+    other.get(young).is(Outcome::Revalidated(Forward::Request), "hello");
+    assert!(other.redis.flush(LONG));
+    one.pass(110);
+    one.get(&[]).is(Outcome::Hit, "hello");
+    assert_eq!(detail(one.get(young).is(Outcome::Hit, "hello")).as_deref(), Some("redis"));
+    one.get(&[("cache-control", "min-fresh=960")]).is(Outcome::Hit, "hello");
+    assert_eq!(one.times_asked(), 1);
+}
+
+#[test]
+fn origin_is_asked_once_if_the_response_of_the_other_process_is_stale_too() {
+    let (_server, one, other) = refreshed_by_the_other(FRESH);
+    other.pass(60);
+    other.answer(200, &[("cache-control", "max-age=60"), ("etag", "\"2\"")], "changed");
+    other.get(&[]).is(Outcome::Miss(Forward::Stale), "changed");
+    assert!(other.redis.flush(LONG));
+    one.pass(200);
+    one.answer(304, &[("cache-control", "max-age=60"), ("etag", "\"2\"")], "");
+    let before = one.operations();
+    // The newer of the two stale responses is validated.
+    one.get(&[]).is(Outcome::Revalidated(Forward::Stale), "changed");
+    assert_eq!(one.last_asked().field("if-none-match"), Some("\"2\""));
+    assert_eq!(one.times_asked(), 2);
+    assert!(one.redis.flush(LONG));
+    // One lookup; a read and a write for the new head.
+    assert_eq!(one.operations() - before, 3);
+}
+
+#[test]
+fn response_that_is_not_newer_in_redis_is_validated() {
+    let server = RedisServer::start(&[]);
+    let one = Process::start(&server);
+    one.fetch(FRESH, "hello");
+    one.pass(100);
+    one.answer(304, FRESH, "");
+    one.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
+    assert_eq!(one.last_asked().field("if-none-match"), Some("\"1\""));
+    // One variant of another process does not answer for another.
+    let other = Process::start(&server);
+    let varied =
+        |language| [("cache-control", "max-age=60"), ("vary", "accept-language"), ("etag", language)];
+    one.answer(200, &varied("\"de\""), "deutsch");
+    one.send("GET", "http://example.com/v", &[("accept-language", "de")])
+        .unwrap()
+        .into_body()
+        .into_text()
+        .unwrap();
+    assert!(one.redis.flush(LONG));
+    other.pass(200);
+    other.answer(200, &varied("\"fr\""), "français");
+    let text = |process: &Process, language| {
+        let response = process.send("GET", "http://example.com/v", &[("accept-language", language)]).unwrap();
+        response.into_body().into_text().unwrap()
+    };
+    assert_eq!(text(&other, "fr"), "français");
+    assert!(other.redis.flush(LONG));
+    one.pass(105);
+    one.answer(304, &varied("\"de\""), "");
+    assert_eq!(text(&one, "de"), "deutsch");
+    assert_eq!((text(&one, "fr").as_str(), one.times_asked()), ("français", 4));
+}
+
+#[test]
+fn reload_and_fresh_response_ask_nothing_in_redis() {
+    let (_server, one, _other) = refreshed_by_the_other(FRESH);
+    for directive in ["no-cache", "max-age=0"] {
+        one.answer(503, &[("cache-control", "no-store")], "asked");
+        let before = one.operations();
+        assert_eq!(one.get(&[("cache-control", directive)]).body, "asked");
+        assert_eq!(one.operations(), before, "{directive}");
+    }
+    one.get(&[]).is(Outcome::Hit, "hello");
+    let before = one.operations();
+    one.get(&[]).is(Outcome::Hit, "hello");
+    // Every request validates it, so another process has none that could be served.
+    one.answer(200, &[("cache-control", "no-cache"), ("etag", "\"2\"")], "always");
+    one.get(&[("cache-control", "no-cache")]).is(Outcome::Miss(Forward::Request), "always");
+    assert!(one.redis.flush(LONG));
+    let after = one.operations();
+    one.answer(304, &[("cache-control", "no-cache"), ("etag", "\"2\"")], "");
+    one.get(&[]).is(Outcome::Revalidated(Forward::Stale), "always");
+    assert!(one.redis.flush(LONG));
+    // Each of the two responses was read and written.
+    assert_eq!((after - before, one.operations() - after), (2, 2));
+}
+
+#[test]
+fn background_refresh_takes_what_another_process_refreshed() {
+    let fields = &[("cache-control", "max-age=60, stale-while-revalidate=600"), ("etag", "\"1\"")];
+    let server = RedisServer::start(&[]);
+    let one = Process::start_with(&server, |cache| cache.background(Background::CallerRuns));
+    one.fetch(fields, "old");
+    let other = Process::start(&server);
+    other.cache.purge(&Purge::all());
+    other.pass(100);
+    other.fetch(fields, "new");
+    one.pass(110);
+    one.get(&[]).is(Outcome::StaleWhileRevalidate, "old");
+    assert_eq!(one.cache.maintain(LONG), 1);
+    one.get(&[]).is(Outcome::Hit, "new");
+    assert_eq!(one.times_asked(), 1);
+    // If it is stale there too, the origin is asked.
+    one.pass(70);
+    one.get(&[]).is(Outcome::StaleWhileRevalidate, "new");
+    one.answer(304, fields, "");
+    assert_eq!((one.cache.maintain(LONG), one.times_asked()), (1, 2));
+}
+
+#[test]
+fn stale_response_on_disk_does_not_hide_the_fresh_one_in_redis() {
+    let (server, folder) = (RedisServer::start(&[]), TempDir::new().unwrap());
+    let disk = DiskStore::open(folder.path()).unwrap();
+    Process::start_with(&server, |cache| cache.disk_store(&disk)).fetch(FRESH, "hello");
+    assert!(disk.flush(LONG));
+    let other = Process::start(&server);
+    other.pass(100);
+    other.answer(304, FRESH, "");
+    other.get(&[]).is(Outcome::Revalidated(Forward::Stale), "hello");
+    assert!(other.redis.flush(LONG));
+    let restarted = Process::start_with(&server, |cache| cache.disk_store(&disk));
+    restarted.pass(110);
+    assert_eq!(detail(restarted.get(&[]).is(Outcome::Hit, "hello")).as_deref(), Some("redis"));
+    assert!(disk.flush(LONG));
+    // The disk has the newer one from then on.
+    let again = Process::start_with(&server, |cache| cache.disk_store(&disk));
+    again.pass(110);
+    assert_eq!(detail(again.get(&[]).is(Outcome::Hit, "hello")).as_deref(), Some("disk"));
+}
+
+#[test]
+fn event_loop_never_waits_for_redis_and_only_the_first_request_looks_there() {
+    let server = RedisServer::start(&[]);
+    let one = Process::start(&server);
+    one.fetch(FRESH, "hello");
+    one.pass(100);
+    let (sender, woken) = mpsc::channel();
+    let step = || {
+        let wake = || -> Wake {
+            let sender = sender.clone();
+            Arc::new(move || sender.send(()).unwrap())
+        };
+        one.cache.step(CanonicalUrl::parse(URL).unwrap(), Request::get(URL).body(()).unwrap(), &wake)
+    };
+    let Step::Wait(waiting) = step() else { panic!("it does not look in Redis") };
+    woken.recv_timeout(LONG).unwrap();
+    let Step::Fetch(job, own) = (waiting.again)() else { panic!("it does not ask the origin") };
+    let before = one.operations();
+    let Step::Wait(other) = step() else { panic!("it does not wait for the fetch") };
+    assert_eq!(one.operations(), before);
+    one.answer(304, FRESH, "");
+    job.take(RunMode::Worker);
+    let outcome = |waiting: Waiting<Result<Response<Body>>>| {
+        let Step::Serve(answer) = (waiting.again)() else { panic!("it is not answered") };
+        Outcome::of(answer.unwrap().headers())
+    };
+    assert_eq!(outcome(own), Some(Outcome::Revalidated(Forward::Stale)));
+    assert_eq!(outcome(other), Some(Outcome::Hit));
+    assert!(one.redis.flush(LONG));
+    // The new head was read and written.
+    assert_eq!(one.operations() - before, 2);
 }

@@ -122,7 +122,7 @@ impl AccessRules {
 
     /// Returns whether `Authorization` shows a token of the pool, which no origin may see: one that this peer accepts, or one that
     /// it shows to other peers. A gateway needs none, but a program may show it one that was meant for a peer.
-    pub(super) fn is_for_peer(&self, headers: &HeaderMap) -> bool {
+    fn is_for_peer(&self, headers: &HeaderMap) -> bool {
         let Rights { tokens, operator_tokens, .. } = &self.rights;
         let mut lines = headers.get_all(AUTHORIZATION).into_iter();
         lines.any(|line| {

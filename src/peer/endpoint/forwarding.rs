@@ -180,9 +180,10 @@ impl Proxy {
     }
 
     /// Sends an admitted request to its owner, and blocks until the response is there.
-    pub(super) fn forward(&self, forwarded: &Named, request: Request<Body>) -> Response<Body> {
+    pub(super) fn forward(&self, forwarded: &Named, mut request: Request<Body>) -> Response<Body> {
         let target = &forwarded.target;
         if let Some(response) = client::take_answer(&request) {
+            self.access.remove_own_token(request.headers_mut());
             let (view, is_leaving) = (self.forwarded_view(forwarded, request.headers()), self.is_leaving());
             return ResponseContext { view, ring_mismatch: None, is_leaving }.finish(Ok(response), target);
         }
@@ -233,10 +234,10 @@ impl Proxy {
     fn outgoing<T>(&self, mut request: Request<T>, forwarded: &Named) -> Outgoing<T> {
         let Named { form, target } = forwarded;
         let peer = self.seen_as(&request);
+        self.access.remove_own_token(request.headers_mut());
         let view = self.forwarded_view(forwarded, request.headers());
         // These fields belong to the protocol between peers.
         let _ = Hop::take(request.headers_mut());
-        self.access.remove_own_token(request.headers_mut());
         let mut body_links = None;
         if let Form::Mirror(mirror) = form {
             let method = request.method().clone();
@@ -254,11 +255,11 @@ impl Proxy {
         Outgoing { request, context, body_links }
     }
 
-    /// Returns how the program sees the response.
+    /// Returns how the program sees the response to a request whose credentials are for the origin.
     fn forwarded_view(&self, forwarded: &Named, headers: &HeaderMap) -> View {
         let (form, mirrors) = (forwarded.form.clone(), self.forwarding.mirrors.clone());
-        let has_credentials = has_credentials(headers, self.access.is_for_peer(headers));
-        View { form, mirrors, pass_cookies: false, is_browser: is_browser(headers), has_credentials }
+        let (is_browser, has_credentials) = (is_browser(headers), has_credentials(headers));
+        View { form, mirrors, pass_cookies: false, is_browser, has_credentials }
     }
 
     /// Returns scheme and authority under which the client of a request reaches this peer.

@@ -7,13 +7,15 @@ use redb::ReadableTable;
 
 use super::core::Core;
 use super::database::failed;
+use super::entry::Entry;
+use super::head::Unreadable;
 use super::index::{Meta, Tables};
 use super::invalidations;
 use super::pending::{Body, Op, Put};
 use super::process::is_registered;
 use super::purging::{Affected, affected, write_purge};
 use super::room::Room;
-use super::rows::{Effects, files, remove_row, row, write_put};
+use super::rows::{Effects, remove_row, row, write_put};
 use super::space::KIB;
 use super::sync::{foreign, has_other_rows};
 use crate::message::purge::{Purge, Purged};
@@ -38,9 +40,10 @@ pub(super) fn commit(
     });
     let mut purges = purges.collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut effects = Effects::default();
-    let mut lease = 0;
+    let (mut lease, mut first_place) = (0, 0);
     let written = index.write(|tables| {
         let before = tables.meta()?;
+        first_place = before.next_place;
         if has_other_rows(&before, &core.meta.lock()) {
             core.at_hand.forget_all();
         }
@@ -81,13 +84,17 @@ pub(super) fn commit(
     for (hash, is_there) in &effects.keys {
         if *is_there { known.put(*hash) } else { known.remove(*hash) }
     }
+    known.skip(first_place, effects.meta.next_place);
     drop(known);
     core.at_hand.forget(effects.keys.keys().copied());
     {
         let mut meta = core.meta.lock();
         *meta = Meta { keys: meta.keys, partitions: meta.partitions, ..effects.meta };
     }
-    core.space.set_lease(lease);
+    core.space.set_lease(lease, !effects.is_making_room);
+    if effects.is_making_room {
+        core.pending.hurry();
+    }
     core.skipped.fetch_add(effects.refused, Ordering::Relaxed);
     core.evictions.fetch_add(effects.evicted, Ordering::Relaxed);
     if let Some(watcher) = core.watcher.get().filter(|_| effects.evicted > 0) {
@@ -114,22 +121,20 @@ fn write_op(
         }
         Op::Put(put) => write_put(core, tables, put, effects)?,
         Op::Remove { hash, purge, done } => {
-            let heads = remove_row(tables, *hash, effects)?;
-            effects.unused.extend(files(&heads));
+            let responses = remove_row(tables, *hash, effects)?;
             list_invalidation(core, tables, purge, effects)?;
             if done.is_some() {
-                effects.replies.push(Ok(Purged::new(heads.len() as u64, 0)));
+                effects.replies.push(Ok(Purged::new(responses, 0)));
             }
         }
         Op::Discard { hash, number } => {
             let is_meant = match (row(tables, *hash)?, number) {
-                (Some((_, heads)), Some(number)) => heads.iter().any(|head| head.number == *number),
-                (Some(_), None) => false,
-                (None, _) => true,
+                (Some(Ok((_, heads))), Some(number)) => heads.iter().any(|head| head.number == *number),
+                (Some(Err(Unreadable::Damaged(_))) | None, _) => true,
+                (Some(_), _) => false,
             };
             if is_meant {
-                let heads = remove_row(tables, *hash, effects)?;
-                effects.unused.extend(files(&heads));
+                remove_row(tables, *hash, effects)?;
             }
         }
         Op::Purge { purge, done } => {
@@ -167,7 +172,8 @@ fn invalidated(
     meta: &Meta,
 ) -> Result<impl Fn(&Put) -> bool + use<>, StoreError> {
     let applied = ops.iter().filter_map(|op| match &**op {
-        Op::Put(put) => Some(put.applied),
+        // A greater number is one of an index that was removed.
+        Op::Put(put) => Some(if put.applied > meta.invalidations { 0 } else { put.applied }),
         _ => None,
     });
     let purges = match applied.min() {
@@ -192,9 +198,8 @@ fn strike_unlinked(core: &Core, tables: &mut Tables<'_>) -> Result<(), StoreErro
 /// Marks keys as used, so that they are not evicted by their next turn.
 fn mark(tables: &mut Tables<'_>, used: &[u64]) -> Result<(), StoreError> {
     for hash in used {
-        let entry = tables.entries.get(*hash).map_err(failed)?.map(|entry| entry.value());
-        if let Some((place, kibibytes, false)) = entry {
-            tables.entries.insert(*hash, (place, kibibytes, true)).map_err(failed)?;
+        if let Some(entry) = tables.entry(*hash)?.filter(|entry| !entry.is_used) {
+            tables.set_entry(*hash, &Entry { is_used: true, ..entry })?;
         }
     }
     Ok(())

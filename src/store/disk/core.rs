@@ -11,9 +11,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::at_hand::AtHand;
 use super::database::Access;
-use super::directory::hash;
+use super::directory::{FileId, hash};
 use super::growing::Growing;
-use super::head::{Head, Place, decode};
+use super::head::{Head, Place, Unreadable, decode};
 use super::index::{Index, Meta, Snapshot};
 use super::known::Known;
 use super::open_bodies::OpenBodies;
@@ -39,11 +39,13 @@ pub(super) struct Core {
     /// `None` while the disk fails.
     pub(super) index: RwLock<Option<Arc<Index>>>,
     pub(super) process: Process,
-    salt: [u64; 2],
+    pub(super) salt: [u64; 2],
     /// Keeps the entries of credentials apart. Without it they are not written.
     pub(super) key: OnceLock<StoreKey>,
     /// The state of the directory at the last commit or synchronization.
     pub(super) meta: Mutex<Meta>,
+    /// The file of the index that was opened last.
+    pub(super) index_file: Mutex<Option<FileId>>,
     /// The number of the last invalidation of another process that this one has applied.
     pub(super) applied: AtomicU64,
     pub(super) listeners: Mutex<Vec<TierListener>>,
@@ -78,6 +80,7 @@ impl Core {
         Self {
             directory,
             access,
+            index_file: Mutex::new(index.id()),
             index: RwLock::new(Some(Arc::new(index))),
             process,
             salt: meta.salt,
@@ -153,11 +156,18 @@ impl Core {
     pub(super) fn readable(&self, hash: u64, key: &str, row: &[u8]) -> Option<Vec<Head>> {
         match decode(row) {
             Ok((of, heads)) => (of == key).then_some(heads),
-            Err(error) => {
-                self.trouble.report("read a row", &error);
-                self.discard(hash, None);
+            Err(unreadable) => {
+                self.report_row(hash, &unreadable);
                 None
             }
+        }
+    }
+
+    /// Reports a row that cannot be read. A damaged one is removed.
+    pub(super) fn report_row(&self, hash: u64, unreadable: &Unreadable) {
+        self.trouble.report("read a row", unreadable);
+        if matches!(unreadable, Unreadable::Damaged(_)) {
+            self.discard(hash, None);
         }
     }
 
@@ -175,7 +185,7 @@ impl Core {
         }
     }
 
-    /// Removes a key that still has the body of this number, or whose row is unreadable.
+    /// Removes a key that still has the body of this number, or whose row is damaged.
     pub(super) fn discard(&self, hash: u64, number: Option<u64>) {
         self.corrupt.fetch_add(1, Ordering::Relaxed);
         self.pending.push(hash, Op::Discard { hash, number });

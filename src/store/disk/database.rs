@@ -15,7 +15,7 @@ use redb::{
     TransactionError, WriteTransaction,
 };
 
-use super::directory::create_private;
+use super::directory::{FileId, create_private, file_id};
 use crate::store::StoreError;
 
 /// The memory of the database's page cache, in bytes.
@@ -34,6 +34,8 @@ pub(super) enum Access {
 /// The database, open for reading or for both.
 pub(super) struct File {
     path: PathBuf,
+    /// The file that is open.
+    id: Option<FileId>,
     access: Access,
     handle: RwLock<Handle>,
 }
@@ -52,7 +54,18 @@ impl File {
             Err(error) if access == Access::ReadOnly => Err(error),
             Err(_) => open_writer(&own).map(Handle::Writer),
         })?;
-        Ok(Self { path: path.to_owned(), access, handle: RwLock::new(handle) })
+        let id = file_id(path);
+        Ok(Self { path: path.to_owned(), id, access, handle: RwLock::new(handle) })
+    }
+
+    /// Returns the identity of the file that is open.
+    pub(super) fn id(&self) -> Option<FileId> {
+        self.id
+    }
+
+    /// Whether the file that is open still has its name.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.id.is_some() && file_id(&self.path) == self.id
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -80,6 +93,9 @@ impl File {
         if !self.is_writing() {
             let path = self.path.clone();
             let writer = within_bound(move || open_writer(&path))?;
+            if !self.is_in_place() {
+                return Err(StoreError::new("its index was removed"));
+            }
             *self.handle.write() = Handle::Writer(writer);
         }
         let until = Instant::now() + BUSY;

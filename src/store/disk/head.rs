@@ -8,6 +8,8 @@
 //! Numbers are big-endian; a text follows its length. The place is 0 for a body in the index and 1 for a file. The
 //! digest is the SHA-256 of the body, and zeros for a part without one.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::message::digest::Digest;
@@ -18,7 +20,8 @@ use crate::store::{MAX_VARIANTS, StoreError, StoredResponse};
 
 const MAGIC: &[u8; 4] = b"fwdh";
 
-/// The version of the format, incremented with every change. A row of another version is a miss, and is removed.
+/// The version of the format, incremented with every change. A row of another version is a miss, and stays for processes of that
+/// version until its turn in the order of eviction. In each version, the key follows the version, and the checksum is at the end.
 const VERSION: u32 = 2;
 
 const CHECKSUM: usize = 4;
@@ -67,27 +70,53 @@ pub(super) fn encode(key: &str, heads: &[Head]) -> Vec<u8> {
     row
 }
 
+/// Why a row cannot be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// It is not what was written.
+    Damaged(StoreError),
+    /// A process of another version wrote it, under this key.
+    OfVersion(u32, String),
+}
+
+impl From<StoreError> for Unreadable {
+    fn from(error: StoreError) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(error) => error.fmt(f),
+            Self::OfVersion(version, _) => {
+                write!(f, "the stored record has version {version}; only version {VERSION} is supported")
+            }
+        }
+    }
+}
+
 /// Decodes the key and the heads of a row.
-pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), StoreError> {
+pub(super) fn decode(row: &[u8]) -> Result<(String, Vec<Head>), Unreadable> {
     let end = row.len().checked_sub(CHECKSUM).ok_or_else(cut_short)?;
     if crc32fast::hash(&row[..end]).to_be_bytes() != row[end..] {
-        return Err(corrupt("does not match its checksum"));
+        return Err(corrupt("does not match its checksum").into());
     }
     let mut reader = Reader { rest: Bytes::copy_from_slice(&row[..end]) };
     if reader.bytes(MAGIC.len() as u64)? != MAGIC[..] {
-        return Err(corrupt("does not begin with the magic bytes"));
+        return Err(corrupt("does not begin with the magic bytes").into());
     }
     let version = u32::from_be_bytes(reader.array()?);
-    if version != VERSION {
-        return Err(corrupt(format!("has version {version}; only version {VERSION} is supported")));
-    }
     let key = String::from_utf8(reader.block()?.into()).map_err(|_| corrupt("has an invalid key"))?;
+    if version != VERSION {
+        return Err(Unreadable::OfVersion(version, key));
+    }
     let count = reader.number()?;
     if count > MAX_VARIANTS as u64 {
-        return Err(corrupt("holds too many responses"));
+        return Err(corrupt("holds too many responses").into());
     }
-    let heads = (0..count).map(|_| head(&mut reader)).collect::<Result<_, _>>()?;
-    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("has bytes after its end")) }
+    let heads = (0..count).map(|_| head(&mut reader)).collect::<Result<_, StoreError>>()?;
+    if reader.rest.is_empty() { Ok((key, heads)) } else { Err(corrupt("has bytes after its end").into()) }
 }
 
 fn head(reader: &mut Reader) -> Result<Head, StoreError> {

@@ -7,7 +7,7 @@
 //! | `files` | number of the body | nothing: the body is in a file |
 //! | `growing` | number of the body | hash of the key: its file is still written |
 //! | `doomed` | number of the body | nothing: no row needs its file any more |
-//! | `entries` | hash of the key | place in the order of eviction, size in KiB, whether it was used |
+//! | `entries` | hash of the key | the [entry](super::entry): place in the order of eviction, size, use, bodies |
 //! | `order` | place | hash of the key |
 //! | `partitions` | hashes of a URL and of a key with a credential | nothing |
 //! | `leases` | process | KiB that its unfinished bodies may take |
@@ -20,23 +20,26 @@ use std::path::Path;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use super::database::{Access, File, failed, guarded};
-use super::directory;
+use super::directory::{self, FileId};
 use crate::store::StoreError;
 
 /// The version of the directory. A directory of another version is left as it is.
-pub(super) const FORMAT: u64 = 2;
+pub(super) const FORMAT: u64 = 3;
 
 const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 const FILES: TableDefinition<'_, u64, ()> = TableDefinition::new("files");
 const GROWING: TableDefinition<'_, u64, u64> = TableDefinition::new("growing");
 const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
-const ENTRIES: TableDefinition<'_, u64, (u64, u32, bool)> = TableDefinition::new("entries");
+const ENTRIES: TableDefinition<'_, u64, EntryValue<'static>> = TableDefinition::new("entries");
 const ORDER: TableDefinition<'_, u64, u64> = TableDefinition::new("order");
 const PARTITIONS: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("partitions");
 const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
 const INVALIDATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("invalidations");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The value of an entry: place, size in KiB, whether it was used, and the rest.
+pub(super) type EntryValue<'v> = (u64, u32, bool, &'v [u8]);
 
 /// The database of one directory.
 pub(super) struct Index {
@@ -73,7 +76,7 @@ pub(super) struct Tables<'t> {
     pub(super) files: Table<'t, u64, ()>,
     pub(super) growing: Table<'t, u64, u64>,
     pub(super) doomed: Table<'t, u64, ()>,
-    pub(super) entries: Table<'t, u64, (u64, u32, bool)>,
+    pub(super) entries: Table<'t, u64, EntryValue<'static>>,
     pub(super) order: Table<'t, u64, u64>,
     pub(super) partitions: Table<'t, (u64, u64), ()>,
     pub(super) leases: Table<'t, u64, u64>,
@@ -94,6 +97,16 @@ impl Index {
             Err(error) => return Err(error),
         };
         Ok((index, meta))
+    }
+
+    /// Returns the identity of its file.
+    pub(super) fn id(&self) -> Option<FileId> {
+        self.file.id()
+    }
+
+    /// Whether its file was neither removed nor replaced.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.is_in_place()
     }
 
     /// Whether something was written since it was opened.

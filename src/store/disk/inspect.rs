@@ -147,10 +147,9 @@ impl Iterator for DiskEntries {
     }
 }
 
-/// Returns the responses of a row. An unreadable row is removed.
+/// Returns the responses of a row. A damaged row is removed.
 fn entries(core: &Arc<Core>, hash: u64, row: &[u8]) -> Vec<DiskEntry> {
-    let Ok((key, heads)) = decode(row).inspect_err(|error| core.trouble.report("read a row", error)) else {
-        core.discard(hash, None);
+    let Ok((key, heads)) = decode(row).inspect_err(|unreadable| core.report_row(hash, unreadable)) else {
         return Vec::new();
     };
     let entry = |head: super::head::Head| {

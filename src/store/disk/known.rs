@@ -8,10 +8,24 @@ use std::collections::{HashMap, HashSet};
 /// How many used keys are remembered until they are marked in the index.
 const USED: usize = 65_536;
 
+/// Two facts about a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// This process has checked the digests of its bodies.
+    const CHECKED: u8 = 1;
+    /// Another process may have written it last.
+    const FOREIGN: u8 = 2;
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The keys, and whether this process has checked the digests of their bodies.
-    keys: HashMap<u64, bool>,
+    keys: HashMap<u64, Flags>,
     used: HashSet<u64>,
     /// The next place to read in the order of the index.
     place: u64,
@@ -22,6 +36,11 @@ impl Known {
     /// Whether responses may be stored under the hash of a key.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
         !self.is_loaded || self.keys.contains_key(&hash)
+    }
+
+    /// Whether another process may have written the key since this one did.
+    pub(super) fn may_hold_newer(&self, hash: u64) -> bool {
+        !self.is_loaded || self.keys.get(&hash).is_some_and(|flags| flags.has(Flags::FOREIGN))
     }
 
     pub(super) fn is_loaded(&self) -> bool {
@@ -36,10 +55,17 @@ impl Known {
     /// Adds keys that were written up to a place. `is_all` states that no other keys are in the index.
     pub(super) fn learn(&mut self, hashes: &[u64], place: u64, is_all: bool) {
         for hash in hashes {
-            self.keys.insert(*hash, false);
+            self.keys.insert(*hash, Flags(Flags::FOREIGN));
         }
         self.place = place;
         self.is_loaded |= is_all;
+    }
+
+    /// Passes over places that this process has filled, unless others before them are still to be read.
+    pub(super) fn skip(&mut self, from: u64, to: u64) {
+        if self.is_loaded && self.place == from {
+            self.place = to;
+        }
     }
 
     /// Whether so many keys were removed by other processes that the table should be read again.
@@ -54,7 +80,7 @@ impl Known {
 
     /// Adds a key that this process wrote.
     pub(super) fn put(&mut self, hash: u64) {
-        self.keys.insert(hash, false);
+        self.keys.insert(hash, Flags::default());
     }
 
     pub(super) fn remove(&mut self, hash: u64) {
@@ -80,11 +106,11 @@ impl Known {
     }
 
     pub(super) fn is_checked(&self, hash: u64) -> bool {
-        self.keys.get(&hash) == Some(&true)
+        self.keys.get(&hash).is_some_and(|flags| flags.has(Flags::CHECKED))
     }
 
     pub(super) fn set_checked(&mut self, hash: u64) {
-        self.keys.entry(hash).and_modify(|is_checked| *is_checked = true);
+        self.keys.entry(hash).and_modify(|flags| flags.0 |= Flags::CHECKED);
     }
 }
 
@@ -116,6 +142,21 @@ mod tests {
         assert_eq!((known.take_used(), known.take_used()), (vec![2], vec![]));
         known.learn(&[1], 9, true);
         assert!(!known.is_checked(1));
+    }
+
+    #[test]
+    fn keys_of_other_processes_may_be_newer_until_this_one_writes_them() {
+        let mut known = Known::default();
+        assert!(known.may_hold_newer(1), "the keys are not known yet");
+        known.learn(&[1, 2], 5, true);
+        assert!(known.may_hold_newer(1) && known.may_hold_newer(2) && !known.may_hold_newer(3));
+        known.put(1);
+        known.set_checked(2);
+        // Both the places of this process and those of others are read again if others come first.
+        known.skip(6, 9);
+        assert!(!known.may_hold_newer(1) && known.may_hold_newer(2) && known.place() == 5);
+        known.skip(5, 9);
+        assert_eq!(known.place(), 9);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | `opening` | opens a directory, for reading and writing or for reading only |
 //! | `database` | the file of the database |
 //! | `index` | the tables of the database |
+//! | `entry` | the entry of a key: what its removal needs |
 //! | `head` | the row of a key: its responses without their bodies |
 //! | `body_file` | a body in a file: blocks with checksums |
 //! | `open_bodies` | the open files of bodies, and what they take of the disk after they are removed |
@@ -46,6 +47,7 @@ mod commit;
 mod core;
 mod database;
 mod directory;
+mod entry;
 mod growing;
 mod head;
 mod index;
@@ -240,6 +242,12 @@ impl Tier for DiskStore {
         core.known.lock().may_hold(hash) || core.pending.has(hash)
     }
 
+    fn may_hold_newer(&self, key: &str) -> bool {
+        let core = self.core();
+        let hash = core.hash(key);
+        core.known.lock().may_hold_newer(hash)
+    }
+
     fn spawn(&self, work: Work) -> Result<(), Work> {
         self.core().lane.try_submit_quick(work)
     }
@@ -285,8 +293,14 @@ impl Tier for DiskStore {
         self.put_as(key, response, Body::Growing(number))
     }
 
-    fn resume(&self, key: &Key, part: &StoredResponse, length: Option<u64>) -> Option<Arc<dyn Spill>> {
-        self.core().resume(key, part, length)
+    fn resume(
+        &self,
+        key: &Key,
+        part: &StoredResponse,
+        length: Option<u64>,
+        most: u64,
+    ) -> Option<Arc<dyn Spill>> {
+        self.core().resume(key, part, length, most)
     }
 
     fn discard_spilled(&self, number: u64) {

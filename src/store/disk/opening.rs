@@ -28,7 +28,7 @@ impl DiskStore {
         let open = || {
             make(directory).map_err(failed("the directory cannot be made"))?;
             let process = Process::register(directory).map_err(failed("it cannot be written to"))?;
-            if let Err(error) = check_owner(directory, process.file()) {
+            if let Err(error) = check_owner(directory, process.metadata()) {
                 drop(process);
                 // A directory that is refused stays as it was.
                 let _ = process::remove_folder(directory);

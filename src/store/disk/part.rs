@@ -53,17 +53,18 @@ impl Core {
         }
     }
 
-    /// Opens the file of a stored part, to add the rest of a body of this length.
+    /// Opens the file of a stored part, to add the rest of a body of this length and of up to `most` bytes.
     pub(super) fn resume(
         self: &Arc<Self>,
         key: &Key,
         part: &StoredResponse,
         length: Option<u64>,
+        most: u64,
     ) -> Option<Arc<dyn Spill>> {
         let number = part.remote()?.source.file_number().filter(|_| self.access == Access::Write)?;
         let stored = part.body_length() as u64;
         let is_complete = stored.is_multiple_of(BLOCK as u64);
-        if !is_complete || strong_tag(&part.headers()).is_none() || length? > self.max_body() {
+        if !is_complete || strong_tag(&part.headers()).is_none() || length? > self.max_body().min(most) {
             return None;
         }
         let hash = self.hash(key.as_str());
@@ -78,7 +79,7 @@ impl Core {
         let opened = BodyWriter::lock(self, number).map_err(failed).and_then(|file| {
             self.check_part(hash, key, number, stored)?;
             self.growing.book(number, hash, file_length(stored));
-            BodyWriter::resume(self, number, file, stored, length).map_err(failed)
+            BodyWriter::resume(self, (number, file), stored, length, most).map_err(failed)
         });
         match opened {
             Ok(writer) => Some(writer),

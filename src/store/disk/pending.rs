@@ -32,7 +32,7 @@ pub(super) enum Op {
         purge: Purge,
         done: Option<Done>,
     },
-    /// Removes a key if it still has the body of this number; without a number, if its row is unreadable.
+    /// Removes a key if it still has the body of this number; without a number, if its row is damaged.
     Discard {
         hash: u64,
         number: Option<u64>,

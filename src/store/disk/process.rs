@@ -3,11 +3,13 @@
 //! The name of the file is the first part of the numbers of the bodies that the process writes. If a process is killed,
 //! the lock is released, and another process removes the bodies that it did not finish.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use super::directory::make;
 
@@ -17,9 +19,14 @@ const COUNTED: u32 = 24;
 /// This process, for one directory.
 pub(super) struct Process {
     /// Its file, which is locked. A process that only reads has none.
-    registration: Option<(PathBuf, File)>,
+    registration: Option<Registration>,
     id: u64,
     bodies: AtomicU64,
+}
+
+struct Registration {
+    path: PathBuf,
+    file: Mutex<File>,
 }
 
 /// A process that ended without a clean close.
@@ -37,15 +44,24 @@ impl Process {
         loop {
             let id = RandomState::new().hash_one(()) >> COUNTED;
             let path = path_in(directory, id);
-            let file = match File::options().write(true).create_new(true).open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                file => file?,
-            };
-            // Another process may have seen the file without its lock, and removed it.
-            if try_lock(&file)? && path.exists() {
-                return Ok(Self { registration: Some((path, file)), id, bodies: AtomicU64::new(0) });
+            if let Some(file) = lock_new(&path)? {
+                let registration = Some(Registration { path, file: Mutex::new(file) });
+                return Ok(Self { registration, id, bodies: AtomicU64::new(0) });
             }
         }
+    }
+
+    /// Registers this process again if its file was removed.
+    pub(super) fn restore(&self, directory: &Path) -> io::Result<()> {
+        let Some(Registration { path, file }) = &self.registration else { return Ok(()) };
+        if path.exists() {
+            return Ok(());
+        }
+        make(&folder_in(directory))?;
+        if let Some(new) = lock_new(path)? {
+            *file.lock() = new;
+        }
+        Ok(())
     }
 
     /// A process that only reads.
@@ -58,9 +74,9 @@ impl Process {
         self.id
     }
 
-    /// Returns the file of this process, which shows the user that files here belong to.
-    pub(super) fn file(&self) -> Option<&File> {
-        self.registration.as_ref().map(|(_, file)| file)
+    /// Returns the metadata of the file of this process, which show the user that files here belong to.
+    pub(super) fn metadata(&self) -> Option<io::Result<Metadata>> {
+        self.registration.as_ref().map(|registration| registration.file.lock().metadata())
     }
 
     /// Returns a number for a body, which is seldom in use.
@@ -84,8 +100,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some((path, _)) = &self.registration {
-            let _ = fs::remove_file(path);
+        if let Some(registration) = &self.registration {
+            let _ = fs::remove_file(&registration.path);
         }
     }
 }
@@ -100,6 +116,16 @@ impl Dead {
     pub(super) fn forget(self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Creates a file and locks it; `None` if it exists.
+fn lock_new(path: &Path) -> io::Result<Option<File>> {
+    let file = match File::options().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        file => file?,
+    };
+    // Another process may have seen the file without its lock, and removed it.
+    Ok((try_lock(&file)? && path.exists()).then_some(file))
 }
 
 /// Whether a process is registered.

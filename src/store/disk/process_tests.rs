@@ -69,6 +69,24 @@ fn task_of_a_child_process() {
                 assert_eq!(numbers(&store, at), [at], "{at}");
             }
         }
+        #[cfg(target_os = "linux")]
+        "exhaust" => {
+            use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+            assert_eq!(store.find(&key(0)).unwrap().len(), 1);
+            let before = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
+            for at in number(1)..number(2) {
+                let found = store.find(&key(at)).unwrap();
+                let is_read = store.load(&key(at), &found[0]).is_ok();
+                assert_eq!(is_read, at % 3 == 0, "a body in a file is not read: {at}");
+                assert!(store.begin(None, u64::MAX).is_none());
+            }
+            setrlimit(Resource::Nofile, before).unwrap();
+            for at in number(1)..number(2) {
+                assert_eq!(numbers(&store, at), [at], "{at}");
+            }
+            assert_eq!(Tier::usage(&store).corrupt, 0);
+        }
         "purge" => {
             store.purge(&Purge::prefix(words[1]).unwrap()).unwrap();
         }
@@ -98,6 +116,15 @@ fn task_of_a_child_process() {
         _ => panic!("an unknown task: {task}"),
     }
     assert!(store.flush(LONG));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn want_of_file_descriptors_costs_no_stored_response() {
+    let folder = tempfile::tempdir().unwrap();
+    for task in ["put 0 9", "exhaust 0 9", "find 0 9"] {
+        assert_succeeds(spawn(task, folder.path()));
+    }
 }
 
 /// The bytes that the folder takes on the disk.

@@ -7,9 +7,9 @@ use redb::ReadableTable;
 use super::core::Core;
 use super::database::failed;
 use super::directory;
-use super::head::{Head, decode};
+use super::head::{Head, Unreadable, decode};
 use super::index::{Index, Tables};
-use super::rows::{Effects, Write, files, remove_body, remove_row, row, write_row};
+use super::rows::{Effects, Row, Write, remove_body, remove_row, row, write_row};
 use crate::message::purge::{Purge, Purged};
 use crate::store::{StoreError, StoredResponse, url_of};
 
@@ -37,16 +37,22 @@ pub(super) fn affected(core: &Core, index: &Index, purge: &Purge) -> Result<Affe
         let rows = index.snapshot()?.rows(first, CHUNK)?;
         from = rows.last().and_then(|(hash, _)| hash.checked_add(1)).filter(|_| rows.len() == CHUNK);
         for (hash, row) in rows {
-            // An unreadable row answers nothing, and takes room.
-            let is_meant = decode(&row).map_or(true, |(key, heads)| {
-                heads.iter().any(|head| purge.changes(url_of(&key), &head.response))
-            });
-            if is_meant {
+            if is_meant(&decode(&row), purge) {
                 hashes.push(hash);
             }
         }
     }
     Ok(Affected { hashes, place })
+}
+
+/// Whether a purge affects a row. A damaged row answers nothing, and takes room. The responses of another version cannot be
+/// examined, so they are removed if their URL matches.
+fn is_meant(row: &Row, purge: &Purge) -> bool {
+    match row {
+        Ok((key, heads)) => heads.iter().any(|head| purge.changes(url_of(key), &head.response)),
+        Err(Unreadable::Damaged(_)) => true,
+        Err(Unreadable::OfVersion(_, key)) => purge.may_be_about(url_of(key)),
+    }
 }
 
 /// Purges these keys, and those that were written since they were searched.
@@ -68,9 +74,13 @@ pub(super) fn write_purge(
     }
     let mut purged = Purged::default();
     for hash in hashes {
-        let Some((key, heads)) = row(tables, hash)? else {
-            remove_row(tables, hash, effects)?;
-            continue;
+        let (key, heads) = match row(tables, hash)? {
+            Some(Ok(found)) => found,
+            Some(unreadable) if !is_meant(&unreadable, purge) => continue,
+            _ => {
+                remove_row(tables, hash, effects)?;
+                continue;
+            }
         };
         let (mut left, mut gone) = (Vec::new(), Vec::new());
         let before = purged.responses;
@@ -88,13 +98,12 @@ pub(super) fn write_purge(
         if purged.responses == before {
             continue;
         }
-        for head in &gone {
-            remove_body(tables, head, effects)?;
-        }
-        effects.unused.extend(files(&gone));
         if left.is_empty() {
             remove_row(tables, hash, effects)?;
         } else {
+            for head in &gone {
+                remove_body(tables, head, effects)?;
+            }
             write_row(tables, hash, &key, &left, Write::Changed, effects)?;
         }
     }

@@ -8,14 +8,17 @@ use redb::ReadableTable;
 use super::body_file::file_length;
 use super::core::{Core, SMALL};
 use super::database::failed;
+use super::entry::Entry;
 use super::index::{Index, Meta, Tables};
 use super::pending::Op;
-use super::rows::{Effects, files, next_place, remove_row};
+use super::rows::{Effects, files, next_place, take_row};
 use super::space::KIB;
 use crate::store::StoreError;
 
-/// How many used keys are moved to the end of the order in one transaction.
+/// How many used keys are moved to the end of the order in one transaction, and how many keys are evicted: other changes and other
+/// processes wait for it.
 const MAX_MOVED: u64 = 10_000;
+const MAX_EVICTED: u64 = 10_000;
 
 /// Returns how many bytes are left for the index to grow in. One transaction writes at most as much.
 fn spare(core: &Core) -> u64 {
@@ -62,15 +65,21 @@ impl Room {
 
     /// Returns what is not taken.
     pub(super) fn left(&self, core: &Core, meta: &Meta) -> u64 {
+        self.left_beside(0, core, meta).unwrap_or(0)
+    }
+
+    /// Returns what is not taken if so much more is; `None` if that is more than the limit.
+    fn left_beside(&self, needed: u64, core: &Core, meta: &Meta) -> Option<u64> {
         let of_index = meta.kibibytes.saturating_sub(meta.file_kibibytes);
         let excess = self.index.saturating_sub(of_index + self.slack);
         // The rows of files that are still written are charged, and their room is reserved too: it counts once.
         let booked = core.growing.booked() / KIB;
         let removed = core.open_bodies.removed_bytes() / KIB;
-        (self.limit + booked).saturating_sub(meta.kibibytes + excess + self.others + removed)
+        (self.limit + booked).checked_sub(meta.kibibytes + excess + self.others + removed + needed)
     }
 
-    /// Evicts until there is room for the changes, and for the unfinished bodies of this process. Returns whether there is.
+    /// Evicts until there is room for the changes, and for the unfinished bodies of this process. Returns whether there is room
+    /// for the changes.
     pub(super) fn make<T: AsRef<Op>>(
         &self,
         core: &Core,
@@ -80,26 +89,32 @@ impl Room {
     ) -> Result<bool, StoreError> {
         let bodies = core.space.begin_round(spare(core));
         let sizes = ops.iter().map(|op| index_size(op.as_ref()) + file_size(op.as_ref()));
-        let needed = (bodies + sizes.sum::<u64>()).div_ceil(KIB);
+        let of_changes = sizes.sum::<u64>();
+        let needed = (bodies + of_changes).div_ceil(KIB);
         let mut moves_left = effects.meta.keys.min(MAX_MOVED);
-        while self.left(core, &effects.meta) < needed {
+        while self.left_beside(needed, core, &effects.meta).is_none() {
             let first = tables.order.first().map_err(failed)?;
             let Some((place, hash)) = first.map(|(place, hash)| (place.value(), hash.value())) else {
                 return Ok(false);
             };
-            let entry = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
-            let is_used = core.known.lock().take_use(hash) || entry.is_some_and(|(.., is_used)| is_used);
-            if let Some((_, kibibytes, _)) = entry.filter(|_| is_used && moves_left > 0) {
+            let entry = tables.entry(hash)?;
+            let is_used =
+                core.known.lock().take_use(hash) || entry.as_ref().is_some_and(|entry| entry.is_used);
+            if let Some(entry) = entry.filter(|_| is_used && moves_left > 0) {
                 moves_left -= 1;
                 let place = next_place(tables, Some(place), hash, effects)?;
-                tables.entries.insert(hash, (place, kibibytes, false)).map_err(failed)?;
+                tables.set_entry(hash, &Entry { place, is_used: false, ..entry })?;
                 continue;
             }
-            let heads = remove_row(tables, hash, effects)?;
+            if effects.evicted >= MAX_EVICTED {
+                effects.is_making_room = true;
+                return Ok(self.left_beside(of_changes.div_ceil(KIB), core, &effects.meta).is_some());
+            }
+            let bodies = take_row(tables, hash, effects)?;
             core.at_hand.forget([hash]);
             tables.order.remove(place).map_err(failed)?;
             // At once, to make room before the transaction ends: a row without its file is a miss.
-            files(&heads).for_each(|number| _ = core.remove_file(number));
+            files(&bodies).for_each(|number| _ = core.remove_file(number));
             effects.evicted += 1;
         }
         Ok(true)

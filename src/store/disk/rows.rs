@@ -1,15 +1,20 @@
 //! Writes and removes the row and the bodies of one key in a transaction.
 
+use std::fs::File;
+use std::io;
+
 use redb::ReadableTable;
 
 use super::body_file::{self, BLOCK};
 use super::core::{Core, SMALL, charge, file_charge, small_checksum};
 use super::database::failed;
 use super::directory;
-use super::head::{Head, Place, decode, encode};
+use super::entry::{BodyOf, Entry};
+use super::head::{Head, Place, Unreadable, decode, encode};
 use super::index::{Meta, Tables};
 use super::part::is_kept;
 use super::pending::{Body, ByHash, Put};
+use crate::message::pieces::Pieces;
 use crate::message::purge::Purged;
 use crate::store::{MAX_VARIANTS, StoreError, StoredResponse, url_of};
 
@@ -27,6 +32,8 @@ pub(super) struct Effects {
     /// Bodies of which the index has more now, and whose files are still written.
     pub(super) growing: Vec<u64>,
     pub(super) evicted: u64,
+    /// Whether the next transaction has to evict more.
+    pub(super) is_making_room: bool,
     /// Responses that were not written for want of room.
     pub(super) refused: u64,
     pub(super) replies: Vec<Result<Purged, StoreError>>,
@@ -39,56 +46,70 @@ pub(super) enum Write {
     Changed,
 }
 
-pub(super) fn files(heads: &[Head]) -> impl Iterator<Item = u64> {
-    heads.iter().filter(|head| head.place == Place::File).map(|head| head.number)
+pub(super) fn files(bodies: &[BodyOf]) -> impl Iterator<Item = u64> {
+    bodies.iter().filter(|body| body.place == Place::File).map(|body| body.number)
 }
 
-/// Returns the heads of a row; `None` if it is missing or unreadable.
-pub(super) fn row(tables: &Tables<'_>, hash: u64) -> Result<Option<(String, Vec<Head>)>, StoreError> {
+/// The content of a row.
+pub(super) type Row = Result<(String, Vec<Head>), Unreadable>;
+
+/// Reads a row; `None` if it is missing.
+pub(super) fn row(tables: &Tables<'_>, hash: u64) -> Result<Option<Row>, StoreError> {
     let row = tables.heads.get(hash).map_err(failed)?;
-    Ok(row.and_then(|row| decode(row.value()).ok()))
+    Ok(row.map(|row| decode(row.value())))
 }
 
-/// Removes a row and its small bodies. Returns its heads.
+/// Removes a key with its bodies, also if its row cannot be read. Returns the number of its responses. The files of bodies are left
+/// to the end of the transaction.
 pub(super) fn remove_row(
     tables: &mut Tables<'_>,
     hash: u64,
     effects: &mut Effects,
-) -> Result<Vec<Head>, StoreError> {
-    let (key, heads) = row(tables, hash)?.unwrap_or_default();
-    if let Some(partition) = partition_of(&key, hash, effects) {
-        tables.partitions.remove(partition).map_err(failed)?;
-    }
-    for head in &heads {
-        remove_body(tables, head, effects)?;
-    }
+) -> Result<u64, StoreError> {
+    let bodies = take_row(tables, hash, effects)?;
+    effects.unused.extend(files(&bodies));
+    Ok(bodies.len() as u64)
+}
+
+/// Like [`remove_row`], but returns the bodies, whose files are left to the caller.
+pub(super) fn take_row(
+    tables: &mut Tables<'_>,
+    hash: u64,
+    effects: &mut Effects,
+) -> Result<Vec<BodyOf>, StoreError> {
     tables.heads.remove(hash).map_err(failed)?;
-    let entry = tables.entries.remove(hash).map_err(failed)?.map(|entry| entry.value());
-    if let Some((place, kibibytes, _)) = entry {
-        tables.order.remove(place).map_err(failed)?;
-        effects.meta.kibibytes = effects.meta.kibibytes.saturating_sub(kibibytes.into());
-    }
     effects.keys.insert(hash, false);
-    Ok(heads)
+    let Some(entry) = tables.take_entry(hash)? else { return Ok(Vec::new()) };
+    tables.order.remove(entry.place).map_err(failed)?;
+    effects.meta.kibibytes = effects.meta.kibibytes.saturating_sub(entry.kibibytes.into());
+    if let Some(url) = entry.partition_of {
+        tables.partitions.remove((url, hash)).map_err(failed)?;
+    }
+    for body in &entry.bodies {
+        take_body(tables, *body, effects)?;
+    }
+    Ok(entry.bodies)
 }
 
-/// Returns the key in the table of partitions, of an entry that is for one credential.
-fn partition_of(key: &str, hash: u64, effects: &Effects) -> Option<(u64, u64)> {
-    let url = url_of(key);
-    (url.len() < key.len()).then(|| (directory::hash(effects.meta.salt, url), hash))
-}
-
+/// Removes a body of a key that stays.
 pub(super) fn remove_body(
     tables: &mut Tables<'_>,
     head: &Head,
     effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    effects.meta.file_kibibytes = effects.meta.file_kibibytes.saturating_sub(file_charge(head));
-    match head.place {
-        Place::Index => drop(tables.bodies.remove(head.number).map_err(failed)?),
+    let body = BodyOf::from(head);
+    effects.unused.extend(files(&[body]));
+    take_body(tables, body, effects)
+}
+
+fn take_body(tables: &mut Tables<'_>, body: BodyOf, effects: &mut Effects) -> Result<(), StoreError> {
+    let file_kibibytes = effects.meta.file_kibibytes.saturating_sub(body.file_kibibytes.into());
+    effects.meta.file_kibibytes = file_kibibytes;
+    match body.place {
+        Place::Index => drop(tables.bodies.remove(body.number).map_err(failed)?),
         Place::File => {
-            tables.files.remove(head.number).map_err(failed)?;
-            tables.growing.remove(head.number).map_err(failed)?;
+            tables.files.remove(body.number).map_err(failed)?;
+            tables.growing.remove(body.number).map_err(failed)?;
         }
     }
     Ok(())
@@ -103,10 +124,9 @@ pub(super) fn write_put(
     let Put { key, hash, response, body, .. } = put;
     let found = row(tables, *hash)?;
     let mut heads = match found {
-        Some((of, heads)) if of == key.as_str() => heads,
-        Some((_, heads)) => {
-            // Another key has the same hash: the later one replaces it.
-            effects.unused.extend(files(&heads));
+        Some(Ok((of, heads))) if of == key.as_str() => heads,
+        // A row that cannot be read, or another key with the same hash: the later one replaces it.
+        Some(_) => {
             remove_row(tables, *hash, effects)?;
             Vec::new()
         }
@@ -149,7 +169,14 @@ pub(super) fn write_put(
             }
             (*number, Place::File)
         }
-        (_, Body::Memory | Body::Unchanged) => write_body(core, tables, response, effects)?,
+        (_, Body::Memory | Body::Unchanged) => match write_body(core, tables, response, effects)? {
+            Some(written) => written,
+            None => {
+                effects.refused += 1;
+                // The stored response is outdated.
+                return remove_row(tables, *hash, effects).map(drop);
+            }
+        },
     };
     if let Some(at) = old {
         let head = heads.remove(at);
@@ -157,7 +184,6 @@ pub(super) fn write_put(
             effects.meta.file_kibibytes = effects.meta.file_kibibytes.saturating_sub(file_charge(&head));
         } else {
             remove_body(tables, &head, effects)?;
-            effects.unused.extend(files(&[head]));
         }
     }
     let head = Head {
@@ -170,7 +196,6 @@ pub(super) fn write_put(
     heads.insert(0, head);
     for head in heads.drain(MAX_VARIANTS.min(heads.len())..).collect::<Vec<_>>() {
         remove_body(tables, &head, effects)?;
-        effects.unused.extend(files(&[head]));
     }
     write_row(tables, *hash, key.as_str(), &heads, Write::New, effects)
 }
@@ -186,16 +211,19 @@ pub(super) fn write_row(
     let row = encode(key, heads);
     let kibibytes = charge(row.len(), heads);
     tables.heads.insert(hash, &*row).map_err(failed)?;
-    let old = tables.entries.get(hash).map_err(failed)?.map(|entry| entry.value());
-    let (place, is_used) = match old {
-        Some((place, _, is_used)) if write == Write::Changed => (place, is_used),
-        _ => (next_place(tables, old.map(|(place, ..)| place), hash, effects)?, old.is_some()),
+    let old = tables.entry(hash)?;
+    let (place, is_used) = match &old {
+        Some(old) if write == Write::Changed => (old.place, old.is_used),
+        _ => (next_place(tables, old.as_ref().map(|old| old.place), hash, effects)?, old.is_some()),
     };
-    tables.entries.insert(hash, (place, kibibytes, is_used)).map_err(failed)?;
-    if let Some(partition) = partition_of(key, hash, effects) {
-        tables.partitions.insert(partition, ()).map_err(failed)?;
+    let url = url_of(key);
+    let partition_of = (url.len() < key.len()).then(|| directory::hash(effects.meta.salt, url));
+    let bodies = heads.iter().map(BodyOf::from).collect();
+    tables.set_entry(hash, &Entry { place, kibibytes, is_used, partition_of, bodies })?;
+    if let Some(url) = partition_of {
+        tables.partitions.insert((url, hash), ()).map_err(failed)?;
     }
-    let before = old.map_or(0, |(_, kibibytes, _)| kibibytes);
+    let before = old.map_or(0, |old| old.kibibytes);
     let meta = &mut effects.meta;
     meta.kibibytes = (meta.kibibytes + u64::from(kibibytes)).saturating_sub(before.into());
     effects.keys.insert(hash, true);
@@ -218,12 +246,13 @@ pub(super) fn next_place(
     Ok(place)
 }
 
+/// Writes a body to the index or to a file. Returns `None` if the file cannot be written, which concerns no other change.
 fn write_body(
     core: &Core,
     tables: &mut Tables<'_>,
     response: &StoredResponse,
     effects: &mut Effects,
-) -> Result<(u64, Place), StoreError> {
+) -> Result<Option<(u64, Place)>, StoreError> {
     let body = response.body();
     if body.len() as u64 <= SMALL {
         let mut number = core.process.next_body();
@@ -233,11 +262,20 @@ fn write_body(
         let body = body.to_bytes();
         let framed = [&small_checksum(number, &body).to_be_bytes()[..], &body].concat();
         tables.bodies.insert(number, &*framed).map_err(failed)?;
-        return Ok((number, Place::Index));
+        return Ok(Some((number, Place::Index)));
     }
-    let io = |error| StoreError::new("a body cannot be written").with_source(error);
-    let (number, file) = core.create_file().map_err(io)?;
+    let Ok((number, file)) = core.create_file() else { return Ok(None) };
     effects.written.push(number);
+    if let Err(error) = write_file(&file, number, &body) {
+        core.trouble.report("write", &error);
+        effects.unused.push(number);
+        return Ok(None);
+    }
+    tables.files.insert(number, ()).map_err(failed)?;
+    Ok(Some((number, Place::File)))
+}
+
+fn write_file(file: &File, number: u64, body: &Pieces) -> io::Result<()> {
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
     for mut piece in body.slices() {
@@ -246,15 +284,14 @@ fn write_body(
             block.extend_from_slice(now);
             piece = later;
             if block.len() == BLOCK {
-                body_file::write_block(&file, number, index, &block).map_err(io)?;
+                body_file::write_block(file, number, index, &block)?;
                 block.clear();
                 index += 1;
             }
         }
     }
     if !block.is_empty() {
-        body_file::write_block(&file, number, index, &block).map_err(io)?;
+        body_file::write_block(file, number, index, &block)?;
     }
-    tables.files.insert(number, ()).map_err(failed)?;
-    Ok((number, Place::File))
+    Ok(())
 }

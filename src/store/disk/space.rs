@@ -51,11 +51,11 @@ impl Space {
         self.state.lock().wake = Some(Box::new(wake));
     }
 
-    /// Sets the lease, in KiB.
-    pub(super) fn set_lease(&self, kibibytes: u64) {
+    /// Sets the lease, in KiB. `is_last` states that the next transaction finds no more room by eviction.
+    pub(super) fn set_lease(&self, kibibytes: u64, is_last: bool) {
         let mut state = self.state.lock();
         state.lease = kibibytes * KIB;
-        state.rounds += 1;
+        state.rounds += u64::from(is_last);
         drop(state);
         self.changed.notify_all();
     }
@@ -163,7 +163,7 @@ mod tests {
         // Each transaction finds no room.
         full.set_wake(move || {
             let rounds = rounds.clone();
-            std::thread::spawn(move || rounds.upgrade().map(|space| space.set_lease(0)));
+            std::thread::spawn(move || rounds.upgrade().map(|space| space.set_lease(0, true)));
         });
         assert_eq!(full.reserve_until(1, later).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(slow.reserve_until(1, Instant::now()).unwrap_err().kind(), io::ErrorKind::TimedOut);

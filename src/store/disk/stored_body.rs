@@ -147,15 +147,15 @@ impl BodyWriter {
     /// Continues the locked file of a part of `stored` bytes, whole blocks, which is noted as growing.
     pub(super) fn resume(
         core: &Arc<Core>,
-        number: u64,
-        file: File,
+        (number, file): (u64, File),
         stored: u64,
         length: Option<u64>,
+        most: u64,
     ) -> io::Result<Arc<Self>> {
         file.set_len(file_length(stored))?;
         let reserved = file_length(length.unwrap_or(stored)).next_multiple_of(STEP);
         core.space.reserve(reserved)?;
-        Ok(Self::new(core, (number, file), stored, reserved, u64::MAX))
+        Ok(Self::new(core, (number, file), stored, reserved, most))
     }
 
     fn new(

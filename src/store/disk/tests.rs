@@ -2,6 +2,8 @@
 
 mod bound;
 mod part;
+mod removed;
+mod unreadable;
 
 use std::fs;
 use std::io::Read;
@@ -442,24 +444,46 @@ fn million_keys_open_within_a_second_and_take_less_than_100_bytes_each() {
         std::env::var("FORWARDCACHE_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let mut scene = Scene::new();
     scene.store = Some(scene.store.take().unwrap().capacity(20 << 30));
-    let begun = Instant::now();
-    for number in 0..count {
-        let response = response("a", number);
-        while !scene.store().put(&key(number), &response, None) {
-            assert!(scene.store().flush(LONG));
+    // How long the longest of the waits for all changes was, each of 50,000 keys.
+    let write = |scene: &Scene, numbers: std::ops::Range<u64>| {
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        for number in numbers {
+            let response = response("a", number);
+            while !scene.store().put(&key(number), &response, None) {
+                assert!(scene.store().flush(LONG));
+            }
+            if number % 50_000 == 49_999 {
+                let begun = Instant::now();
+                assert!(scene.store().flush(LONG));
+                longest = longest.max(begun.elapsed());
+            }
         }
-    }
-    assert!(scene.store().flush(LONG));
-    eprintln!("{count} keys were written in {:?}, index {}", begun.elapsed(), scene.taken());
+        assert!(scene.store().flush(LONG));
+        (begun.elapsed(), longest)
+    };
+    let (taken, longest) = write(&scene, 0..count);
+    eprintln!("{count} keys were written in {taken:?}, longest flush {longest:?}, index {}", scene.taken());
     scene.store = None;
     let (before, begun) = (resident(), Instant::now());
     scene.store = Some(DiskStore::open(scene.folder.path()).unwrap().capacity(20 << 30));
     assert_eq!(scene.found(count / 2), [Some(count / 2)]);
     let first = begun.elapsed();
-    wait_until(|| !scene.store().may_hold(key(count + 1).as_str()));
+    wait_until(|| !scene.store().may_hold(key(2 * count).as_str()));
     let bytes = resident().saturating_sub(before) as f64 / count as f64;
     eprintln!("first hit after {first:?}, all known after {:?}, {bytes:.0} bytes each", begun.elapsed());
     assert!(first < Duration::from_secs(1) && bytes < 100.0);
+    // The directory is full from here on: this is the charge of its entries, and the room in which the index grows.
+    let charge = scene.store().core().meta.lock().kibibytes * space::KIB;
+    let capacity = charge + (charge / 15).min(64 << 20);
+    eprintln!("its entries count as {charge} bytes");
+    scene.store = Some(scene.store.take().unwrap().capacity(capacity));
+    let (taken, longest) = write(&scene, count..count + count / 5);
+    let (size, evictions) = (scene.taken(), scene.store().usage().evictions);
+    eprintln!(
+        "{} more in {taken:?}, longest flush {longest:?}, {evictions} evicted, {size} of {capacity}",
+        count / 5
+    );
+    assert!(size <= capacity && evictions > 0);
 }
 
 #[test]
@@ -715,27 +739,6 @@ fn a_process_that_only_reads_does_not_write_the_index() {
     assert!(store.put(&key(2), &response("a", 2), None) && store.flush(LONG));
     drop(store);
     assert_ne!(index(), before);
-}
-
-#[test]
-fn row_of_an_unknown_version_is_a_miss_and_is_replaced() {
-    let scene = Scene::new();
-    scene.put(1, &response("a", 1));
-    assert!(scene.store().flush(LONG));
-    let (core, hash) = (scene.store().core(), scene.store().core().hash(key(1).as_str()));
-    let mut row = core.index().unwrap().row(hash).unwrap().unwrap();
-    row.truncate(row.len() - 4);
-    row[7] += 1;
-    let checksum = crc32fast::hash(&row).to_be_bytes();
-    row.extend_from_slice(&checksum);
-    // Another handle writes it, as a process of another version would.
-    let (other, _) = Index::open(&scene.folder.path().join("index.redb"), [0; 2], Access::Write).unwrap();
-    other.write(|tables| tables.heads.insert(hash, &*row).map(drop).map_err(database::failed)).unwrap();
-    assert!(scene.found(1).is_empty());
-    scene.put(1, &response("a", 2));
-    assert!(scene.store().flush(LONG));
-    assert_eq!(scene.found(1), [Some(2)]);
-    assert_eq!(Tier::usage(scene.store()).corrupt, 1);
 }
 
 #[cfg(unix)]

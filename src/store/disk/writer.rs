@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::commit;
 use super::core::Core;
+use super::directory::{check_owner, make};
 use super::index::Index;
 use super::pending::{Body, Next, Op, Put};
 use super::room::portions;
@@ -43,11 +44,19 @@ pub(super) fn run(core: &Arc<Core>) {
         };
         let now = Instant::now();
         if down.is_some_and(|since| now.saturating_duration_since(since) >= PAUSE) {
-            down =
-                reopen(core).inspect_err(|error| core.trouble.report("be opened", error)).err().map(|_| now);
+            down = restore(core);
         }
         if tick <= now {
             tick = now + SYNC;
+            if core.index().is_ok_and(|index| !index.is_in_place()) {
+                core.trouble.report("be used", &"its directory was removed or replaced");
+                give_up(core);
+                down = restore(core);
+            } else if down.is_none()
+                && let Err(error) = core.process.restore(&core.directory)
+            {
+                core.trouble.report("be used", &error);
+            }
             if down.is_none()
                 && let Err(error) = synchronize(core, opened.elapsed() >= LEARN_AFTER)
             {
@@ -100,10 +109,8 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
     if let Err(error) = &committed {
         core.trouble.report("write", &format!("{error:#}"));
         // After an error the database accepts nothing until it is opened again.
-        *core.index.write() = None;
-        core.at_hand.forget_all();
+        give_up(core);
         down.get_or_insert_with(Instant::now);
-        core.space.set_lease(0);
     }
     for op in ops {
         if let Op::Put(Put { body: Body::File(number), .. }) = &**op {
@@ -126,8 +133,38 @@ fn write(core: &Arc<Core>, ops: &[Arc<Op>], used: &[u64], down: &mut Option<Inst
     }
 }
 
-fn reopen(core: &Arc<Core>) -> Result<(), StoreError> {
-    let (index, _) = Index::open(&core.directory.join("index.redb"), [0; 2], core.access)?;
+/// Uses the disk no more, until it is opened again.
+fn give_up(core: &Core) {
+    *core.index.write() = None;
+    core.at_hand.forget_all();
+    core.space.set_lease(0, true);
+}
+
+/// Opens the index again. Returns the present time if that fails.
+fn restore(core: &Arc<Core>) -> Option<Instant> {
+    reopen(core).inspect_err(|error| core.trouble.report("be opened", error)).err().map(|_| Instant::now())
+}
+
+fn reopen(core: &Core) -> Result<(), StoreError> {
+    let failed = |error| StoreError::new("its directory cannot be made again").with_source(error);
+    make(&core.directory)
+        .and_then(|()| core.process.restore(&core.directory))
+        .and_then(|()| make(&core.directory.join("bodies")))
+        .map_err(failed)?;
+    check_owner(&core.directory, core.process.metadata())?;
+    let (index, meta) = Index::open(&core.directory.join("index.redb"), core.salt, core.access)?;
+    if meta.salt != core.salt {
+        let text = "another process has made a new index: it is used when this process starts again";
+        return Err(StoreError::new(text));
+    }
+    if std::mem::replace(&mut *core.index_file.lock(), index.id()) != index.id() {
+        // The invalidations of a new index have other numbers.
+        core.applied.store(0, Ordering::SeqCst);
+        let capacity = std::mem::replace(&mut *core.meta.lock(), meta).capacity;
+        if meta.capacity == 0 && capacity > 0 {
+            core.set_capacity.store(capacity, Ordering::Relaxed);
+        }
+    }
     core.known.lock().reload();
     *core.index.write() = Some(Arc::new(index));
     Ok(())

@@ -220,6 +220,10 @@ impl Tier for RedisStore {
         self.core().takes(key) && self.core().is_up()
     }
 
+    fn may_hold_newer(&self, key: &str) -> bool {
+        self.may_hold(key)
+    }
+
     fn spawn(&self, work: Work) -> Result<(), Work> {
         self.core().lane.try_submit(work)
     }

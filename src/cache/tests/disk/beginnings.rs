@@ -349,3 +349,22 @@ fn parts_of_every_size_survive_a_restart_and_the_longer_one_stays() {
     cache.restart(1);
     assert!(!is_hit(&cache, 1_500_000, 3_999_999));
 }
+
+#[test]
+fn a_part_is_not_completed_beyond_the_max_body_of_the_cache() {
+    let (cache, kept) = Restarted::with_beginning("\"1\"");
+    let folder = cache.folder.path().to_owned();
+    let Restarted { disk, scene, folder: _folder, .. } = cache;
+    drop((scene, disk));
+    for (max_body, is_stored) in [(LENGTH as u64 - 1, false), (LENGTH as u64, true)] {
+        let disk = DiskStore::open(&folder).unwrap();
+        let cache = Scene::built(|cache| cache.disk_store(&disk).max_body(max_body));
+        let range = format!("bytes {kept}-{}/{LENGTH}", LENGTH - 1);
+        let fields = [("cache-control", "max-age=600"), ("etag", "\"1\""), ("content-range", &*range)];
+        cache.answer(206, &fields, from(kept));
+        assert!(cache.send("GET", URL, &[]).unwrap().into_body().into_bytes().unwrap() == body());
+        assert!(disk.flush(LONG));
+        let lengths: Vec<_> = disk.entries().map(|entry| entry.unwrap().body_length()).collect();
+        assert_eq!(lengths, [if is_stored { LENGTH } else { kept } as u64]);
+    }
+}

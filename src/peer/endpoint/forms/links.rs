@@ -174,9 +174,9 @@ pub(in crate::peer::endpoint) fn is_browser(headers: &HeaderMap) -> bool {
 }
 
 /// Returns whether a request with these header fields has credentials that programs leave out after a redirect to another
-/// host. `is_authorized_here` states whether `Authorization` is not for the origin.
-pub(in crate::peer::endpoint) fn has_credentials(headers: &HeaderMap, is_authorized_here: bool) -> bool {
-    (headers.contains_key(AUTHORIZATION) && !is_authorized_here) || headers.contains_key(COOKIE)
+/// host.
+pub(in crate::peer::endpoint) fn has_credentials(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE)
 }
 
 /// Rewrites all lines of a field. `rewrite` gets a line, and how many bytes it may have. A line that has no meaning for the

@@ -73,16 +73,22 @@ fn small_bodies_in_the_index_give_way_to_bodies_in_files() {
 fn response_for_which_there_is_no_room_is_not_stored() {
     let scene = with_capacity();
     scene.put(1, &response_of("a", 1, 100_000));
-    let held: Vec<_> =
-        (0..2).filter_map(|_| scene.store().begin(Some(CAPACITY / 2 - (2 << 20)), u64::MAX)).collect();
+    let held = Mutex::new(Vec::new());
+    // A loaded machine may need more time than a body waits for room.
+    wait_until(|| {
+        let mut held = held.lock();
+        held.extend(scene.store().begin(Some(CAPACITY / 2 - (2 << 20)), u64::MAX));
+        held.len() == 2
+    });
+    let skipped = Tier::usage(scene.store()).skipped;
     let mut more = Vec::new();
     while let Some(spill) = scene.store().begin(Some(100_000), u64::MAX) {
         more.push(spill);
     }
-    assert!(held.len() == 2 && scene.found(1).is_empty());
+    assert!(scene.found(1).is_empty());
     scene.put(2, &response_of("a", 2, 4 << 20));
     assert!(scene.store().flush(LONG) && scene.found(2).is_empty());
-    assert_eq!(Tier::usage(scene.store()).skipped, 2);
+    assert_eq!(Tier::usage(scene.store()).skipped - skipped, 2);
     // Another thread releases the room.
     drop((held, more));
     wait_until(|| {
@@ -145,4 +151,31 @@ fn a_body_is_read_although_no_more_files_may_stay_open() {
     assert!(source.read(200_000, 100).is_ok());
     #[cfg(target_os = "linux")]
     assert!(source.read_now(200_000, 100, &ledger).unwrap().is_some());
+}
+
+#[test]
+fn capacity_that_is_lowered_is_reached_in_several_transactions() {
+    struct Evictions(Mutex<Vec<u64>>);
+    impl Observer for Evictions {
+        fn evicted(&self, eviction: &crate::metrics::Eviction) {
+            self.0.lock().push(eviction.keys);
+        }
+    }
+    const COUNT: u64 = 12_000;
+    let scene = Scene::new();
+    let evictions = Arc::new(Evictions(Mutex::default()));
+    Tier::observe(scene.store(), Arc::clone(&evictions) as Arc<dyn Observer>);
+    for number in 0..COUNT {
+        while !scene.store().put(&key(number), &response("a", number), None) {
+            assert!(scene.store().flush(LONG));
+        }
+    }
+    assert!(scene.store().flush(LONG));
+    scene.store().refresh().unwrap();
+    assert_eq!(scene.store().usage().keys, COUNT);
+    let _ = scene.store().clone().capacity(1 << 20);
+    // Nothing else is written meanwhile.
+    wait_until(|| evictions.0.lock().iter().sum::<u64>() > COUNT - 500);
+    let of_each = evictions.0.lock().clone();
+    assert!(of_each.len() > 1 && of_each.iter().all(|keys| *keys <= 10_000), "{of_each:?}");
 }

@@ -75,12 +75,13 @@ fn file_of_a_part_is_continued_by_one_transfer_at_a_time() {
     drop(spill);
     scene.reopen();
     let found = found_part(&scene, 1).unwrap();
-    let resumed = scene.store().resume(&key(1), &found, Some(WHOLE)).unwrap();
-    assert!(scene.store().resume(&key(1), &found, Some(WHOLE)).is_none());
+    assert!(scene.store().resume(&key(1), &found, Some(WHOLE), WHOLE - 1).is_none());
+    let resumed = scene.store().resume(&key(1), &found, Some(WHOLE), u64::MAX).unwrap();
+    assert!(scene.store().resume(&key(1), &found, Some(WHOLE), u64::MAX).is_none());
     // Nor by another process.
     let other = DiskStore::open(scene.folder.path()).unwrap();
     let seen = other.find(&key(1)).unwrap().pop().unwrap();
-    assert!(other.resume(&key(1), &seen, Some(WHOLE)).is_none());
+    assert!(other.resume(&key(1), &seen, Some(WHOLE), u64::MAX).is_none());
     drop((other, seen));
     write(&resumed, 2);
     assert_eq!(resumed.written(), (number, 6 * BLOCK as u64));
