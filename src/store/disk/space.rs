@@ -120,7 +120,7 @@ impl Space {
         let mut state = self.state.lock();
         state.spare = spare.min(SPARE);
         let needed = state.reserved + state.wanted;
-        state.lease = if needed == 0 { 0 } else { state.lease.min(state.reserved + state.spare) };
+        state.lease = if needed == 0 { 0 } else { state.lease.min(needed + state.spare) };
         needed.max(state.lease)
     }
 
@@ -167,5 +167,18 @@ mod tests {
         });
         assert_eq!(full.reserve_until(1, later).unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(slow.reserve_until(1, Instant::now()).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn room_for_a_body_that_waits_stays_when_the_next_transaction_begins() {
+        const WANTED: u64 = 50 << 20;
+        let space = Space::default();
+        space.state.lock().wanted = WANTED;
+        let needed = space.begin_round(SPARE);
+        space.set_lease(space.next_lease(u64::MAX));
+        // The thread that waits has not run since.
+        assert!(needed == WANTED && space.begin_round(SPARE) >= WANTED && space.lease() >= WANTED);
+        space.state.lock().wanted = 0;
+        assert_eq!((space.begin_round(SPARE), space.lease()), (0, 0));
     }
 }
