@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::testing::{Cluster, RedisServer};
+use super::testing::{Cluster, Program, RedisServer};
 use super::*;
 use crate::message::pieces::Pieces;
 use crate::store::contract_suite::{Subject, contract_suite};
@@ -58,8 +58,8 @@ struct Remote {
 }
 
 impl Remote {
-    fn new() -> Self {
-        let server = Arc::new(RedisServer::start(&[]));
+    fn new(program: Program) -> Self {
+        let server = Arc::new(RedisServer::start_as(program, &[]));
         let store = Self::connect(&server);
         Self { server, store, sequence: Arc::new(AtomicU64::new(1)) }
     }
@@ -111,34 +111,40 @@ impl Subject for Remote {
     }
 }
 
-contract_suite!(contract, Box::new(Remote::new()));
+contract_suite!(contract, Box::new(Remote::new(Program::Redis)));
+contract_suite!(contract_with_valkey, Box::new(Remote::new(Program::Valkey)));
 
 #[test]
 fn another_process_finds_what_one_has_stored() {
-    let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
-    for url in [server.url(), cluster.url()] {
-        let (one, other) = (store_at(&url), store_at(&url));
-        for number in 0..100 {
-            assert!(put(&one, &key(number), &response_of("a", number, 1000)), "{url}");
+    for program in Program::ALL {
+        let (server, cluster) = (RedisServer::start_as(program, &[]), Cluster::start_as(program, 0, &[]));
+        for url in [server.url(), cluster.url()] {
+            let (one, other) = (store_at(&url), store_at(&url));
+            for number in 0..100 {
+                assert!(put(&one, &key(number), &response_of("a", number, 1000)), "{url}");
+            }
+            for number in 0..100 {
+                let found = other.find(&key(number)).unwrap();
+                let stored = response_of("a", number, 1000);
+                assert_eq!(found.len(), 1, "{url} {number}");
+                assert_eq!(
+                    (found[0].field_lines(), found[0].variant()),
+                    (stored.field_lines(), stored.variant())
+                );
+                assert_eq!((found[0].validity(), found[0].digest()), (stored.validity(), stored.digest()));
+                assert_eq!(
+                    (found[0].sequence(), found[0].body_length()),
+                    (lookup::OLDEST, stored.body_length())
+                );
+                assert_eq!(body(&other, &key(number), &found[0]), stored.body());
+            }
+            assert!(other.find(&key(100)).unwrap().is_empty());
+            let usage = Tier::usage(&one);
+            assert_eq!((usage.failures, usage.corrupt, usage.is_up), (0, 0, true));
         }
-        for number in 0..100 {
-            let found = other.find(&key(number)).unwrap();
-            let stored = response_of("a", number, 1000);
-            assert_eq!(found.len(), 1, "{url} {number}");
-            assert_eq!(
-                (found[0].field_lines(), found[0].variant()),
-                (stored.field_lines(), stored.variant())
-            );
-            assert_eq!((found[0].validity(), found[0].digest()), (stored.validity(), stored.digest()));
-            assert_eq!((found[0].sequence(), found[0].body_length()), (lookup::OLDEST, stored.body_length()));
-            assert_eq!(body(&other, &key(number), &found[0]), stored.body());
-        }
-        assert!(other.find(&key(100)).unwrap().is_empty());
-        let usage = Tier::usage(&one);
-        assert_eq!((usage.failures, usage.corrupt, usage.is_up), (0, 0, true));
+        let sizes = cluster.servers.iter().map(|server| server.keys("forwardcache").len());
+        assert!(sizes.clone().all(|size| size > 10), "{:?}", sizes.collect::<Vec<_>>());
     }
-    let sizes = cluster.servers.iter().map(|server| server.keys("forwardcache").len());
-    assert!(sizes.clone().all(|size| size > 10), "{:?}", sizes.collect::<Vec<_>>());
 }
 
 #[test]
@@ -212,138 +218,149 @@ fn nothing_that_depends_on_a_credential_is_written() {
 
 #[test]
 fn with_a_key_responses_for_credentials_are_shared_and_invalidated_with_their_url() {
-    let (server, cluster, folder) = (RedisServer::start(&[]), Cluster::start(), tempfile::tempdir().unwrap());
-    for url in [server.url(), cluster.url()] {
-        let keyed = || {
-            let builder = RedisStore::builder(&url).timeout(Duration::from_secs(5));
-            builder.key_file(folder.path().join("key")).build().unwrap()
-        };
-        let (one, other, without) = (keyed(), keyed(), store_at(&url));
-        let partition = |credential: &str| one.credential_digest(credential.as_bytes()).unwrap();
-        assert_eq!(other.credential_digest(b"c0ffee-5ecret"), Some(partition("c0ffee-5ecret")));
-        let mine = Key::partitioned(key(1).url(), partition("c0ffee-5ecret"));
-        let theirs = Key::partitioned(key(1).url(), partition("another"));
-        let keys = [&mine, &theirs, &key(1)];
-        let put_all = || {
-            for (number, key) in (1..).zip(keys) {
-                assert!(put(&one, key, &grouped("a", number, "news")));
-            }
-        };
-        let found = || keys.map(|key| numbers(&other, key).first().copied().unwrap_or(0));
-        put_all();
-        assert_eq!((found(), without.may_hold(mine.as_str())), ([1, 2, 3], false), "{url}");
-        let before = looked_up(&one, &mine);
-        assert!(Tier::remove(&one, &mine).unwrap());
-        one.put(&mine, &response("a", 1), before);
-        assert!(one.flush(LONG));
-        assert_eq!(found(), [0, 2, 3], "{url}: one credential is invalidated");
-        for purge in [
-            Purge::of_key(key(1).url()),
-            Purge::prefix("http://a/0").unwrap(),
-            Purge::group("http://a", "news").unwrap(),
-            Purge::all(),
-        ] {
+    for program in Program::ALL {
+        let (server, cluster, folder) = (
+            RedisServer::start_as(program, &[]),
+            Cluster::start_as(program, 0, &[]),
+            tempfile::tempdir().unwrap(),
+        );
+        for url in [server.url(), cluster.url()] {
+            let keyed = || {
+                let builder = RedisStore::builder(&url).timeout(Duration::from_secs(5));
+                builder.key_file(folder.path().join("key")).build().unwrap()
+            };
+            let (one, other, without) = (keyed(), keyed(), store_at(&url));
+            let partition = |credential: &str| one.credential_digest(credential.as_bytes()).unwrap();
+            assert_eq!(other.credential_digest(b"c0ffee-5ecret"), Some(partition("c0ffee-5ecret")));
+            let mine = Key::partitioned(key(1).url(), partition("c0ffee-5ecret"));
+            let theirs = Key::partitioned(key(1).url(), partition("another"));
+            let keys = [&mine, &theirs, &key(1)];
+            let put_all = || {
+                for (number, key) in (1..).zip(keys) {
+                    assert!(put(&one, key, &grouped("a", number, "news")));
+                }
+            };
+            let found = || keys.map(|key| numbers(&other, key).first().copied().unwrap_or(0));
             put_all();
-            assert_eq!(found(), [1, 2, 3], "{url} {purge}");
+            assert_eq!((found(), without.may_hold(mine.as_str())), ([1, 2, 3], false), "{url}");
             let before = looked_up(&one, &mine);
-            Tier::purge(&without, &purge).unwrap();
-            assert_eq!(found(), [0; 3], "{url} {purge}");
-            one.put(&mine, &grouped("a", 1, "news"), before);
+            assert!(Tier::remove(&one, &mine).unwrap());
+            one.put(&mine, &response("a", 1), before);
             assert!(one.flush(LONG));
-            assert_eq!(found(), [0; 3], "{url} {purge}: it came back");
+            assert_eq!(found(), [0, 2, 3], "{url}: one credential is invalidated");
+            for purge in [
+                Purge::of_key(key(1).url()),
+                Purge::prefix("http://a/0").unwrap(),
+                Purge::group("http://a", "news").unwrap(),
+                Purge::all(),
+            ] {
+                put_all();
+                assert_eq!(found(), [1, 2, 3], "{url} {purge}");
+                let before = looked_up(&one, &mine);
+                Tier::purge(&without, &purge).unwrap();
+                assert_eq!(found(), [0; 3], "{url} {purge}");
+                one.put(&mine, &grouped("a", 1, "news"), before);
+                assert!(one.flush(LONG));
+                assert_eq!(found(), [0; 3], "{url} {purge}: it came back");
+            }
+            // Nothing was stored of this URL before.
+            let first = Key::partitioned(key(2).url(), 7);
+            let before = looked_up(&one, &first);
+            Tier::purge(&without, &Purge::of_key(key(2).url())).unwrap();
+            one.put(&first, &response("a", 1), before);
+            assert!(one.flush(LONG) && numbers(&other, &first).is_empty(), "{url}: it came back");
+            put_all();
+            assert_eq!((found(), Tier::usage(&one).failures), ([1, 2, 3], 0));
         }
-        // Nothing was stored of this URL before.
-        let first = Key::partitioned(key(2).url(), 7);
-        let before = looked_up(&one, &first);
-        Tier::purge(&without, &Purge::of_key(key(2).url())).unwrap();
-        one.put(&first, &response("a", 1), before);
-        assert!(one.flush(LONG) && numbers(&other, &first).is_empty(), "{url}: it came back");
-        put_all();
-        assert_eq!((found(), Tier::usage(&one).failures), ([1, 2, 3], 0));
+        let dump = server.dump();
+        let has = |text: &str| dump.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        assert!(has("http://a/001") && !has("c0ffee-5ecret"));
+        // Without its mark, a purge of the URL may be forgotten.
+        let (file, url) = (folder.path().join("key"), server.url());
+        let store = RedisStore::builder(url).timeout(LONG).key_file(file).build().unwrap();
+        let mine = Key::partitioned(key(1).url(), store.credential_digest(b"c0ffee-5ecret").unwrap());
+        for mark in server.keys(":removed") {
+            server.run(&["DEL", &mark]);
+        }
+        assert_eq!((numbers(&store, &mine), numbers(&store, &key(1))), (vec![], vec![3]));
+        assert!(put(&store, &mine, &response("a", 4)));
+        assert_eq!(numbers(&store, &mine), [4]);
     }
-    let dump = server.dump();
-    let has = |text: &str| dump.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    assert!(has("http://a/001") && !has("c0ffee-5ecret"));
-    // Without its mark, a purge of the URL may be forgotten.
-    let (file, url) = (folder.path().join("key"), server.url());
-    let store = RedisStore::builder(url).timeout(LONG).key_file(file).build().unwrap();
-    let mine = Key::partitioned(key(1).url(), store.credential_digest(b"c0ffee-5ecret").unwrap());
-    for mark in server.keys(":removed") {
-        server.run(&["DEL", &mark]);
-    }
-    assert_eq!((numbers(&store, &mine), numbers(&store, &key(1))), (vec![], vec![3]));
-    assert!(put(&store, &mine, &response("a", 4)));
-    assert_eq!(numbers(&store, &mine), [4]);
 }
 
 #[test]
 fn slot_that_moves_to_another_node_is_followed() {
-    let cluster = Cluster::start();
-    let store = store_at(&cluster.url());
-    assert!(put(&store, &key(1), &response("a", 1)));
-    let held =
-        |server: &RedisServer| server.keys(&format!(":{}}}:", store.core().names(key(1).as_str()).shard));
-    let (source, target) = {
-        let at = cluster.servers.iter().position(|server| !held(server).is_empty()).unwrap();
-        (&cluster.servers[at], &cluster.servers[(at + 1) % 3])
-    };
-    let names = held(source);
-    let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]);
-    let (slot, id) = (slot.trim(), |server: &RedisServer| server.run(&["CLUSTER", "MYID"]).trim().to_owned());
-    target.run(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(source)]);
-    source.run(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(target)]);
-    let port = target.port().to_string();
-    let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-    source.run(&migrate.into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
-    // All keys are there, and the slot is not yet: the source answers ASK.
-    assert_eq!(numbers(&store, &key(1)), [1]);
-    for server in [target, source].into_iter().chain(&cluster.servers) {
-        server.run(&["CLUSTER", "SETSLOT", slot, "NODE", &id(target)]);
+    for program in Program::ALL {
+        let cluster = Cluster::start_as(program, 0, &[]);
+        let store = store_at(&cluster.url());
+        assert!(put(&store, &key(1), &response("a", 1)));
+        let held =
+            |server: &RedisServer| server.keys(&format!(":{}}}:", store.core().names(key(1).as_str()).shard));
+        let (source, target) = {
+            let at = cluster.servers.iter().position(|server| !held(server).is_empty()).unwrap();
+            (&cluster.servers[at], &cluster.servers[(at + 1) % 3])
+        };
+        let names = held(source);
+        let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]);
+        let (slot, id) =
+            (slot.trim(), |server: &RedisServer| server.run(&["CLUSTER", "MYID"]).trim().to_owned());
+        target.run(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(source)]);
+        source.run(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(target)]);
+        let port = target.port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        source.run(&migrate.into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
+        // All keys are there, and the slot is not yet: the source answers ASK.
+        assert_eq!(numbers(&store, &key(1)), [1]);
+        for server in [target, source].into_iter().chain(&cluster.servers) {
+            server.run(&["CLUSTER", "SETSLOT", slot, "NODE", &id(target)]);
+        }
+        assert!(held(source).is_empty() && !held(target).is_empty());
+        for number in 2..4 {
+            // The first is redirected, the second knows the node.
+            assert!(put(
+                &store,
+                &key(1),
+                &Arc::new(StoredResponse::clone(&response("a", number)).with_sequence(number))
+            ));
+            assert_eq!(numbers(&store, &key(1)), [number]);
+        }
+        Tier::purge(&store, &Purge::of_key(key(1).as_str())).unwrap();
+        assert!(numbers(&store, &key(1)).is_empty());
+        let usage = Tier::usage(&store);
+        assert_eq!((usage.failures, usage.errors, usage.circuit), (0, 0, "closed"));
+        assert!(usage.answers > 5);
     }
-    assert!(held(source).is_empty() && !held(target).is_empty());
-    for number in 2..4 {
-        // The first is redirected, the second knows the node.
-        assert!(put(
-            &store,
-            &key(1),
-            &Arc::new(StoredResponse::clone(&response("a", number)).with_sequence(number))
-        ));
-        assert_eq!(numbers(&store, &key(1)), [number]);
-    }
-    Tier::purge(&store, &Purge::of_key(key(1).as_str())).unwrap();
-    assert!(numbers(&store, &key(1)).is_empty());
-    let usage = Tier::usage(&store);
-    assert_eq!((usage.failures, usage.errors, usage.circuit), (0, 0, "closed"));
-    assert!(usage.answers > 5);
 }
 
 /// All kinds of invalidations of `key(1)`, each by another process.
 #[test]
 fn nothing_invalidated_is_found_or_comes_back_by_a_late_write() {
-    let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
-    let all: [(&str, Purge); 4] = [
-        ("key", Purge::of_key(key(1).url())),
-        ("prefix", Purge::prefix("http://a/0").unwrap()),
-        ("group", Purge::group("http://a", "news").unwrap()),
-        ("all", Purge::all()),
-    ];
-    for url in [server.url(), cluster.url()] {
-        let (one, other) = (store_at(&url), store_at(&url));
-        for (name, purge) in &all {
-            let stored = grouped("a", 1, "news");
-            assert!(put(&one, &key(1), &stored) && put(&one, &Key::new("http://b/"), &response("a", 2)));
-            assert_eq!(numbers(&other, &key(1)), [1]);
-            let before = looked_up(&one, &key(1));
-            Tier::purge(&other, purge).unwrap();
-            assert!(numbers(&one, &key(1)).is_empty(), "{url} {name}: it is found");
-            // The fetch began before the invalidation, and ends now.
-            one.put(&key(1), &stored, before);
-            assert!(one.flush(LONG));
-            assert!(numbers(&other, &key(1)).is_empty(), "{url} {name}: it came back");
-            assert_eq!(numbers(&other, &Key::new("http://b/")).is_empty(), *name == "all");
-            // A fetch that began after it is stored.
-            assert!(put(&one, &key(1), &stored));
-            assert_eq!(numbers(&other, &key(1)), [1], "{url} {name}: it is not stored again");
+    for program in Program::ALL {
+        let (server, cluster) = (RedisServer::start_as(program, &[]), Cluster::start_as(program, 0, &[]));
+        let all: [(&str, Purge); 4] = [
+            ("key", Purge::of_key(key(1).url())),
+            ("prefix", Purge::prefix("http://a/0").unwrap()),
+            ("group", Purge::group("http://a", "news").unwrap()),
+            ("all", Purge::all()),
+        ];
+        for url in [server.url(), cluster.url()] {
+            let (one, other) = (store_at(&url), store_at(&url));
+            for (name, purge) in &all {
+                let stored = grouped("a", 1, "news");
+                assert!(put(&one, &key(1), &stored) && put(&one, &Key::new("http://b/"), &response("a", 2)));
+                assert_eq!(numbers(&other, &key(1)), [1]);
+                let before = looked_up(&one, &key(1));
+                Tier::purge(&other, purge).unwrap();
+                assert!(numbers(&one, &key(1)).is_empty(), "{url} {name}: it is found");
+                // The fetch began before the invalidation, and ends now.
+                one.put(&key(1), &stored, before);
+                assert!(one.flush(LONG));
+                assert!(numbers(&other, &key(1)).is_empty(), "{url} {name}: it came back");
+                assert_eq!(numbers(&other, &Key::new("http://b/")).is_empty(), *name == "all");
+                // A fetch that began after it is stored.
+                assert!(put(&one, &key(1), &stored));
+                assert_eq!(numbers(&other, &key(1)), [1], "{url} {name}: it is not stored again");
+            }
         }
     }
 }
@@ -373,46 +390,50 @@ fn soft_purge_leaves_stale_responses() {
 
 #[test]
 fn the_list_of_purges_is_bounded_and_keeps_each_purge_once() {
-    let server = RedisServer::start(&[]);
-    let store = store_at(&server.url());
-    assert!(put(&store, &key(1), &response("a", 1)));
-    for _ in 0..3 {
-        Tier::purge(&store, &Purge::group("http://b", "news").unwrap()).unwrap();
+    for program in Program::ALL {
+        let server = RedisServer::start_as(program, &[]);
+        let store = store_at(&server.url());
+        assert!(put(&store, &key(1), &response("a", 1)));
+        for _ in 0..3 {
+            Tier::purge(&store, &Purge::group("http://b", "news").unwrap()).unwrap();
+        }
+        // Only of the shard that holds something.
+        let [name] = &server.keys(":purges")[..] else { panic!("one shard") };
+        // Two numbers and the purge.
+        assert_eq!(server.run(&["ZCARD", name]).trim(), "3");
+        assert_eq!(numbers(&store, &key(1)), [1]);
+        let shard = |text: &str| store.core().names(text).shard;
+        let others = (0..).map(|number: u32| number.to_string());
+        for other in others.filter(|other| shard(other) == shard(key(1).as_str())).take(1100) {
+            Tier::purge(&store, &Purge::of_key(&other).soft()).unwrap();
+        }
+        assert_eq!(server.run(&["ZCARD", name]).trim(), "1026");
+        // Everything older than what is no longer listed is void.
+        assert!(numbers(&store, &key(1)).is_empty());
+        assert!(put(&store, &key(1), &response("a", 2)));
+        assert_eq!((numbers(&store, &key(1)), Tier::usage(&store).failures), (vec![2], 0));
     }
-    // Only of the shard that holds something.
-    let [name] = &server.keys(":purges")[..] else { panic!("one shard") };
-    // Two numbers and the purge.
-    assert_eq!(server.run(&["ZCARD", name]).trim(), "3");
-    assert_eq!(numbers(&store, &key(1)), [1]);
-    let shard = |text: &str| store.core().names(text).shard;
-    let others = (0..).map(|number: u32| number.to_string());
-    for other in others.filter(|other| shard(other) == shard(key(1).as_str())).take(1100) {
-        Tier::purge(&store, &Purge::of_key(&other).soft()).unwrap();
-    }
-    assert_eq!(server.run(&["ZCARD", name]).trim(), "1026");
-    // Everything older than what is no longer listed is void.
-    assert!(numbers(&store, &key(1)).is_empty());
-    assert!(put(&store, &key(1), &response("a", 2)));
-    assert_eq!((numbers(&store, &key(1)), Tier::usage(&store).failures), (vec![2], 0));
 }
 
 #[test]
 fn everything_is_void_once_the_list_of_purges_is_lost() {
-    let server = RedisServer::start(&[]);
-    let store = store_at(&server.url());
-    assert!(put(&store, &key(1), &response("a", 1)));
-    let before = looked_up(&store, &key(1));
-    Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
-    for name in server.keys(":purges") {
-        // As by eviction; or something else is there.
-        server.run(&["DEL", &name]);
-        server.run(&["SET", &name, "something"]);
+    for program in Program::ALL {
+        let server = RedisServer::start_as(program, &[]);
+        let store = store_at(&server.url());
+        assert!(put(&store, &key(1), &response("a", 1)));
+        let before = looked_up(&store, &key(1));
+        Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
+        for name in server.keys(":purges") {
+            // As by eviction; or something else is there.
+            server.run(&["DEL", &name]);
+            server.run(&["SET", &name, "something"]);
+        }
+        assert!(numbers(&store, &key(1)).is_empty());
+        store.put(&key(1), &response("a", 1), before);
+        assert!(store.flush(LONG) && numbers(&store, &key(1)).is_empty());
+        assert!(put(&store, &key(1), &response("a", 2)));
+        assert_eq!(numbers(&store, &key(1)), [2]);
     }
-    assert!(numbers(&store, &key(1)).is_empty());
-    store.put(&key(1), &response("a", 1), before);
-    assert!(store.flush(LONG) && numbers(&store, &key(1)).is_empty());
-    assert!(put(&store, &key(1), &response("a", 2)));
-    assert_eq!(numbers(&store, &key(1)), [2]);
 }
 
 #[test]
@@ -434,52 +455,60 @@ fn another_type_or_version_under_a_key_is_a_miss_and_is_overwritten() {
 
 #[test]
 fn a_full_server_takes_no_more_and_still_invalidates() {
-    let server = RedisServer::start(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
-    let store = store_at(&server.url());
-    let mut stored = 0;
-    while put(&store, &key(stored), &response_of("a", stored, 100_000)) && stored < 60 {
-        stored += 1;
+    for program in Program::ALL {
+        let server =
+            RedisServer::start_as(program, &["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+        let store = store_at(&server.url());
+        let mut stored = 0;
+        while put(&store, &key(stored), &response_of("a", stored, 100_000)) && stored < 60 {
+            stored += 1;
+        }
+        wait_until("some are not written", || Tier::usage(&store).skipped > 0);
+        let held = |number: u64| !store.find(&key(number)).unwrap_or_default().is_empty();
+        let first = (0..stored).find(|number| held(*number)).expect("some are written");
+        assert_eq!(Tier::usage(&store).failures, 0, "a full server does not count as failed");
+        Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
+        assert!((0..stored).all(|number| !held(number)), "{first}");
+        assert_eq!(Tier::usage(&store).failures, 0);
     }
-    wait_until("some are not written", || Tier::usage(&store).skipped > 0);
-    let held = |number: u64| !store.find(&key(number)).unwrap_or_default().is_empty();
-    let first = (0..stored).find(|number| held(*number)).expect("some are written");
-    assert_eq!(Tier::usage(&store).failures, 0, "a full server does not count as failed");
-    Tier::purge(&store, &Purge::prefix("http://a/").unwrap()).unwrap();
-    assert!((0..stored).all(|number| !held(number)), "{first}");
-    assert_eq!(Tier::usage(&store).failures, 0);
 }
 
 #[test]
 fn an_evicting_server_stays_within_its_memory_and_serves_the_rest() {
-    let server = RedisServer::start(&["--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru"]);
-    let store = store_at(&server.url());
-    for number in 0..60 {
-        assert!(put(&store, &key(number), &response_of("a", number, 100_000)));
+    for program in Program::ALL {
+        let server =
+            RedisServer::start_as(program, &["--maxmemory", "4mb", "--maxmemory-policy", "volatile-lru"]);
+        let store = store_at(&server.url());
+        for number in 0..60 {
+            assert!(put(&store, &key(number), &response_of("a", number, 100_000)));
+        }
+        let found = (0..60).filter(|number| numbers(&store, &key(*number)) == [*number]).count();
+        assert!((5..55).contains(&found), "{found}");
+        assert_eq!(Tier::usage(&store).failures, 0);
     }
-    let found = (0..60).filter(|number| numbers(&store, &key(*number)) == [*number]).count();
-    assert!((5..55).contains(&found), "{found}");
-    assert_eq!(Tier::usage(&store).failures, 0);
 }
 
 #[test]
 fn an_invalidation_reaches_a_server_that_was_away_before_anything_is_read() {
-    let mut server = RedisServer::start(&[]);
-    let store = store_at(&server.url());
-    assert!(
-        put(&store, &key(1), &response("a", 1)) && put(&store, &Key::new("http://b/"), &response("a", 2))
-    );
-    store.core().circuit.owe([Purge::prefix("http://a/").unwrap()], Instant::now());
-    assert!(store.find(&key(1)).unwrap().is_empty() && !store.may_hold(key(1).as_str()));
-    wait_until("it is asked again", || store.may_hold(key(1).as_str()));
-    assert!(numbers(&store, &key(1)).is_empty());
-    assert_eq!(numbers(&store, &Key::new("http://b/")), [2]);
-    server.kill();
-    // Taken, and sent later.
-    assert_eq!(Tier::purge(&store, &Purge::all()).unwrap(), Purged::default());
-    server.restart();
-    wait_until("it is asked again", || store.may_hold(key(1).as_str()));
-    assert!(put(&store, &key(1), &response("a", 3)));
-    assert_eq!(numbers(&store, &key(1)), [3]);
+    for program in Program::ALL {
+        let mut server = RedisServer::start_as(program, &[]);
+        let store = store_at(&server.url());
+        assert!(
+            put(&store, &key(1), &response("a", 1)) && put(&store, &Key::new("http://b/"), &response("a", 2))
+        );
+        store.core().circuit.owe([Purge::prefix("http://a/").unwrap()], Instant::now());
+        assert!(store.find(&key(1)).unwrap().is_empty() && !store.may_hold(key(1).as_str()));
+        wait_until("it is asked again", || store.may_hold(key(1).as_str()));
+        assert!(numbers(&store, &key(1)).is_empty());
+        assert_eq!(numbers(&store, &Key::new("http://b/")), [2]);
+        server.kill();
+        // Taken, and sent later.
+        assert_eq!(Tier::purge(&store, &Purge::all()).unwrap(), Purged::default());
+        server.restart();
+        wait_until("it is asked again", || store.may_hold(key(1).as_str()));
+        assert!(put(&store, &key(1), &response("a", 3)));
+        assert_eq!(numbers(&store, &key(1)), [3]);
+    }
 }
 
 #[test]
