@@ -43,6 +43,8 @@ mod purge;
 mod redis;
 #[cfg(feature = "redis")]
 mod redis_faults;
+#[cfg(feature = "redis")]
+mod redis_tls;
 mod ring_mismatch;
 mod runs;
 mod safety;
