@@ -44,6 +44,8 @@ mod redis;
 #[cfg(feature = "redis")]
 mod redis_faults;
 #[cfg(feature = "redis")]
+mod redis_slow;
+#[cfg(feature = "redis")]
 mod redis_tls;
 mod ring_mismatch;
 mod runs;

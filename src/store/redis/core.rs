@@ -9,6 +9,7 @@ use super::circuit::Circuit;
 use super::connection::Connection;
 use super::connections::{Connections, SHARDS};
 use super::failure::Failure;
+use super::lookup_cost::Lookup;
 use super::scripts::{PURGE, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
@@ -141,6 +142,20 @@ impl Core {
             }
         }
         false
+    }
+
+    /// Whether responses are looked up at the moment. Never waits.
+    pub(super) fn may_look_up(self: &Arc<Self>) -> bool {
+        self.is_up() && self.circuit.are_lookups_worth_it(Instant::now())
+    }
+
+    /// Records a lookup. If lookups take longer than half of the timeout, and longer than their hits save, they pause.
+    pub(super) fn looked_up(&self, lookup: Lookup) {
+        if let Some(mean) = self.circuit.looked_up(lookup, self.timeout / 2) {
+            let milliseconds = milliseconds(mean);
+            let text = format!("lookups take {milliseconds} ms, longer than their hits save; they pause");
+            self.trouble.report("be used", &text);
+        }
     }
 
     /// Asks Redis for something, and sends the invalidations that it has not received.

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::core::Core;
+use super::lookup_cost::Lookup;
 use super::value::{Value, judged};
 use crate::base::memory_limit::MemoryUse;
 use crate::message::pieces::Pieces;
@@ -49,9 +51,17 @@ impl fmt::Debug for Received {
 impl Core {
     /// Finds the responses of a key, the newest first.
     pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        if !self.is_up() {
+        if !self.may_look_up() {
             return Ok(Vec::new());
         }
+        let begun = Instant::now();
+        let found = self.look_up(key);
+        let is_hit = found.as_ref().is_ok_and(|found| !found.is_empty());
+        self.looked_up(Lookup { begun, ended: Instant::now(), is_hit });
+        found
+    }
+
+    fn look_up(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         let read = self.read(key.as_str(), &self.names(key.as_str()), None)?;
         let Value::Responses { position, responses } = read.value else {
             return Ok(Vec::new());

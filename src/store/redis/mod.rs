@@ -11,6 +11,7 @@
 //! | `waiting` | the bytes that wait to be written |
 //! | `circuit` | which operations may run, and the invalidations that are owed |
 //! | `breaker` | the circuit breaker; pure |
+//! | `lookup_cost` | whether lookups cost more time than their hits save; pure |
 //! | `connections` | a pool of connections |
 //! | `connection` | one connection |
 //! | `resp` | the protocol of Redis; pure |
@@ -32,6 +33,7 @@ mod connections;
 mod core;
 mod failure;
 mod lookup;
+mod lookup_cost;
 mod put;
 mod resp;
 mod scripts;
@@ -217,7 +219,7 @@ impl Tier for RedisStore {
     }
 
     fn may_hold(&self, key: &str) -> bool {
-        self.core().takes(key) && self.core().is_up()
+        self.core().takes(key) && self.core().may_look_up()
     }
 
     fn spawn(&self, work: Work) -> Result<(), Work> {
@@ -262,8 +264,8 @@ impl Tier for RedisStore {
 
     fn usage(&self) -> TierUsage {
         let core = self.core();
-        let is_up = core.is_up();
-        let (circuit, failures) = core.circuit.state();
+        let is_up = core.may_look_up();
+        let (circuit, failures) = core.circuit.state(Instant::now());
         TierUsage {
             bytes: core.waiting.bytes(),
             skipped: core.skipped.load(Ordering::Relaxed),

@@ -52,6 +52,7 @@ impl Core {
             self.writes.try_submit(Box::new(work)).ok()
         });
         if taken.is_some() {
+            position.inspect(|position| self.circuit.fetched(position.at.elapsed()));
             return true;
         }
         self.skipped.fetch_add(1, Ordering::Relaxed);
