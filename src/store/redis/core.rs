@@ -165,7 +165,8 @@ impl Core {
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "", "");
         let mut result = self
             .run(names.shard, |connection| read(connection, &names.keys(false), NO_LIMIT, 0, None))
-            .map(drop);
+            .map(drop)
+            .or_else(|error| if error.is_of_working_server() { Ok(()) } else { Err(error) });
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -198,10 +199,9 @@ impl Core {
                 running.succeed();
                 Ok(answer)
             }
-            // Redis works, but there is no memory for this.
-            Err(error) if error.is_out_of_memory() => {
+            Err(error) if error.is_of_working_server() => {
                 running.succeed();
-                Err(StoreError::new("no memory is left for an operation in Redis").with_source(error))
+                Err(StoreError::new("Redis cannot run an operation now").with_source(error))
             }
             Err(error) => {
                 self.failed_shard.store(names.shard as u64, Ordering::Relaxed);
@@ -339,9 +339,18 @@ impl Core {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
                 let lifetime = milliseconds(2 * MAX_FETCH).to_string();
-                self.run(names.shard, |connection| {
+                let removed = self.run(names.shard, |connection| {
                     number(connection, &REMOVE, &names.keys(!names.is_partitioned), &[lifetime.as_bytes()])
-                })
+                });
+                match removed {
+                    // The list of purges is one key, which is at one of the nodes.
+                    Err(error) if error.is_of_moving_keys() => {
+                        let mut member = vec![b't'];
+                        write_purge(&mut member, &Purge::of_key(url_of(url)));
+                        purges(&names, &member).map(|_| 0)
+                    }
+                    removed => removed,
+                }
             }
             Some(url) => purges(&self.names(url), &member).map(|_| 0),
             None => (0..SHARDS)

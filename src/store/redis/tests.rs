@@ -288,40 +288,63 @@ fn with_a_key_responses_for_credentials_are_shared_and_invalidated_with_their_ur
     }
 }
 
+/// The slot of a key while it moves to another node.
+struct Move<'a> {
+    cluster: &'a Cluster,
+    source: &'a RedisServer,
+    target: &'a RedisServer,
+    slot: String,
+    /// The keys in Redis of the slot, sorted: that of the value, and that of the purges.
+    names: Vec<String>,
+}
+
+impl<'a> Move<'a> {
+    fn begin(cluster: &'a Cluster, store: &RedisStore, key: &Key) -> Self {
+        let shard = format!(":{}}}:", store.core().names(key.as_str()).shard);
+        let at = cluster.servers.iter().position(|server| !server.keys(&shard).is_empty()).unwrap();
+        let (source, target) = (&cluster.servers[at], &cluster.servers[(at + 1) % 3]);
+        let mut names = source.keys(&shard);
+        names.sort();
+        let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]).trim().to_owned();
+        target.run(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &Self::id(source)]);
+        source.run(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &Self::id(target)]);
+        Self { cluster, source, target, slot, names }
+    }
+
+    fn id(server: &RedisServer) -> String {
+        server.run(&["CLUSTER", "MYID"]).trim().to_owned()
+    }
+
+    /// Moves some of the keys.
+    fn migrate(&self, names: &[String]) {
+        let port = self.target.port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        let words: Vec<_> = migrate.into_iter().chain(names.iter().map(String::as_str)).collect();
+        assert_eq!(self.source.run(&words).trim(), "OK");
+    }
+
+    fn end(&self) {
+        for server in [self.target, self.source].into_iter().chain(&self.cluster.servers) {
+            server.run(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &Self::id(self.target)]);
+        }
+    }
+}
+
 #[test]
 fn slot_that_moves_to_another_node_is_followed() {
     for program in Program::ALL {
         let cluster = Cluster::start_as(program, 0, &[]);
         let store = store_at(&cluster.url());
         assert!(put(&store, &key(1), &response("a", 1)));
-        let held =
-            |server: &RedisServer| server.keys(&format!(":{}}}:", store.core().names(key(1).as_str()).shard));
-        let (source, target) = {
-            let at = cluster.servers.iter().position(|server| !held(server).is_empty()).unwrap();
-            (&cluster.servers[at], &cluster.servers[(at + 1) % 3])
-        };
-        let names = held(source);
-        let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]);
-        let (slot, id) =
-            (slot.trim(), |server: &RedisServer| server.run(&["CLUSTER", "MYID"]).trim().to_owned());
-        target.run(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(source)]);
-        source.run(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(target)]);
-        let port = target.port().to_string();
-        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-        source.run(&migrate.into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
+        let moving = Move::begin(&cluster, &store, &key(1));
+        moving.migrate(&moving.names);
         // All keys are there, and the slot is not yet: the source answers ASK.
         assert_eq!(numbers(&store, &key(1)), [1]);
-        for server in [target, source].into_iter().chain(&cluster.servers) {
-            server.run(&["CLUSTER", "SETSLOT", slot, "NODE", &id(target)]);
-        }
-        assert!(held(source).is_empty() && !held(target).is_empty());
+        moving.end();
         for number in 2..4 {
             // The first is redirected, the second knows the node.
-            assert!(put(
-                &store,
-                &key(1),
-                &Arc::new(StoredResponse::clone(&response("a", number)).with_sequence(number))
-            ));
+            let response = StoredResponse::clone(&response("a", number)).with_sequence(number);
+            assert!(put(&store, &key(1), &Arc::new(response)));
             assert_eq!(numbers(&store, &key(1)), [number]);
         }
         Tier::purge(&store, &Purge::of_key(key(1).as_str())).unwrap();
@@ -329,6 +352,41 @@ fn slot_that_moves_to_another_node_is_followed() {
         let usage = Tier::usage(&store);
         assert_eq!((usage.failures, usage.errors, usage.circuit), (0, 0, "closed"));
         assert!(usage.answers > 5);
+    }
+}
+
+#[test]
+fn keys_that_move_one_by_one_are_misses_and_can_be_invalidated() {
+    for program in Program::ALL {
+        let cluster = Cluster::start_as(program, 0, &[]);
+        let store = store_at(&cluster.url());
+        for (number, is_value_first, is_purged) in
+            [(1, true, false), (2, true, true), (3, false, false), (4, false, true)]
+        {
+            let key = key(number);
+            assert!(put(&store, &key, &response("a", number)));
+            let moving = Move::begin(&cluster, &store, &key);
+            let [value, purges] = &moving.names[..] else { panic!("two keys: {:?}", moving.names) };
+            let (first, second) = if is_value_first { (value, purges) } else { (purges, value) };
+            let before = looked_up(&store, &key);
+            moving.migrate(std::slice::from_ref(first));
+            assert!(store.find(&key).unwrap_or_default().is_empty());
+            assert!(store.put(&key, &response("b", 9), before) && store.flush(LONG));
+            if is_purged {
+                Tier::remove(&store, &key).unwrap();
+            }
+            assert_eq!((Tier::usage(&store).failures, Tier::usage(&store).circuit), (0, "closed"));
+            moving.migrate(std::slice::from_ref(second));
+            moving.end();
+            let expected = if is_purged { vec![] } else { vec![number] };
+            assert_eq!(numbers(&store, &key), expected, "{program:?} {is_value_first}");
+            // A fetch that began before is not written after the purge.
+            assert!(store.put(&key, &response("b", 9), before) && store.flush(LONG));
+            assert_eq!(numbers(&store, &key).contains(&9), !is_purged);
+            assert!(put(&store, &key, &response("c", 8)));
+            assert_eq!(numbers(&store, &key)[0], 8);
+        }
+        assert_eq!(Tier::usage(&store).failures, 0);
     }
 }
 
