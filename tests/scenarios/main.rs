@@ -39,13 +39,10 @@ mod privacy;
 mod processes;
 mod prometheus;
 mod purge;
-#[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "redis")]
+mod redis_access;
 mod redis_faults;
-#[cfg(feature = "redis")]
 mod redis_slow;
-#[cfg(feature = "redis")]
 mod redis_tls;
 mod ring_mismatch;
 mod runs;

@@ -1,7 +1,5 @@
 //! Real processes over a real Redis: what a replaced peer finds, and what becomes of a Redis that fails.
 
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +10,6 @@ use crate::local::{escaped, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Received, Reply};
 use crate::support::raw::Response;
-use crate::support::tls::Authority;
 use crate::support::wait_until;
 
 #[path = "../../src/store/redis/testing.rs"]
@@ -149,64 +146,6 @@ fn purge_at_one_peer_holds_for_a_replaced_peer() {
     }
     urls.iter().for_each(|url| drop(get(&pool[1], url)));
     assert_eq!(origin.count(), 2 * urls.len());
-}
-
-#[test]
-fn tls_and_a_password_from_a_file_work() {
-    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
-    let files = authority.server_file().to_str().unwrap();
-    let authority_file = authority.ca_file().to_str().unwrap();
-    let server = RedisServer::start(&[
-        "--tls-cert-file",
-        files,
-        "--tls-key-file",
-        files,
-        "--tls-ca-cert-file",
-        authority_file,
-        "--tls-auth-clients",
-        "no",
-        "--requirepass",
-        "a secret",
-    ]);
-    let origin = origin();
-    let password = password_file(folder.path(), "a secret");
-    let url = format!("rediss://localhost:{}", server.port());
-    let more = ["--redis-password-file", &password, "--redis-ca-file", authority_file];
-    let mut peer = PeerProcess::start_as("127.0.0.1:0", &options(&url, &more));
-    get(&peer, &origin.url("/t"));
-    stop(&mut peer);
-    peer.restart();
-    let response = get(&peer, &origin.url("/t"));
-    assert!(cache_status(&response).contains("detail=redis"), "{response:?}\n{}", peer.process.stderr());
-    assert_eq!(origin.count(), 1);
-    // Without the authority, the server is not trusted.
-    let more = ["--redis-password-file", &password];
-    let other = PeerProcess::start_as("127.0.0.1:0", &options(&url, &more));
-    assert!(!cache_status(&get(&other, &origin.url("/t"))).contains("hit"));
-    other.process.wait_for_line("the store in Redis cannot be used");
-}
-
-pub(crate) fn password_file(folder: &Path, password: &str) -> String {
-    let file = folder.join("password");
-    fs::write(&file, format!("{password}\n")).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-#[test]
-fn wrong_password_costs_no_request_and_is_not_logged() {
-    for program in Program::ALL {
-        let (server, origin) = (RedisServer::start_as(program, &["--requirepass", "a secret"]), origin());
-        let url = format!("redis://:wrong-secret@127.0.0.1:{}", server.port());
-        let peer = PeerProcess::start_as("127.0.0.1:0", &options(&url, &["--verbose"]));
-        for number in 0..20 {
-            get(&peer, &origin.url(&format!("/t{number}")));
-        }
-        assert!(cache_status(&get(&peer, &origin.url("/t0"))).contains("; hit"));
-        peer.process.wait_for_line("the store in Redis cannot be used");
-        let printed = peer.process.stdout() + &peer.process.stderr();
-        assert!(!printed.contains("wrong-secret"), "{printed}");
-        assert_eq!(printed.matches("the store in Redis cannot").count(), 1, "{printed}");
-    }
 }
 
 #[test]
@@ -380,16 +319,4 @@ fn responses_for_credentials_are_shared_by_a_key_file_and_redis_gets_no_credenti
     for (_, secret) in SECRETS {
         assert!(!has(secret) && !has(secret.split(['=', ' ']).nth(1).unwrap_or(secret)), "{secret}");
     }
-}
-
-#[test]
-fn invalid_address_is_an_error_without_the_password() {
-    let run = |url: &str| {
-        let output = crate::support::process::run(["serve", "--listen", "127.0.0.1:0", "--redis", url]);
-        assert_eq!(output.status.code(), Some(2), "{url}");
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let printed = run("http://user:a-secret@host");
-    assert!(printed.starts_with("forwardcache: --redis: invalid address of Redis"), "{printed}");
-    assert!(!printed.contains("a-secret"), "{printed}");
 }

@@ -7,9 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::processes::PeerProcess;
-use crate::redis::{
-    Cluster, Program, RedisServer, cache_status, get, options, origin, password_file, redis_status, stop,
-};
+use crate::redis::{Cluster, Program, RedisServer, cache_status, get, options, origin, redis_status, stop};
+use crate::redis_access::password_file;
 use crate::support::tls::Authority;
 use crate::support::wait_until;
 

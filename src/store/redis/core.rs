@@ -31,6 +31,9 @@ pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long a fetch may take whose response is written.
 pub(super) const MAX_FETCH: Duration = Duration::from_secs(60 * 60);
 
+/// For how long a removal is remembered.
+const REMOVAL: Duration = Duration::from_secs(2 * MAX_FETCH.as_secs());
+
 /// How long an invalidation may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -289,8 +292,9 @@ impl Core {
     ) -> Result<bool, StoreError> {
         let head = &read.raw[..read.raw.len().min(value::HEAD)];
         let (sequence, lifetime) = (read.sequence.to_string(), milliseconds(lifetime).to_string());
-        let of_mark = milliseconds(MAX_LIFETIME).to_string();
-        let arguments = [sequence.as_bytes(), head, value, lifetime.as_bytes(), of_mark.as_bytes()];
+        let [of_mark, of_removal] = [MAX_LIFETIME, REMOVAL].map(|time| milliseconds(time).to_string());
+        let (of_mark, of_removal) = (of_mark.as_bytes(), of_removal.as_bytes());
+        let arguments = [sequence.as_bytes(), head, value, lifetime.as_bytes(), of_mark, of_removal];
         self.ask(names, |connection| {
             number(connection, &WRITE, &names.keys(names.is_partitioned), &arguments)
         })
@@ -338,7 +342,7 @@ impl Core {
         match purge.single_url() {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
-                let lifetime = milliseconds(2 * MAX_FETCH).to_string();
+                let lifetime = milliseconds(REMOVAL).to_string();
                 let removed = self.run(names.shard, |connection| {
                     number(connection, &REMOVE, &names.keys(!names.is_partitioned), &[lifetime.as_bytes()])
                 });

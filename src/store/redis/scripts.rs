@@ -71,15 +71,17 @@ return {text(s), floor, v, list}
     )
 });
 
-/// `state value [mark]`, `sequence head value milliseconds milliseconds`: writes a value unless something was invalidated since the
-/// number, or the value there no longer begins with this head. The last argument is the lifetime of the mark.
+/// `state value [mark]`, `sequence head value milliseconds milliseconds milliseconds`: writes a value unless something was
+/// invalidated since the number, or the value there no longer begins with this head. The last arguments are the lifetime of the mark,
+/// and for how long a removal is remembered: a value that replaces its mark remains at least as long as the mark would.
 pub(super) static WRITE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 local s = redis.pcall('ZSCORE', KEYS[1], 's')
 if s ~= ARGV[1] or value(0, 37) ~= ARGV[2] then return 0 end
 if KEYS[3] then redis.call('SET', KEYS[3], text(mark() or redis.call('ZSCORE', KEYS[1], 'f')), 'PX', ARGV[5]) end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+local left = math.min(redis.call('PTTL', KEYS[2]), tonumber(ARGV[6]))
+redis.call('SET', KEYS[2], ARGV[3], 'PX', text(math.max(left, tonumber(ARGV[4]))))
 return 1
 "#,
     )

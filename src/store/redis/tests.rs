@@ -1,9 +1,10 @@
 //! The tier with real servers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::core::MAX_FETCH;
 use super::testing::{Cluster, Program, RedisServer};
 use super::*;
 use crate::message::pieces::Pieces;
@@ -303,11 +304,12 @@ impl<'a> Move<'a> {
         let shard = format!(":{}}}:", store.core().names(key.as_str()).shard);
         let at = cluster.servers.iter().position(|server| !server.keys(&shard).is_empty()).unwrap();
         let (source, target) = (&cluster.servers[at], &cluster.servers[(at + 1) % 3]);
-        let mut names = source.keys(&shard);
-        names.sort();
-        let slot = source.run(&["CLUSTER", "KEYSLOT", &names[0]]).trim().to_owned();
+        let slot = source.run(&["CLUSTER", "KEYSLOT", &source.keys(&shard)[0]]).trim().to_owned();
         target.run(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &Self::id(source)]);
         source.run(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &Self::id(target)]);
+        // No key comes after this.
+        let mut names = source.keys(&shard);
+        names.sort();
         Self { cluster, source, target, slot, names }
     }
 
@@ -353,6 +355,65 @@ fn slot_that_moves_to_another_node_is_followed() {
         assert_eq!((usage.failures, usage.errors, usage.circuit), (0, 0, "closed"));
         assert!(usage.answers > 5);
     }
+}
+
+#[test]
+fn slots_that_move_under_load_open_no_circuit_and_lose_no_purge() {
+    const KEYS: u64 = 6;
+    for program in Program::ALL {
+        let cluster = Cluster::start_as(program, 0, &[]);
+        let store = store_at(&cluster.url());
+        (0..KEYS).for_each(|number| assert!(put(&store, &key(number), &response("a", 1))));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (store, is_over) = (&store, &is_over);
+                scope.spawn(move || {
+                    for round in 2.. {
+                        if is_over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        for number in 0..KEYS {
+                            let key = key(number);
+                            // None is found while the keys move.
+                            let _ = store.find(&key);
+                            let position = store.position(key.as_str());
+                            if thread == 0 {
+                                Tier::purge(store, &Purge::of_key(key.as_str())).unwrap();
+                                // The fetch began before the purge.
+                                store.put(&key, &response("late", round), position);
+                                assert!(store.flush(LONG));
+                                let found = store.find(&key).unwrap_or_default();
+                                assert!(found.iter().all(|found| body_is_of_another(store, &key, found)));
+                            } else {
+                                let response = StoredResponse::clone(&response("a", 1)).with_sequence(round);
+                                store.put(&key, &Arc::new(response), position);
+                            }
+                        }
+                    }
+                });
+            }
+            for number in (0..KEYS).chain(0..KEYS) {
+                let moving = Move::begin(&cluster, &store, &key(number));
+                moving.names.iter().for_each(|name| moving.migrate(std::slice::from_ref(name)));
+                moving.end();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let usage = Tier::usage(&store);
+        assert_eq!((usage.failures, usage.circuit), (0, "closed"), "{usage:?}");
+        for number in 0..KEYS {
+            Tier::purge(&store, &Purge::of_key(key(number).as_str())).unwrap();
+            assert!(numbers(&store, &key(number)).is_empty());
+            assert!(put(&store, &key(number), &response("c", 8)));
+            assert_eq!(numbers(&store, &key(number)), [8]);
+        }
+    }
+}
+
+/// Whether a response is not one of a late write.
+fn body_is_of_another(store: &RedisStore, key: &Key, found: &StoredResponse) -> bool {
+    body(store, key, found).to_bytes()[..8] == 1_u64.to_be_bytes()
 }
 
 #[test]
@@ -419,6 +480,27 @@ fn nothing_invalidated_is_found_or_comes_back_by_a_late_write() {
                 assert!(put(&one, &key(1), &stored));
                 assert_eq!(numbers(&other, &key(1)), [1], "{url} {name}: it is not stored again");
             }
+        }
+    }
+}
+
+#[test]
+fn late_write_is_refused_also_after_a_later_response_of_another_variant() {
+    let (server, folder) = (RedisServer::start(&[]), tempfile::tempdir().unwrap());
+    let builder = RedisStore::builder(server.url()).timeout(LONG).key_file(folder.path().join("key"));
+    let (one, other) = (builder.clone().build().unwrap(), builder.build().unwrap());
+    for key in [key(1), Key::partitioned(key(2).url(), 5)] {
+        let before = looked_up(&one, &key);
+        Tier::remove(&other, &key).unwrap();
+        let brief =
+            crate::policy::Validity { lifetime: Duration::from_secs(9), ..*response("b", 2).validity() };
+        assert!(put(&other, &key, &Arc::new(response("b", 2).with_validity(brief))));
+        assert!(one.put(&key, &response("a", 1), before) && one.flush(LONG));
+        assert_eq!(numbers(&other, &key), [2]);
+        // It is also refused after the later response has expired: that remains for as long as a fetch may take.
+        for name in server.keys("}:[0-9a-f][0-9a-f]").into_iter().filter(|name| !name.ends_with("removed")) {
+            let left: u64 = server.run(&["TTL", &name]).trim().parse().unwrap();
+            assert!(left >= MAX_FETCH.as_secs(), "{name} {left}");
         }
     }
 }
@@ -581,4 +663,67 @@ fn of_a_value_that_is_too_long_only_the_head_is_read_and_it_can_be_replaced() {
     assert_eq!(read.raw.len(), value::HEAD);
     assert!(put(&small, &key(1), &response("a", 2)));
     assert_eq!((numbers(&small, &key(1)), numbers(&large, &key(1))), (vec![2], vec![2]));
+}
+
+#[test]
+fn databases_of_a_server_are_apart() {
+    let server = RedisServer::start(&[]);
+    let [first, third] = [0, 3].map(|number| store_at(&format!("{}/{number}", server.url())));
+    assert!(put(&first, &key(1), &response("a", 1)) && put(&third, &key(1), &response("a", 3)));
+    assert_eq!((numbers(&first, &key(1)), numbers(&third, &key(1))), (vec![1], vec![3]));
+    Tier::purge(&first, &Purge::all()).unwrap();
+    assert_eq!((numbers(&first, &key(1)), numbers(&third, &key(1))), (vec![], vec![3]));
+}
+
+#[test]
+fn server_at_an_ipv6_address_is_used() {
+    let server = RedisServer::start(&["--bind", "127.0.0.1", "::1"]);
+    let store = store_at(&format!("redis://[::1]:{}", server.port()));
+    assert!(put(&store, &key(1), &response("a", 1)));
+    assert_eq!(numbers(&store, &key(1)), [1]);
+}
+
+#[test]
+fn node_of_a_cluster_is_no_single_server() {
+    let cluster = Cluster::start_as(Program::Redis, 0, &[]);
+    let core = store_at(&cluster.servers[0].url()).core().clone();
+    let failed = (0..9).find_map(|number| {
+        let key = key(number);
+        core.read(key.as_str(), &core.names(key.as_str()), None).err()
+    });
+    let error = format!("{:#}", failed.expect("not all keys are at one node"));
+    assert!(error.contains("use redis+cluster://"), "{error}");
+}
+
+#[test]
+fn lookups_that_wait_long_for_a_thread_pause() {
+    let timeout = Duration::from_millis(5);
+    let store = RedisStore::builder("redis://127.0.0.1:1").timeout(timeout).build().unwrap();
+    wait_until("they pause", || {
+        let (done, wait) = std::sync::mpsc::channel();
+        // More than there are threads; each takes its time.
+        for _ in 0..40 {
+            let done = done.clone();
+            let work = move || {
+                let (_never, receiver) = std::sync::mpsc::channel::<()>();
+                let _ = receiver.recv_timeout(timeout);
+                done.send(()).unwrap();
+            };
+            store.spawn(Box::new(work)).unwrap_or_else(|_| panic!("there is room"));
+        }
+        assert_eq!(wait.iter().take(40).count(), 40);
+        Tier::usage(&store).circuit == "slow"
+    });
+    assert!(!store.may_hold(key(1).as_str()));
+    assert_eq!(Tier::usage(&store).failures, 1);
+}
+
+#[test]
+fn invalid_options_are_errors() {
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        let error = RedisStore::builder("redis://a").timeout(timeout).build().unwrap_err().to_string();
+        assert!(error.starts_with("invalid timeout of Redis"), "{error}");
+    }
+    assert!(RedisStore::builder("redis://a").prefix("{a}").build().is_err());
+    assert!(RedisStore::builder("rediss://a").root_certificates("x").build().is_err());
 }
