@@ -88,13 +88,13 @@ return 1
 });
 
 /// `state value [mark]`, `milliseconds`: replaces a value by the mark of its removal. Returns whether it held responses. Without
-/// memory for that, the whole shard is voided, which frees memory.
+/// memory for that, the whole shard is voided, which frees memory. Nothing is deleted first: a node that gives the slot away refuses
+/// to create keys in it.
 pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]); return 0 end
 local n, held = next_sequence(), string.sub(value(0, 5), 6, 6) == 'V'
-redis.call('DEL', KEYS[2])
 local done = redis.pcall('ZADD', KEYS[1], text(n), 's')
 if type(done) ~= 'table' then
   done = redis.pcall('SET', KEYS[2], 'fwdr1T' .. string.format('%016.0f', n), 'PX', ARGV[1])
@@ -103,7 +103,7 @@ if KEYS[3] and not (type(done) == 'table' and done.err) then
   local left = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[1]))
   done = redis.pcall('SET', KEYS[3], text(n), 'PX', text(left))
 end
-if type(done) == 'table' and done.err then redis.call('DEL', KEYS[1]) end
+if type(done) == 'table' and done.err then redis.call('DEL', KEYS[2]); redis.call('DEL', KEYS[1]) end
 if held then return 1 end
 return 0
 "#,

@@ -1,8 +1,9 @@
 //! Real Redis and Valkey servers for tests. The scenarios include this file too.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,8 +107,7 @@ impl RedisServer {
                 self.kill();
                 return false;
             }
-            let is_ready = UnixStream::connect(self.folder.path().join(SOCKET)).is_ok();
-            if is_ready && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            if responds(&self.folder.path().join(SOCKET)).unwrap_or(false) {
                 return true;
             }
             thread::sleep(Duration::from_millis(5));
@@ -162,6 +162,14 @@ impl RedisServer {
     pub(crate) fn keys(&self, part: &str) -> Vec<String> {
         self.run(&["KEYS", &format!("*{part}*")]).lines().map(str::to_owned).collect()
     }
+}
+
+/// Whether a server responds. It does so once it has all its ports; a server without one ends.
+fn responds(socket: &Path) -> io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"PING\r\n")?;
+    Ok(stream.read(&mut [0])? > 0)
 }
 
 fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {

@@ -358,6 +358,27 @@ fn slot_that_moves_to_another_node_is_followed() {
 }
 
 #[test]
+fn removal_from_a_slot_that_is_about_to_move_voids_nothing_else() {
+    for program in Program::ALL {
+        let cluster = Cluster::start_as(program, 0, &[]);
+        let store = store_at(&cluster.url());
+        // The first removal leaves a mark, so that all keys are there when the second one begins.
+        for number in 1..3 {
+            Tier::remove(&store, &key(1)).unwrap();
+            assert!(put(&store, &key(1), &response("a", number)));
+        }
+        let moving = Move::begin(&cluster, &store, &key(1));
+        assert!(Tier::remove(&store, &key(1)).unwrap());
+        assert!(numbers(&store, &key(1)).is_empty());
+        let left: Vec<_> = moving.names.iter().map(|name| moving.source.keys(name).len()).collect();
+        assert_eq!(left, [2, 1, 1], "the name of the value begins that of the mark");
+        moving.migrate(&moving.names);
+        moving.end();
+        assert!(numbers(&store, &key(1)).is_empty());
+    }
+}
+
+#[test]
 fn slots_that_move_under_load_open_no_circuit_and_lose_no_purge() {
     const KEYS: u64 = 6;
     for program in Program::ALL {
@@ -393,12 +414,13 @@ fn slots_that_move_under_load_open_no_circuit_and_lose_no_purge() {
                     }
                 });
             }
+            // The threads end also if this one panics.
+            let _end = SetOnDrop(&is_over);
             for number in (0..KEYS).chain(0..KEYS) {
                 let moving = Move::begin(&cluster, &store, &key(number));
                 moving.names.iter().for_each(|name| moving.migrate(std::slice::from_ref(name)));
                 moving.end();
             }
-            is_over.store(true, Ordering::Relaxed);
         });
         let usage = Tier::usage(&store);
         assert_eq!((usage.failures, usage.circuit), (0, "closed"), "{usage:?}");
@@ -408,6 +430,14 @@ fn slots_that_move_under_load_open_no_circuit_and_lose_no_purge() {
             assert!(put(&store, &key(number), &response("c", 8)));
             assert_eq!(numbers(&store, &key(number)), [8]);
         }
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
