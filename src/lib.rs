@@ -28,8 +28,9 @@
 //! | `peer` | yes | [`Peer`], [`HttpCache`], the stores, the caching rules, [`Server`](server::Server) |
 //! | `json` | no | `json()` of [`RequestBuilder`] and [`ResponseExt`] |
 //! | `disk` | no | [`DiskStore`](store::DiskStore), [`cached_agent`] |
+//! | `redis` | no | [`RedisStore`](store::RedisStore) |
 //! | `tiny_http` | no | a second server, based on the crate tiny_http |
-//! | `cli` | no | the command `forwardcache` |
+//! | `cli` | no | the command `forwardcache`; includes `disk`, `redis` and `tiny_http` |
 //!
 //! Without features the crate is a client and contains neither a server nor a store.
 //!

@@ -50,6 +50,10 @@ impl TierLookup {
         let work = {
             let (inner, incoming) = (Arc::clone(inner), Arc::clone(&incoming));
             Box::new(move || {
+                // The request may have left while its lookup waited for a thread.
+                if !promise.is_awaited() {
+                    return;
+                }
                 let found = inner.find_in_tiers(&incoming);
                 // A program may drop the cache as soon as it has the answer: the store is then closed before it exits.
                 drop((inner, incoming));

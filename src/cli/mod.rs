@@ -10,7 +10,7 @@
 //! | `serve` | `serve`: serves a peer until a signal |
 //! | `serve_flags_to_options` | the peer that `serve` serves: each flag becomes an option of the library |
 //! | `announce` | what `serve` prints at start
-//! | `redis` | the store in Redis, if the command was built with it |
+//! | `redis` | the store in Redis |
 //! | `reload` | what SIGHUP reads again |
 //! | `server` | the server that `serve` starts |
 //! | `listen` | the addresses of flags, and the sockets that listen there or were handed over |

@@ -129,7 +129,7 @@ pub(crate) fn run(arguments: &Serve, sources: Sources) -> Result<ExitCode, Failu
     if disk.is_some_and(|disk| !disk.flush(FLUSH_TIMEOUT)) {
         log::warn!("some responses that were stored in the last second are not on disk");
     }
-    if redis.is_some_and(|redis| !redis::flush(&redis, FLUSH_TIMEOUT)) {
+    if redis.is_some_and(|redis| !redis.flush(FLUSH_TIMEOUT)) {
         log::warn!("some of the responses that were stored last are not in Redis");
     }
     if access_log.is_some_and(|log| !log.flush(FLUSH_TIMEOUT)) {

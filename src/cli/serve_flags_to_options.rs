@@ -8,14 +8,13 @@ use forwardcache::origin::{OriginBuilder, OriginLimits};
 use forwardcache::peer::PeerBuilder;
 use forwardcache::policy::Rules;
 use forwardcache::pool::Tokens;
-use forwardcache::store::DiskStore;
+use forwardcache::store::{DiskStore, RedisStore};
 use forwardcache::{Client, Error, Origin, Peer};
 
 use super::arguments::{Mode, OriginArguments, Serve, ServerKind, UnknownFields};
 use super::logging;
 use super::optional::with;
-use super::redis::RedisStore;
-use super::{gateway, pool, redis, server};
+use super::{gateway, pool, server};
 
 /// The stores below memory.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +57,7 @@ pub(super) fn build(
     let builder = with(builder, (!members.is_empty()).then_some(members), PeerBuilder::members);
     let builder = with(builder, arguments.memory, |builder, memory| builder.memory(memory.bytes()));
     let builder = with(builder, stores.disk, PeerBuilder::disk_store);
-    let builder = with(builder, stores.redis, redis::add);
+    let builder = with(builder, stores.redis, PeerBuilder::redis);
     let builder = with(builder, tokens, PeerBuilder::tokens);
     let builder = with(builder, operator_tokens, PeerBuilder::operator_tokens);
     let builder = with(builder, arguments.cacert.as_ref(), PeerBuilder::root_certificates_file);

@@ -143,7 +143,11 @@ impl Peer {
         ]);
         if let Some((_, usage, _)) = below.iter().find(|(.., is_shared)| *is_shared) {
             families.extend([
-                one("redis_up", "1 if Redis is asked, 0 after a failure.", u64::from(usage.is_up)),
+                one(
+                    "redis_up",
+                    "1 if responses are looked up in Redis, 0 during a pause.",
+                    u64::from(usage.is_up),
+                ),
                 (
                     "redis_operations_total",
                     "Operations in Redis, by result.",
@@ -152,7 +156,11 @@ impl Peer {
                         labelled("result", "error", usage.errors),
                     ],
                 ),
-                one("redis_failures_total", "Failures after which Redis was not asked.", usage.failures),
+                one(
+                    "redis_failures_total",
+                    "Pauses of lookups in Redis after failures or slow lookups.",
+                    usage.failures,
+                ),
                 one("redis_pending_bytes", "Bytes that wait to be written to Redis.", usage.bytes),
             ]);
         }

@@ -29,11 +29,11 @@ pub(crate) struct TierUsage {
     /// Operations that were answered, and those that failed or took too long. Only of a shared tier.
     pub(crate) answers: u64,
     pub(crate) errors: u64,
-    /// How often it was not asked for a while after an error. Only of a shared tier.
+    /// How often nothing was looked up for a while, after an error or because it is slow. Only of a shared tier.
     pub(crate) failures: u64,
     /// The state of the circuit breaker. Only of a shared tier.
     pub(crate) circuit: &'static str,
-    /// Whether it is asked at the moment. Only of a shared tier.
+    /// Whether responses are looked up at the moment. Only of a shared tier.
     pub(crate) is_up: bool,
 }
 

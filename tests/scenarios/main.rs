@@ -39,10 +39,11 @@ mod privacy;
 mod processes;
 mod prometheus;
 mod purge;
-#[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "redis")]
+mod redis_access;
 mod redis_faults;
+mod redis_slow;
+mod redis_tls;
 mod ring_mismatch;
 mod runs;
 mod safety;

@@ -1,7 +1,5 @@
 //! Real processes over a real Redis: what a replaced peer finds, and what becomes of a Redis that fails.
 
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,22 +10,21 @@ use crate::local::{escaped, send};
 use crate::processes::PeerProcess;
 use crate::support::origin::{Origin, Received, Reply};
 use crate::support::raw::Response;
-use crate::support::tls::Authority;
 use crate::support::wait_until;
 
 #[path = "../../src/store/redis/testing.rs"]
 mod server;
 
-use server::{Cluster, RedisServer};
+pub(crate) use server::{Cluster, Program, RedisServer};
 
 /// Each target has a body of its own, which may be stored for an hour.
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin::start(|received: &Received| {
         Reply::ok(format!("the body of {}", received.target)).field("Cache-Control", "max-age=3600")
     })
 }
 
-fn get(peer: &PeerProcess, url: &str) -> Response {
+pub(crate) fn get(peer: &PeerProcess, url: &str) -> Response {
     let response = send(peer.address, "GET", &format!("/proxy?q={}", escaped(url)), "");
     assert_eq!(response.status, 200, "{response:?}");
     let path = &url[url.find("/t").unwrap()..];
@@ -35,12 +32,12 @@ fn get(peer: &PeerProcess, url: &str) -> Response {
     response
 }
 
-fn cache_status(response: &Response) -> &str {
+pub(crate) fn cache_status(response: &Response) -> &str {
     response.field("cache-status").unwrap()
 }
 
 /// Ends a peer as a service manager does; what waits is written.
-fn stop(peer: &mut PeerProcess) {
+pub(crate) fn stop(peer: &mut PeerProcess) {
     peer.process.terminate();
     assert_eq!(peer.process.wait().code(), Some(0));
 }
@@ -48,34 +45,36 @@ fn stop(peer: &mut PeerProcess) {
 /// A loaded machine may take longer than the default.
 const PATIENT: [&str; 2] = ["--redis-timeout", "5000"];
 
-fn options<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn options<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["--redis", url], &PATIENT[..], more].concat()
 }
 
 #[test]
 fn replaced_peer_finds_what_the_pool_has_fetched() {
-    let (server, cluster) = (RedisServer::start(&[]), Cluster::start());
-    for url in [server.url(), cluster.url()] {
-        let origin = origin();
-        let urls: Vec<_> = (0..40).map(|number| origin.url(&format!("/t{number}"))).collect();
-        let mut pool = PeerProcess::pool_as(3, &options(&url, &[]));
-        for (number, url) in urls.iter().enumerate() {
-            get(&pool[number % 3], url);
+    for program in Program::ALL {
+        let (server, cluster) = (RedisServer::start_as(program, &[]), Cluster::start_as(program, 0, &[]));
+        for url in [server.url(), cluster.url()] {
+            let origin = origin();
+            let urls: Vec<_> = (0..40).map(|number| origin.url(&format!("/t{number}"))).collect();
+            let mut pool = PeerProcess::pool_as(3, &options(&url, &[]));
+            for (number, url) in urls.iter().enumerate() {
+                get(&pool[number % 3], url);
+            }
+            assert_eq!(origin.count(), urls.len());
+            for peer in &mut pool {
+                // The new process has the address of the old one, and an empty memory.
+                stop(peer);
+                peer.restart();
+                let from_redis = urls.iter().filter(|url| {
+                    let response = get(peer, url);
+                    assert!(cache_status(&response).contains("; hit"), "{response:?}");
+                    cache_status(&response).contains("detail=redis")
+                });
+                assert!(from_redis.count() > 0, "{url}");
+            }
+            assert_eq!(origin.count(), urls.len(), "{url}: the origin got requests for stored responses");
+            assert!(pool.iter().all(|peer| peer.process.stderr().is_empty()), "{}", pool[0].process.stderr());
         }
-        assert_eq!(origin.count(), urls.len());
-        for peer in &mut pool {
-            // The new process has the address of the old one, and an empty memory.
-            stop(peer);
-            peer.restart();
-            let from_redis = urls.iter().filter(|url| {
-                let response = get(peer, url);
-                assert!(cache_status(&response).contains("; hit"), "{response:?}");
-                cache_status(&response).contains("detail=redis")
-            });
-            assert!(from_redis.count() > 0, "{url}");
-        }
-        assert_eq!(origin.count(), urls.len(), "{url}: the origin got requests for stored responses");
-        assert!(pool.iter().all(|peer| peer.process.stderr().is_empty()), "{}", pool[0].process.stderr());
     }
 }
 
@@ -200,62 +199,6 @@ fn purge_at_one_peer_holds_for_a_replaced_peer() {
 }
 
 #[test]
-fn tls_and_a_password_from_a_file_work() {
-    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
-    let files = authority.server_file().to_str().unwrap();
-    let authority_file = authority.ca_file().to_str().unwrap();
-    let server = RedisServer::start(&[
-        "--tls-cert-file",
-        files,
-        "--tls-key-file",
-        files,
-        "--tls-ca-cert-file",
-        authority_file,
-        "--tls-auth-clients",
-        "no",
-        "--requirepass",
-        "a secret",
-    ]);
-    let origin = origin();
-    let password = password_file(folder.path(), "a secret");
-    let url = format!("rediss://localhost:{}", server.port());
-    let more = ["--redis-password-file", &password, "--redis-ca-file", authority_file];
-    let mut peer = PeerProcess::start_as("127.0.0.1:0", &options(&url, &more));
-    get(&peer, &origin.url("/t"));
-    stop(&mut peer);
-    peer.restart();
-    let response = get(&peer, &origin.url("/t"));
-    assert!(cache_status(&response).contains("detail=redis"), "{response:?}\n{}", peer.process.stderr());
-    assert_eq!(origin.count(), 1);
-    // Without the authority, the server is not trusted.
-    let more = ["--redis-password-file", &password];
-    let other = PeerProcess::start_as("127.0.0.1:0", &options(&url, &more));
-    assert!(!cache_status(&get(&other, &origin.url("/t"))).contains("hit"));
-    other.process.wait_for_line("the store in Redis cannot be used");
-}
-
-fn password_file(folder: &Path, password: &str) -> String {
-    let file = folder.join("password");
-    fs::write(&file, format!("{password}\n")).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-#[test]
-fn wrong_password_costs_no_request_and_is_not_logged() {
-    let (server, origin) = (RedisServer::start(&["--requirepass", "a secret"]), origin());
-    let url = format!("redis://:wrong-secret@127.0.0.1:{}", server.port());
-    let peer = PeerProcess::start_as("127.0.0.1:0", &options(&url, &["--verbose"]));
-    for number in 0..20 {
-        get(&peer, &origin.url(&format!("/t{number}")));
-    }
-    assert!(cache_status(&get(&peer, &origin.url("/t0"))).contains("; hit"));
-    peer.process.wait_for_line("the store in Redis cannot be used");
-    let printed = peer.process.stdout() + &peer.process.stderr();
-    assert!(!printed.contains("wrong-secret"), "{printed}");
-    assert_eq!(printed.matches("the store in Redis cannot").count(), 1, "{printed}");
-}
-
-#[test]
 fn silent_server_costs_one_timeout_and_then_nothing() {
     let (server, origin) = (RedisServer::start(&[]), origin());
     let url = server.url();
@@ -275,41 +218,43 @@ fn silent_server_costs_one_timeout_and_then_nothing() {
 
 #[test]
 fn server_that_is_killed_under_load_and_comes_back_fails_no_request() {
-    let (mut server, origin) = (RedisServer::start(&[]), origin());
-    let url = server.url();
-    let peer = PeerProcess::start_as("127.0.0.1:0", &["--redis", &url, "--memory", "16MiB"]);
-    let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for client in 0..4 {
-            let (peer, origin, is_over, served) = (&peer, &origin, &is_over, &served);
-            scope.spawn(move || {
-                for number in 0.. {
-                    if is_over.load(Ordering::Relaxed) {
-                        break;
+    for program in Program::ALL {
+        let (mut server, origin) = (RedisServer::start_as(program, &[]), origin());
+        let url = server.url();
+        let peer = PeerProcess::start_as("127.0.0.1:0", &["--redis", &url, "--memory", "16MiB"]);
+        let (is_over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for client in 0..4 {
+                let (peer, origin, is_over, served) = (&peer, &origin, &is_over, &served);
+                scope.spawn(move || {
+                    for number in 0.. {
+                        if is_over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        get(peer, &origin.url(&format!("/t{client}/{number}")));
+                        served.fetch_add(1, Ordering::Relaxed);
                     }
-                    get(peer, &origin.url(&format!("/t{client}/{number}")));
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let more = |what: &str, count: usize| {
-            let goal = served.load(Ordering::Relaxed) + count;
-            wait_until(what, || served.load(Ordering::Relaxed) >= goal);
-        };
-        for _ in 0..2 {
-            wait_until("something is stored in Redis", || !server.keys("forwardcache").is_empty());
-            more("requests are served with Redis", 50);
-            server.kill();
-            more("requests are served without Redis", 200);
-            server.restart();
-        }
-        wait_until("something is stored in Redis again", || !server.keys("forwardcache").is_empty());
-        is_over.store(true, Ordering::Relaxed);
-    });
+                });
+            }
+            let more = |what: &str, count: usize| {
+                let goal = served.load(Ordering::Relaxed) + count;
+                wait_until(what, || served.load(Ordering::Relaxed) >= goal);
+            };
+            for _ in 0..2 {
+                wait_until("something is stored in Redis", || !server.keys("forwardcache").is_empty());
+                more("requests are served with Redis", 50);
+                server.kill();
+                more("requests are served without Redis", 200);
+                server.restart();
+            }
+            wait_until("something is stored in Redis again", || !server.keys("forwardcache").is_empty());
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
 }
 
 /// The numbers that a peer shows of its store in Redis.
-fn redis_status(peer: &PeerProcess) -> serde_json::Value {
+pub(crate) fn redis_status(peer: &PeerProcess) -> serde_json::Value {
     let line = peer.process.wait_for_line("metrics on http://");
     let address = line.split('/').nth(2).unwrap().parse().unwrap();
     let status = send(address, "GET", "/status.json", "");
@@ -332,52 +277,54 @@ fn redis_status(peer: &PeerProcess) -> serde_json::Value {
 
 #[test]
 fn master_of_a_cluster_that_is_killed_fails_no_request_and_its_replica_takes_over() {
-    const TIMEOUT: Duration = Duration::from_millis(500);
-    let (mut cluster, origin) = (Cluster::start_with(3), origin());
-    let url = cluster.url();
-    let options = ["--redis", &url, "--redis-timeout", "500", "--admin", "127.0.0.1:0"];
-    let mut peer = PeerProcess::start_as("127.0.0.1:0", &options);
-    let urls: Vec<_> = (0..60).map(|number| origin.url(&format!("/t{number}"))).collect();
-    urls.iter().for_each(|url| drop(get(&peer, url)));
-    let sizes = |servers: &[RedisServer]| -> Vec<String> {
-        servers.iter().map(|server| server.run(&["DBSIZE"])).collect()
-    };
-    let stored = || {
-        sizes(&cluster.servers[..3])
-            .iter()
-            .filter_map(|size| size.trim().parse::<usize>().ok())
-            .sum::<usize>()
-    };
-    // A value for each URL, and a list of purges for each shard.
-    wait_until("all are in Redis, and copied", || {
-        stored() > urls.len() && sizes(&cluster.servers[..3]) == sizes(&cluster.servers[3..])
-    });
-    assert_eq!(redis_status(&peer)["circuit"], "closed");
-    cluster.servers[1].kill();
-    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
-    let mut count = 0;
-    let is_slave = |server: &RedisServer| server.run(&["ROLE"]).starts_with("slave");
-    while is_slave(&cluster.servers[4]) || count < 100 {
-        let asked = Instant::now();
-        get(&peer, &origin.url(&format!("/t/new/{count}")));
-        longest = longest.max(asked.elapsed());
-        count += 1;
-        assert!(begun.elapsed() < Duration::from_secs(60), "the replica does not take over");
-    }
-    // At most a lookup that connects and waits; the rest is the time of a loaded machine.
-    assert!(longest < 2 * TIMEOUT + Duration::from_secs(2), "{longest:?}");
-    assert!(redis_status(&peer)["errors"].as_u64() > Some(0));
-    wait_until("Redis is asked again", || redis_status(&peer)["circuit"] == "closed");
-    // A new process finds what the killed master had.
-    stop(&mut peer);
-    peer.restart();
-    let asked = origin.count();
-    wait_until("all responses are found", || {
+    for program in Program::ALL {
+        const TIMEOUT: Duration = Duration::from_millis(500);
+        let (mut cluster, origin) = (Cluster::start_as(program, 3, &[]), origin());
+        let url = cluster.url();
+        let options = ["--redis", &url, "--redis-timeout", "500", "--admin", "127.0.0.1:0"];
+        let mut peer = PeerProcess::start_as("127.0.0.1:0", &options);
+        let urls: Vec<_> = (0..60).map(|number| origin.url(&format!("/t{number}"))).collect();
+        urls.iter().for_each(|url| drop(get(&peer, url)));
+        let sizes = |servers: &[RedisServer]| -> Vec<String> {
+            servers.iter().map(|server| server.run(&["DBSIZE"])).collect()
+        };
+        let stored = || {
+            sizes(&cluster.servers[..3])
+                .iter()
+                .filter_map(|size| size.trim().parse::<usize>().ok())
+                .sum::<usize>()
+        };
+        // A value for each URL, and a list of purges for each shard.
+        wait_until("all are in Redis, and copied", || {
+            stored() > urls.len() && sizes(&cluster.servers[..3]) == sizes(&cluster.servers[3..])
+        });
+        assert_eq!(redis_status(&peer)["circuit"], "closed");
+        cluster.servers[1].kill();
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        let mut count = 0;
+        let is_slave = |server: &RedisServer| server.run(&["ROLE"]).starts_with("slave");
+        while is_slave(&cluster.servers[4]) || count < 100 {
+            let asked = Instant::now();
+            get(&peer, &origin.url(&format!("/t/new/{count}")));
+            longest = longest.max(asked.elapsed());
+            count += 1;
+            assert!(begun.elapsed() < Duration::from_secs(60), "the replica does not take over");
+        }
+        // At most a lookup that connects and waits; the rest is the time of a loaded machine.
+        assert!(longest < 2 * TIMEOUT + Duration::from_secs(2), "{longest:?}");
+        assert!(redis_status(&peer)["errors"].as_u64() > Some(0));
+        wait_until("Redis is asked again", || redis_status(&peer)["circuit"] == "closed");
+        // A new process finds what the killed master had.
         stop(&mut peer);
         peer.restart();
-        urls.iter().all(|url| cache_status(&get(&peer, url)).contains("detail=redis"))
-    });
-    assert!(origin.count() < asked + urls.len(), "{} of {}", origin.count() - asked, urls.len());
+        let asked = origin.count();
+        wait_until("all responses are found", || {
+            stop(&mut peer);
+            peer.restart();
+            urls.iter().all(|url| cache_status(&get(&peer, url)).contains("detail=redis"))
+        });
+        assert!(origin.count() < asked + urls.len(), "{} of {}", origin.count() - asked, urls.len());
+    }
 }
 
 #[test]
@@ -422,16 +369,4 @@ fn responses_for_credentials_are_shared_by_a_key_file_and_redis_gets_no_credenti
     for (_, secret) in SECRETS {
         assert!(!has(secret) && !has(secret.split(['=', ' ']).nth(1).unwrap_or(secret)), "{secret}");
     }
-}
-
-#[test]
-fn invalid_address_is_an_error_without_the_password() {
-    let run = |url: &str| {
-        let output = crate::support::process::run(["serve", "--listen", "127.0.0.1:0", "--redis", url]);
-        assert_eq!(output.status.code(), Some(2), "{url}");
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let printed = run("http://user:a-secret@host");
-    assert!(printed.starts_with("forwardcache: --redis: invalid address of Redis"), "{printed}");
-    assert!(!printed.contains("a-secret"), "{printed}");
 }

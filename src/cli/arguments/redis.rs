@@ -9,12 +9,11 @@ use forwardcache::store::ByteSize;
 #[derive(Debug, Args)]
 pub(crate) struct RedisArguments {
     /// Redis or Valkey as a store that all peers share, below memory and disk: redis://HOST:PORT, rediss://HOST:PORT for TLS, or
-    /// redis+cluster://HOST:PORT,HOST:PORT for a cluster. USER:PASSWORD@ may precede the first host. Only in a command that was
-    /// built with --features redis
+    /// redis+cluster://HOST:PORT,HOST:PORT for a cluster. USER:PASSWORD@ may precede the first host
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
-    /// Read the password of Redis from the first line of this file [default: the password in the URL]
+    /// Read the password of Redis from the first line of this file, again for each new connection [default: the password in the URL]
     #[arg(long, value_name = "FILE", requires = "redis")]
     pub(crate) redis_password_file: Option<PathBuf>,
 

@@ -229,6 +229,12 @@ pub(crate) struct Promise<R> {
 }
 
 impl<R> Promise<R> {
+    /// Whether a request still waits for the result.
+    #[cfg_attr(not(feature = "peer"), allow(dead_code))]
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.content) > 1
+    }
+
     /// Fills the slot and wakes the request, then runs the driver if there is one. The readers of the body decide
     /// from then on whether its transfer continues.
     pub(crate) fn keep(self, made: JobResult<R>) {

@@ -51,7 +51,11 @@ impl Report {
             tiles.push(("Disk", size(disk.bytes), meter(disk)));
         }
         if let Some(redis) = &self.redis {
-            let state = if redis.circuit == "closed" { "up" } else { "down" };
+            let state = match redis.circuit {
+                "closed" => "up",
+                "slow" => "slow",
+                _ => "down",
+            };
             tiles.push(("Redis", format!("{state}, {} errors", redis.errors), None));
         }
         body.push_str("<div class=\"tiles\">");

@@ -175,7 +175,7 @@ mod tests {
         let space = Space::default();
         space.state.lock().wanted = WANTED;
         let needed = space.begin_round(SPARE);
-        space.set_lease(space.next_lease(u64::MAX));
+        space.set_lease(space.next_lease(u64::MAX), true);
         // The thread that waits has not run since.
         assert!(needed == WANTED && space.begin_round(SPARE) >= WANTED && space.lease() >= WANTED);
         space.state.lock().wanted = 0;

@@ -49,6 +49,11 @@ impl CircuitBreaker {
         self.state == State::Closed
     }
 
+    /// Whether no operation has succeeded between the last two failures.
+    pub(super) fn has_failed_again(&self) -> bool {
+        self.failures > 1
+    }
+
     /// Begins a probe if one is due; returns whether it began.
     pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
         let is_due = matches!(self.state, State::Open { until } if until <= now);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::breaker::CircuitBreaker;
+use super::lookup_cost::{Lookup, LookupCost};
 use crate::message::purge::Purge;
 
 /// How many invalidations wait for Redis. Beyond that, everything is invalidated when it is back.
@@ -30,6 +31,8 @@ struct State {
     running: BTreeMap<u64, Instant>,
     last: u64,
     owed: Vec<Purge>,
+    cost: LookupCost,
+    /// Failures and slow lookups after which there was a pause.
     failures: u64,
 }
 
@@ -60,6 +63,24 @@ impl Circuit {
             state.open(now);
         }
         state.breaker.is_closed()
+    }
+
+    /// Whether responses may be looked up as far as their cost is concerned.
+    pub(super) fn are_lookups_worth_it(&self, now: Instant) -> bool {
+        !self.state.lock().cost.is_paused(now)
+    }
+
+    /// Records a lookup. Returns how long lookups take on average if they pause from now on.
+    pub(super) fn looked_up(&self, lookup: Lookup, limit: Duration) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let mean = state.cost.looked_up(lookup, limit, jitter());
+        state.failures += u64::from(mean.is_some());
+        mean
+    }
+
+    /// Records how long the fetch of a response took.
+    pub(super) fn fetched(&self, took: Duration) {
+        self.state.lock().cost.fetched(took);
     }
 
     /// Begins an operation; `None` if none may begin.
@@ -104,10 +125,11 @@ impl Circuit {
         }
     }
 
-    /// Returns the name of the state, and how often the circuit was opened.
-    pub(super) fn state(&self) -> (&'static str, u64) {
+    /// Returns the name of the state, and how many pauses there were.
+    pub(super) fn state(&self, now: Instant) -> (&'static str, u64) {
         let state = self.state.lock();
-        (state.breaker.state(), state.failures)
+        let is_slow = state.breaker.is_closed() && state.cost.is_paused(now);
+        (if is_slow { "slow" } else { state.breaker.state() }, state.failures)
     }
 }
 
@@ -120,6 +142,9 @@ impl Running<'_> {
     pub(super) fn fail(self, now: Instant) {
         let mut state = self.circuit.state.lock();
         if state.breaker.fail(self.epoch, now, jitter()) {
+            if state.breaker.has_failed_again() {
+                state.cost.forget_lookups();
+            }
             state.running.clear();
             state.failures += 1;
         }
@@ -144,6 +169,7 @@ fn jitter() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lookup_cost::LOOKUPS;
     use super::*;
 
     const LONGEST: Duration = Duration::from_millis(100);
@@ -156,7 +182,37 @@ mod tests {
         assert!(!circuit.is_closed(now + LONGEST * 2, LONGEST));
         running.succeed();
         assert!(circuit.begin(now).is_none());
-        assert_eq!(circuit.state(), ("open", 1));
+        assert_eq!(circuit.state(now), ("open", 1));
+    }
+
+    #[test]
+    fn slow_lookups_pause_only_lookups() {
+        let (circuit, mut now) = (Circuit::default(), Instant::now());
+        let limit = Duration::from_millis(25);
+        let pause = std::iter::repeat_with(|| {
+            let begun = now;
+            now += limit * 2;
+            circuit.looked_up(Lookup { begun, ended: now, is_hit: false }, limit)
+        })
+        .take(LOOKUPS)
+        .find_map(|pause| pause);
+        assert_eq!(pause, Some(limit * 2));
+        assert_eq!((circuit.are_lookups_worth_it(now), circuit.state(now)), (false, ("slow", 1)));
+        assert!(circuit.is_closed(now, LONGEST) && circuit.begin(now).is_some());
+    }
+
+    #[test]
+    fn lookups_of_a_server_that_is_away_are_not_slow() {
+        let (circuit, mut now) = (Circuit::default(), Instant::now());
+        for _ in 0..2 * LOOKUPS {
+            let begun = now;
+            let running = circuit.begin(now).unwrap();
+            now += LONGEST;
+            running.fail(now);
+            assert_eq!(circuit.looked_up(Lookup { begun, ended: now, is_hit: false }, LONGEST / 2), None);
+            now += Duration::from_secs(30);
+            assert!(circuit.begin_probe(now) && circuit.close_or_take_owed().is_empty());
+        }
     }
 
     #[test]

@@ -36,16 +36,17 @@ struct Timed {
 }
 
 impl Connection {
-    /// Connects, and shows the credentials.
+    /// Connects, and shows the credentials. Of the addresses of a node, the one with this number is tried first.
     pub(super) fn open(
         node: &Node,
         resolver: &Arc<Resolver>,
+        first_address: usize,
         credentials: &Credentials,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let until = Instant::now() + timeout;
-        let timed = Timed { socket: connect(node, resolver, until)?, until };
+        let timed = Timed { socket: connect(node, resolver, first_address, until)?, until };
         let stream = match tls {
             None => Stream::Plain(timed),
             Some(config) => {
@@ -56,6 +57,7 @@ impl Connection {
         };
         let mut connection = Self { reader: BufReader::new(stream), timeout, is_in_order: true };
         if let Some(password) = &credentials.password {
+            let password = password.read()?;
             let user = credentials.user.as_deref().map(str::as_bytes);
             let words: Vec<&[u8]> =
                 [&b"AUTH"[..]].into_iter().chain(user).chain([password.as_bytes()]).collect();
@@ -94,8 +96,7 @@ impl Connection {
     fn exchange_within(&mut self, words: &[&[u8]], allowance: &mut Allowance) -> Result<Reply, Failure> {
         self.is_in_order = false;
         let stream = self.reader.get_mut();
-        stream.write_all(&resp::command(words))?;
-        stream.flush()?;
+        resp::write(stream, words)?;
         let result = resp::read(&mut self.reader, allowance);
         let is_complete = matches!(result, Ok(_) | Err(Failure::Refused { .. }));
         self.is_in_order = is_complete && self.reader.buffer().is_empty();
@@ -108,10 +109,17 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of a node that accepts.
-fn connect(node: &Node, resolver: &Arc<Resolver>, until: Instant) -> io::Result<TcpStream> {
+/// Connects to the first address of a node that accepts. One that does not respond leaves no time for those after it.
+fn connect(
+    node: &Node,
+    resolver: &Arc<Resolver>,
+    first_address: usize,
+    until: Instant,
+) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in &*addresses(node, resolver, until)? {
+    let addresses = addresses(node, resolver, until)?;
+    let first = first_address % addresses.len().max(1);
+    for address in addresses[first..].iter().chain(&addresses[..first]) {
         match TcpStream::connect_timeout(&SocketAddr::new(*address, node.port), left(until)?) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
@@ -225,9 +233,31 @@ mod tests {
         let resolver = Resolver::uncached(Hanging(Mutex::new(hanging)));
         let node = Node { host: "redis.example".to_owned(), port: 1 };
         let opened =
-            Connection::open(&node, &resolver, &Credentials::default(), None, Duration::from_millis(20));
+            Connection::open(&node, &resolver, 0, &Credentials::default(), None, Duration::from_millis(20));
         let Err(Failure::Transport(error)) = opened else { panic!("it is not connected") };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(end);
+    }
+
+    /// A name with two addresses.
+    #[derive(Debug)]
+    struct Two;
+
+    impl Lookup for Two {
+        fn look_up(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+            Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()])
+        }
+    }
+
+    #[test]
+    fn each_address_of_a_name_is_the_first_in_turn() {
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let node = Node { host: "redis.example".to_owned(), port: listener.local_addr().unwrap().port() };
+        let resolver = Resolver::uncached(Two);
+        let until = Instant::now() + Duration::from_secs(60);
+        let addresses = [0, 1, 2].map(|first| {
+            connect(&node, &resolver, first, until).unwrap().peer_addr().unwrap().ip().to_string()
+        });
+        assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.1"]);
     }
 }

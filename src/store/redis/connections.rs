@@ -34,7 +34,7 @@ const NAME_LIFETIME: Duration = Duration::from_secs(10);
 pub(super) struct Connections {
     /// The nodes, of which a single server is the only one, and the credentials.
     address: Address,
-    /// The first node that is asked.
+    /// Counts the failures: another node is asked first, at another of its addresses.
     first: AtomicUsize,
     tls: Option<Arc<ClientConfig>>,
     resolver: Arc<Resolver>,
@@ -89,6 +89,10 @@ impl Connections {
                     if !is_asking {
                         self.state.lock().nodes[shard] = Some(node.clone());
                     }
+                }
+                Err(error) if error.redirection().is_some() => {
+                    let text = "the server is a node of a cluster: use redis+cluster://HOST:PORT";
+                    return Err(io::Error::other(text).into());
                 }
                 result => return result,
             }
@@ -175,7 +179,9 @@ impl Connections {
     }
 
     fn connect(&self, node: &Node) -> Result<Connection, Failure> {
-        Connection::open(node, &self.resolver, &self.address.credentials, self.tls.as_ref(), self.timeout)
+        let credentials = &self.address.credentials;
+        let first_address = self.first.load(Ordering::Relaxed) / self.address.nodes.len();
+        Connection::open(node, &self.resolver, first_address, credentials, self.tls.as_ref(), self.timeout)
     }
 }
 

@@ -9,6 +9,7 @@ use super::circuit::Circuit;
 use super::connection::Connection;
 use super::connections::{Connections, SHARDS};
 use super::failure::Failure;
+use super::lookup_cost::Lookup;
 use super::scripts::{PURGE, REMOVE, WRITE};
 use super::value::{self, Value};
 use super::waiting::Waiting;
@@ -29,6 +30,9 @@ pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long a fetch may take whose response is written.
 pub(super) const MAX_FETCH: Duration = Duration::from_secs(60 * 60);
+
+/// For how long a removal is remembered.
+const REMOVAL: Duration = Duration::from_secs(2 * MAX_FETCH.as_secs());
 
 /// How long an invalidation may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -143,6 +147,20 @@ impl Core {
         false
     }
 
+    /// Whether responses are looked up at the moment. Never waits.
+    pub(super) fn may_look_up(self: &Arc<Self>) -> bool {
+        self.is_up() && self.circuit.are_lookups_worth_it(Instant::now())
+    }
+
+    /// Records a lookup. If lookups take longer than half of the timeout, and longer than their hits save, they pause.
+    pub(super) fn looked_up(&self, lookup: Lookup) {
+        if let Some(mean) = self.circuit.looked_up(lookup, self.timeout / 2) {
+            let milliseconds = milliseconds(mean);
+            let text = format!("lookups take {milliseconds} ms, longer than their hits save; they pause");
+            self.trouble.report("be used", &text);
+        }
+    }
+
     /// Asks Redis for something, and sends the invalidations that it has not received.
     fn probe(&self) {
         self.connections.begin_anew();
@@ -150,7 +168,8 @@ impl Core {
             self.names_in(usize::try_from(self.failed_shard.load(Ordering::Relaxed)).unwrap_or(0), "", "");
         let mut result = self
             .run(names.shard, |connection| read(connection, &names.keys(false), NO_LIMIT, 0, None))
-            .map(drop);
+            .map(drop)
+            .or_else(|error| if error.is_of_working_server() { Ok(()) } else { Err(error) });
         while result.is_ok() {
             let owed = self.circuit.close_or_take_owed();
             if owed.is_empty() {
@@ -183,10 +202,9 @@ impl Core {
                 running.succeed();
                 Ok(answer)
             }
-            // Redis works, but there is no memory for this.
-            Err(error) if error.is_out_of_memory() => {
+            Err(error) if error.is_of_working_server() => {
                 running.succeed();
-                Err(StoreError::new("no memory is left for an operation in Redis").with_source(error))
+                Err(StoreError::new("Redis cannot run an operation now").with_source(error))
             }
             Err(error) => {
                 self.failed_shard.store(names.shard as u64, Ordering::Relaxed);
@@ -274,8 +292,9 @@ impl Core {
     ) -> Result<bool, StoreError> {
         let head = &read.raw[..read.raw.len().min(value::HEAD)];
         let (sequence, lifetime) = (read.sequence.to_string(), milliseconds(lifetime).to_string());
-        let of_mark = milliseconds(MAX_LIFETIME).to_string();
-        let arguments = [sequence.as_bytes(), head, value, lifetime.as_bytes(), of_mark.as_bytes()];
+        let [of_mark, of_removal] = [MAX_LIFETIME, REMOVAL].map(|time| milliseconds(time).to_string());
+        let (of_mark, of_removal) = (of_mark.as_bytes(), of_removal.as_bytes());
+        let arguments = [sequence.as_bytes(), head, value, lifetime.as_bytes(), of_mark, of_removal];
         self.ask(names, |connection| {
             number(connection, &WRITE, &names.keys(names.is_partitioned), &arguments)
         })
@@ -323,10 +342,19 @@ impl Core {
         match purge.single_url() {
             Some(url) if !purge.is_soft() => {
                 let names = self.names(url);
-                let lifetime = milliseconds(2 * MAX_FETCH).to_string();
-                self.run(names.shard, |connection| {
+                let lifetime = milliseconds(REMOVAL).to_string();
+                let removed = self.run(names.shard, |connection| {
                     number(connection, &REMOVE, &names.keys(!names.is_partitioned), &[lifetime.as_bytes()])
-                })
+                });
+                match removed {
+                    // The list of purges is one key, which is at one of the nodes.
+                    Err(error) if error.is_of_moving_keys() => {
+                        let mut member = vec![b't'];
+                        write_purge(&mut member, &Purge::of_key(url_of(url)));
+                        purges(&names, &member).map(|_| 0)
+                    }
+                    removed => removed,
+                }
             }
             Some(url) => purges(&self.names(url), &member).map(|_| 0),
             None => (0..SHARDS)

@@ -44,8 +44,18 @@ impl Failure {
         }
     }
 
-    /// Whether the server, or this process, has no memory for the command: no sign that the server does not work.
-    pub(super) fn is_out_of_memory(&self) -> bool {
+    /// Whether the server works, and cannot run this command now.
+    pub(super) fn is_of_working_server(&self) -> bool {
+        self.is_out_of_memory() || self.is_of_moving_keys()
+    }
+
+    /// Whether the keys of the command are moving to another node, and only some of them are there.
+    pub(super) fn is_of_moving_keys(&self) -> bool {
+        self.code() == Some("TRYAGAIN")
+    }
+
+    /// Whether the server, or this process, has no memory for the command.
+    fn is_out_of_memory(&self) -> bool {
         match self {
             Self::NoMemory => true,
             // An error of a command in a script is part of the text.
@@ -104,10 +114,11 @@ mod tests {
             assert!(Failure::refused(line).redirection().is_none(), "{line}");
         }
         let in_script = "ERR Error running script: OOM command not allowed when used memory > 'maxmemory'.";
-        for line in ["OOM command not allowed", in_script] {
-            assert!(Failure::refused(line).is_out_of_memory(), "{line}");
+        for line in ["OOM command not allowed", in_script, "TRYAGAIN Multiple keys request during rehashing"]
+        {
+            assert!(Failure::refused(line).is_of_working_server(), "{line}");
         }
-        assert!(!Failure::refused("ERR unknown").is_out_of_memory());
+        assert!(!Failure::refused("ERR unknown").is_of_working_server());
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::core::Core;
+use super::lookup_cost::Lookup;
 use super::value::{Value, judged};
 use crate::base::memory_limit::MemoryUse;
 use crate::message::pieces::Pieces;
 use crate::message::stored_bytes::StoredBytes;
+use crate::store::tier::Work;
 use crate::store::{Key, RemoteBody, StoreError, StoredResponse};
 
 /// Less than the number of any invalidation, which is a time. Zero would mean that everything covers the response.
@@ -49,9 +52,32 @@ impl fmt::Debug for Received {
 impl Core {
     /// Finds the responses of a key, the newest first.
     pub(super) fn find(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
-        if !self.is_up() {
+        if !self.may_look_up() {
             return Ok(Vec::new());
         }
+        let begun = Instant::now();
+        let found = self.look_up(key);
+        let is_hit = found.as_ref().is_ok_and(|found| !found.is_empty());
+        self.looked_up(Lookup { begun, ended: Instant::now(), is_hit });
+        found
+    }
+
+    /// Runs a lookup on a thread. If it waits so long for one that its request has left, it counts as a slow miss.
+    pub(super) fn spawn_lookup(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        let (core, begun) = (Arc::downgrade(self), Instant::now());
+        let timed = move || {
+            if let Some(core) = core.upgrade() {
+                let ended = Instant::now();
+                if ended - begun > core.longest() {
+                    core.looked_up(Lookup { begun, ended, is_hit: false });
+                }
+            }
+            work();
+        };
+        self.lane.try_submit(Box::new(timed))
+    }
+
+    fn look_up(self: &Arc<Self>, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
         let read = self.read(key.as_str(), &self.names(key.as_str()), None)?;
         let Value::Responses { position, responses } = read.value else {
             return Ok(Vec::new());

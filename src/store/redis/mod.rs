@@ -11,6 +11,7 @@
 //! | `waiting` | the bytes that wait to be written |
 //! | `circuit` | which operations may run, and the invalidations that are owed |
 //! | `breaker` | the circuit breaker; pure |
+//! | `lookup_cost` | whether lookups cost more time than their hits save; pure |
 //! | `connections` | a pool of connections |
 //! | `connection` | one connection |
 //! | `resp` | the protocol of Redis; pure |
@@ -32,6 +33,7 @@ mod connections;
 mod core;
 mod failure;
 mod lookup;
+mod lookup_cost;
 mod put;
 mod resp;
 mod scripts;
@@ -48,13 +50,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use self::address::Address;
+use self::address::{Address, Password};
 use self::connections::Connections;
 use self::core::Core;
 use super::tier::{Position, Tier, TierUsage, Work};
 use super::{Key, StoreError, StoreKey, StoredResponse};
 use crate::base::memory_limit::Ledger;
 use crate::message::purge::{Purge, Purged};
+
+/// The longest timeout.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The name of this tier in `Cache-Status`.
 const NAME: &str = super::RemoteBody::REDIS;
@@ -96,7 +101,7 @@ struct Open {
 #[must_use]
 pub struct RedisStoreBuilder {
     address: String,
-    password: Option<String>,
+    password: Option<Password>,
     root_certificates: Option<Vec<u8>>,
     prefix: String,
     timeout: Duration,
@@ -133,7 +138,14 @@ impl RedisStore {
 impl RedisStoreBuilder {
     /// Sets the password, in place of that of the address. Default: that of the address, or none.
     pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.password = Some(password.into());
+        self.password = Some(Password::Text(password.into()));
+        self
+    }
+
+    /// Reads the password from the first line of a file, in place of that of the address. Each new connection reads the file again,
+    /// so a new password needs no restart. Default: no file.
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.password = Some(Password::File(path.into()));
         self
     }
 
@@ -149,7 +161,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets how long connecting, and each operation, may take. Default: 50 ms.
+    /// Sets how long connecting, and each operation, may take, up to an hour. Default: 50 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -175,7 +187,8 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the address, the prefix, the timeout or the certificates are invalid, or the key file cannot be used.
+    /// [`StoreError`] if the address, the prefix, the timeout or the certificates are invalid, if the file of the password or of the
+    /// key cannot be used, or if the address has a user and there is no password.
     pub fn build(self) -> Result<RedisStore, StoreError> {
         let address = Address::parse(&self.address)?;
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
@@ -185,13 +198,11 @@ impl RedisStoreBuilder {
             );
             return Err(StoreError::new(text));
         }
-        if self.timeout.is_zero() {
-            return Err(StoreError::new("invalid timeout of Redis: it must not be zero"));
+        if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
+            let text = format!("invalid timeout of Redis: {:?} is zero or longer than an hour", self.timeout);
+            return Err(StoreError::new(text));
         }
-        let address = match &self.password {
-            Some(password) => address.with_password(password),
-            None => address,
-        };
+        let address = address.with_password(self.password)?;
         let connections = Connections::new(address, self.root_certificates, self.timeout)?;
         let key = self.key_file.as_deref().map(StoreKey::open).transpose()?;
         let core = Arc::new(Core::new(connections, self.prefix, self.timeout, self.max_value, key));
@@ -217,7 +228,7 @@ impl Tier for RedisStore {
     }
 
     fn may_hold(&self, key: &str) -> bool {
-        self.core().takes(key) && self.core().is_up()
+        self.core().takes(key) && self.core().may_look_up()
     }
 
     fn may_hold_newer(&self, key: &str) -> bool {
@@ -225,7 +236,7 @@ impl Tier for RedisStore {
     }
 
     fn spawn(&self, work: Work) -> Result<(), Work> {
-        self.core().lane.try_submit(work)
+        self.core().spawn_lookup(work)
     }
 
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {
@@ -266,8 +277,8 @@ impl Tier for RedisStore {
 
     fn usage(&self) -> TierUsage {
         let core = self.core();
-        let is_up = core.is_up();
-        let (circuit, failures) = core.circuit.state();
+        let is_up = core.may_look_up();
+        let (circuit, failures) = core.circuit.state(Instant::now());
         TierUsage {
             bytes: core.waiting.bytes(),
             skipped: core.skipped.load(Ordering::Relaxed),

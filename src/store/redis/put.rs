@@ -52,6 +52,7 @@ impl Core {
             self.writes.try_submit(Box::new(work)).ok()
         });
         if taken.is_some() {
+            position.inspect(|position| self.circuit.fetched(position.at.elapsed()));
             return true;
         }
         self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -80,6 +81,8 @@ impl Core {
             let read = self.read(key, &names, Some(since))?;
             let stored = match &read.value {
                 Value::Removed(at) if since < *at => return Ok(false),
+                // A removal of this key may have been replaced by the value.
+                Value::Responses { position, .. } if since < *position => return Ok(false),
                 Value::Responses { position, responses } if *position >= read.floor => {
                     judged(key, responses, *position, &read.purges)
                 }

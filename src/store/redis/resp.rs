@@ -1,6 +1,6 @@
-//! The protocol of Redis (RESP2): encodes commands, and reads responses within a limit of memory. Pure.
+//! The protocol of Redis (RESP2): writes commands, and reads responses within a limit of memory. Pure.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::sync::Arc;
 
 use super::failure::Failure;
@@ -11,6 +11,9 @@ const MAX_LINE: u64 = 4 << 10;
 
 /// How many arrays may be in each other.
 const MAX_DEPTH: usize = 3;
+
+/// How many bytes of short words are written at a time.
+const BUFFER: usize = 4 << 10;
 
 /// How many bytes of a text are read at a time. Memory is counted as they arrive, whatever length was announced.
 const STEP: usize = 64 << 10;
@@ -58,17 +61,16 @@ impl Allowance {
     }
 }
 
-/// Encodes a command.
-pub(super) fn command(words: &[&[u8]]) -> Vec<u8> {
-    let length = words.iter().map(|word| word.len() + 24).sum::<usize>() + 24;
-    let mut command = Vec::with_capacity(length);
-    command.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+/// Writes a command. A long word is not copied.
+pub(super) fn write(writer: &mut impl Write, words: &[&[u8]]) -> io::Result<()> {
+    let mut writer = BufWriter::with_capacity(BUFFER, writer);
+    write!(writer, "*{}\r\n", words.len())?;
     for word in words {
-        command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        command.extend_from_slice(word);
-        command.extend_from_slice(b"\r\n");
+        write!(writer, "${}\r\n", word.len())?;
+        writer.write_all(word)?;
+        writer.write_all(b"\r\n")?;
     }
-    command
+    writer.flush()
 }
 
 /// Reads a response.
@@ -138,7 +140,7 @@ fn text(reader: &mut impl BufRead, allowance: &mut Allowance, length: usize) -> 
 }
 
 fn ended() -> Failure {
-    Failure::Transport(std::io::ErrorKind::UnexpectedEof.into())
+    Failure::Transport(io::ErrorKind::UnexpectedEof.into())
 }
 
 impl Reply {
@@ -175,6 +177,12 @@ mod tests {
 
     fn parsed(text: impl AsRef<[u8]>) -> Result<Reply, Failure> {
         read(&mut text.as_ref(), &mut Allowance::of(1000))
+    }
+
+    fn command(words: &[&[u8]]) -> Vec<u8> {
+        let mut command = Vec::new();
+        write(&mut command, words).unwrap();
+        command
     }
 
     fn reply(text: &str) -> Reply {

@@ -71,28 +71,30 @@ return {text(s), floor, v, list}
     )
 });
 
-/// `state value [mark]`, `sequence head value milliseconds milliseconds`: writes a value unless something was invalidated since the
-/// number, or the value there no longer begins with this head. The last argument is the lifetime of the mark.
+/// `state value [mark]`, `sequence head value milliseconds milliseconds milliseconds`: writes a value unless something was
+/// invalidated since the number, or the value there no longer begins with this head. The last arguments are the lifetime of the mark,
+/// and for how long a removal is remembered: a value that replaces its mark remains at least as long as the mark would.
 pub(super) static WRITE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 local s = redis.pcall('ZSCORE', KEYS[1], 's')
 if s ~= ARGV[1] or value(0, 37) ~= ARGV[2] then return 0 end
 if KEYS[3] then redis.call('SET', KEYS[3], text(mark() or redis.call('ZSCORE', KEYS[1], 'f')), 'PX', ARGV[5]) end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+local left = math.min(redis.call('PTTL', KEYS[2]), tonumber(ARGV[6]))
+redis.call('SET', KEYS[2], ARGV[3], 'PX', text(math.max(left, tonumber(ARGV[4]))))
 return 1
 "#,
     )
 });
 
 /// `state value [mark]`, `milliseconds`: replaces a value by the mark of its removal. Returns whether it held responses. Without
-/// memory for that, the whole shard is voided, which frees memory.
+/// memory for that, the whole shard is voided, which frees memory. Nothing is deleted first: a node that gives the slot away refuses
+/// to create keys in it.
 pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| {
     script(
         r#"
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]); return 0 end
 local n, held = next_sequence(), string.sub(value(0, 5), 6, 6) == 'V'
-redis.call('DEL', KEYS[2])
 local done = redis.pcall('ZADD', KEYS[1], text(n), 's')
 if type(done) ~= 'table' then
   done = redis.pcall('SET', KEYS[2], 'fwdr1T' .. string.format('%016.0f', n), 'PX', ARGV[1])
@@ -101,7 +103,7 @@ if KEYS[3] and not (type(done) == 'table' and done.err) then
   local left = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[1]))
   done = redis.pcall('SET', KEYS[3], text(n), 'PX', text(left))
 end
-if type(done) == 'table' and done.err then redis.call('DEL', KEYS[1]) end
+if type(done) == 'table' and done.err then redis.call('DEL', KEYS[2]); redis.call('DEL', KEYS[1]) end
 if held then return 1 end
 return 0
 "#,

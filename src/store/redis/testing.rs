@@ -1,7 +1,9 @@
-//! A real Redis server for tests. The scenarios include this file too.
+//! Real Redis and Valkey servers for tests. The scenarios include this file too.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +12,30 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A `redis-server` on a free loopback port. Dropping it kills it.
+/// The name of the socket by which the tests give commands.
+const SOCKET: &str = "socket";
+
+/// A program that speaks the protocol of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Redis,
+    Valkey,
+}
+
+impl Program {
+    pub(crate) const ALL: [Self; 2] = [Self::Redis, Self::Valkey];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
+        }
+    }
+}
+
+/// A `redis-server` or `valkey-server` on a free loopback port. Dropping it kills it.
 pub(crate) struct RedisServer {
+    program: Program,
     child: Option<Child>,
     port: u16,
     arguments: Vec<String>,
@@ -19,13 +43,20 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
+    /// Like [`start_as`](Self::start_as), with Redis.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_as(Program::Redis, arguments)
+    }
+
+    /// With `--tls-cert-file`, the port is one for TLS only.
+    ///
     /// # Panics
     ///
-    /// If Redis is not installed or does not start: no test is skipped.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// If the program is not installed or does not start: no test is skipped.
+    pub(crate) fn start_as(program: Program, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("redis-").tempdir().expect("a folder can be made");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { child: None, port: 0, arguments, folder };
+        let mut server = Self { program, child: None, port: 0, arguments, folder };
         // Another process may take a port between its release and the start of the server.
         for _ in 0..10 {
             server.port = free_port();
@@ -33,7 +64,7 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server did not start");
+        panic!("{} did not start", program.name());
     }
 
     /// Starts the server again on the same port.
@@ -41,17 +72,22 @@ impl RedisServer {
         self.kill();
         let begun = Instant::now();
         while !self.try_start() {
-            assert!(begun.elapsed() < PATIENCE, "redis-server did not start again");
+            assert!(begun.elapsed() < PATIENCE, "{} did not start again", self.program.name());
         }
     }
 
     fn try_start(&mut self) -> bool {
         let port = self.port.to_string();
-        let is_tls = self.arguments.iter().any(|argument| argument == "--tls-cert-file");
-        let ports =
-            if is_tls { ["--port", "0", "--tls-port", &port] } else { ["--port", &port, "--tls-port", "0"] };
-        let child = Command::new("redis-server")
+        let ports = if self.is_tls() {
+            ["--port", "0", "--tls-port", &port]
+        } else {
+            ["--port", &port, "--tls-port", "0"]
+        };
+        let name = self.program.name();
+        let child = Command::new(name)
             .args(ports)
+            .arg("--unixsocket")
+            .arg(self.folder.path().join(SOCKET))
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(self.folder.path())
             .args(&self.arguments)
@@ -59,7 +95,9 @@ impl RedisServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| {
+                panic!("{name} cannot be run: {error}. tests/run installs it: add target/tools/bin to PATH")
+            });
         let child = self.child.insert(child);
         let begun = Instant::now();
         loop {
@@ -69,7 +107,7 @@ impl RedisServer {
                 self.kill();
                 return false;
             }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            if responds(&self.folder.path().join(SOCKET)).unwrap_or(false) {
                 return true;
             }
             thread::sleep(Duration::from_millis(5));
@@ -87,24 +125,30 @@ impl RedisServer {
         self.port
     }
 
+    fn is_tls(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--tls-cert-file")
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls() { "rediss" } else { "redis" }
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.port)
     }
 
     /// Sends a command and returns the response as text: lines without their types.
     pub(crate) fn run(&self, words: &[&str]) -> String {
+        // Not over TLS.
         let stream =
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("the server accepts connections");
+            UnixStream::connect(self.folder.path().join(SOCKET)).expect("the server accepts connections");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
         let mut reader = BufReader::new(stream);
-        reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
-        let mut text = String::new();
-        response(&mut reader, &mut text);
-        text
+        let password = self.arguments.iter().position(|argument| argument == "--requirepass");
+        if let Some(at) = password {
+            exchange(&mut reader, &["AUTH", &self.arguments[at + 1]]);
+        }
+        exchange(&mut reader, words)
     }
 
     /// Everything that the server keeps, as it is written to a file.
@@ -120,7 +164,26 @@ impl RedisServer {
     }
 }
 
-fn response(reader: &mut BufReader<TcpStream>, text: &mut String) {
+/// Whether a server responds. It does so once it has all its ports; a server without one ends.
+fn responds(socket: &Path) -> io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"PING\r\n")?;
+    Ok(stream.read(&mut [0])? > 0)
+}
+
+fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    let mut text = String::new();
+    response(reader, &mut text);
+    text
+}
+
+fn response(reader: &mut BufReader<UnixStream>, text: &mut String) {
     let mut line = String::new();
     reader.read_line(&mut line).expect("the server responds");
     let (kind, rest) = line.trim_end().split_at(1);
@@ -164,14 +227,19 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn start() -> Self {
-        Self::start_with(0)
+    /// With these arguments, and a replica for each of the first `replicas` servers.
+    pub(crate) fn start_as(program: Program, replicas: usize, arguments: &[&str]) -> Self {
+        Self::start_each(program, replicas, &[arguments; 3])
     }
 
-    /// With a replica for each of the first `replicas` servers.
-    pub(crate) fn start_with(replicas: usize) -> Self {
+    /// With arguments of its own for each of the three servers and its replica.
+    pub(crate) fn start_each(program: Program, replicas: usize, arguments: &[&[&str]; 3]) -> Self {
         let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-        let start = |count: usize| (0..count).map(|_| RedisServer::start(&enabled)).collect::<Vec<_>>();
+        let start = |count: usize| {
+            let started = arguments[..count].iter();
+            let started = started.map(|own| RedisServer::start_as(program, &[&enabled, *own].concat()));
+            started.collect::<Vec<_>>()
+        };
         let (mut servers, replicas) = (start(3), start(replicas));
         for (number, server) in servers.iter().enumerate() {
             let (first, last) = (number * 16384 / 3, (number + 1) * 16384 / 3 - 1);
@@ -206,6 +274,6 @@ impl Cluster {
 
     pub(crate) fn url(&self) -> String {
         let nodes = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port()));
-        format!("redis+cluster://{}", nodes.collect::<Vec<_>>().join(","))
+        format!("{}+cluster://{}", self.servers[0].scheme(), nodes.collect::<Vec<_>>().join(","))
     }
 }

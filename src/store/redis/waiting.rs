@@ -1,7 +1,7 @@
 //! The bytes that wait to be written, within a bound.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -48,9 +48,8 @@ impl Waiting {
 
     /// Waits until nothing waits; returns whether that is so.
     pub(super) fn flush(&self, within: Duration) -> bool {
-        let until = Instant::now() + within;
         let mut bytes = self.0.bytes.lock();
-        !self.0.changed.wait_while_until(&mut bytes, |bytes| *bytes > 0, until).timed_out()
+        !self.0.changed.wait_while_for(&mut bytes, |bytes| *bytes > 0, within).timed_out()
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
         assert!(waiting.try_add(1, Some(&ledger)).is_none());
         assert!(!waiting.flush(Duration::ZERO));
         drop(first);
-        assert!(waiting.flush(Duration::ZERO));
+        assert!(waiting.flush(Duration::ZERO) && waiting.flush(Duration::MAX));
         assert_eq!(ledger.held(MemoryUse::Bodies), 0);
         assert!(waiting.try_add(2 << 20, Some(&Ledger::new(1 << 20))).is_none());
     }

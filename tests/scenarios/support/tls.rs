@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -206,7 +207,10 @@ fn client_of(issuer: &Issuer<'static, KeyPair>, until: Option<Duration>) -> Stri
 
 fn certified(requires_client_auth: bool) -> Certified {
     let mut authority = CertificateParams::new(Vec::new()).expect("an empty list of names is valid");
-    authority.distinguished_name.push(DnType::CommonName, "an authority for one test");
+    // OpenSSL selects an authority by its name.
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("authority {} for one test", NUMBER.fetch_add(1, Ordering::Relaxed));
+    authority.distinguished_name.push(DnType::CommonName, name);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_key = KeyPair::generate().expect("a key can be made");
