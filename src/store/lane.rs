@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use log::error;
@@ -31,10 +31,6 @@ const PATIENCE: Duration = Duration::from_millis(1);
 #[derive(Default)]
 pub(super) struct Lane {
     state: Mutex<State>,
-    /// Wakes a thread that is idle.
-    wanted: Condvar,
-    /// Wakes a thread that watches.
-    watch: Condvar,
     ended: Condvar,
 }
 
@@ -43,32 +39,13 @@ pub(super) struct Lane {
 struct State {
     queue: VecDeque<Queued>,
     working: usize,
-    starting: usize,
-    /// The threads that look at the queue once in [`PATIENCE`].
-    watching: Waiting,
-    idle: Waiting,
+    /// How many threads are started or called, and will look at the queue next.
+    waking: usize,
+    /// The threads that look at the queue once in [`PATIENCE`] without being called.
+    watching: Vec<Thread>,
+    /// The other threads. The last is called first, so that those that are not needed end.
+    idle: Vec<Thread>,
     is_closed: bool,
-}
-
-/// Threads that wait for a call, or until they are late.
-#[derive(Default)]
-struct Waiting {
-    count: usize,
-    /// The calls that no thread has followed yet.
-    calls: usize,
-}
-
-impl Waiting {
-    fn call(&mut self) {
-        self.count -= 1;
-        self.calls += 1;
-    }
-
-    /// Counts a thread that waits no longer. If it is late, it follows a call to another one, which then counts as late.
-    fn end(&mut self) {
-        let of = if self.calls > 0 { &mut self.calls } else { &mut self.count };
-        *of -= 1;
-    }
 }
 
 struct Queued {
@@ -78,13 +55,8 @@ struct Queued {
 }
 
 impl State {
-    /// The number of threads that will look at the queue next.
-    fn waking(&self) -> usize {
-        self.starting + self.watching.calls + self.idle.calls
-    }
-
     fn threads(&self) -> usize {
-        self.working + self.waking() + self.watching.count + self.idle.count
+        self.working + self.waking + self.watching.len() + self.idle.len()
     }
 
     /// Takes work for a thread that is not at work.
@@ -116,54 +88,46 @@ impl Lane {
         if state.is_closed || state.queue.len() >= most {
             return Err(queued.work);
         }
-        let is_left = queued.left_until.is_some()
-            && (state.waking() > 0 || state.working > 0 && state.watching.count > 0);
+        let is_quick = queued.left_until.is_some();
+        let is_left = is_quick && (state.waking > 0 || state.working > 0 && !state.watching.is_empty());
         state.queue.push_back(queued);
-        if !is_left && !self.wake(&mut state) && state.threads() == 0 {
+        if !is_left && !self.wake(&mut state, is_quick) && state.threads() == 0 {
             // Without a thread it would never run.
             return state.queue.pop_back().map_or(Ok(()), |queued| Err(queued.work));
         }
         Ok(())
     }
 
-    /// Wakes or starts a thread. Returns `false` if all are at work, or none can be started.
-    fn wake(self: &Arc<Self>, state: &mut State) -> bool {
-        if state.idle.count > 0 {
-            state.idle.call();
-            self.wanted.notify_one();
-        } else if state.threads() < THREADS {
+    /// Calls or starts a thread. Returns `false` if all are at work, or none can be started.
+    fn wake(self: &Arc<Self>, state: &mut State, is_quick: bool) -> bool {
+        let may_start = state.threads() < THREADS;
+        let called = match state.idle.pop() {
+            None if is_quick || !may_start => state.watching.pop(),
+            idle => idle,
+        };
+        if let Some(thread) = called {
+            thread.unpark();
+        } else {
             let lane = Arc::clone(self);
-            let started = thread::Builder::new().name("storage".to_owned()).spawn(move || lane.run());
-            if started.is_err() {
+            let start = || thread::Builder::new().name("storage".to_owned()).spawn(move || lane.run());
+            if !may_start || start().is_err() {
                 return false;
             }
-            state.starting += 1;
-        } else if state.watching.count > 0 {
-            state.watching.call();
-            self.watch.notify_one();
-        } else {
-            return false;
         }
+        state.waking += 1;
         true
     }
 
     fn run(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        state.starting -= 1;
+        state.waking -= 1;
         while !state.is_closed {
             if let Some(work) = state.take(Instant::now()) {
                 self.work(&mut state, work);
-            } else if state.watching.count == 0 && state.working > 0 {
-                state.watching.count += 1;
-                self.watch.wait_for(&mut state, PATIENCE);
-                state.watching.end();
-            } else {
-                state.idle.count += 1;
-                let is_late = self.wanted.wait_for(&mut state, IDLE).timed_out();
-                state.idle.end();
-                if is_late && state.queue.is_empty() {
-                    break;
-                }
+            } else if state.watching.is_empty() && state.working > 0 {
+                wait(&mut state, |state| &mut state.watching, PATIENCE);
+            } else if !wait(&mut state, |state| &mut state.idle, IDLE) && state.queue.is_empty() {
+                break;
             }
         }
         drop(state);
@@ -175,8 +139,8 @@ impl Lane {
         state.working += 1;
         let mut next = Some(first);
         while let Some(work) = next {
-            if !state.queue.is_empty() && state.waking() + state.watching.count == 0 {
-                self.wake(state);
+            if !state.queue.is_empty() && state.waking + state.watching.len() == 0 {
+                self.wake(state, true);
             }
             MutexGuard::unlocked(state, || {
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
@@ -193,12 +157,32 @@ impl Lane {
         let mut state = self.state.lock();
         state.is_closed = true;
         let dropped = std::mem::take(&mut state.queue);
+        state.idle.iter().chain(&state.watching).for_each(Thread::unpark);
         drop(state);
         drop(dropped);
-        self.wanted.notify_all();
-        self.watch.notify_all();
         let mut state = self.state.lock();
         self.ended.wait_while_for(&mut state, |state| state.threads() > 0, Duration::from_secs(1));
+    }
+}
+
+/// Waits as one of a list of threads until another thread takes this one from it, the lane is closed, or it is late. Returns
+/// whether this thread was called.
+fn wait(state: &mut MutexGuard<'_, State>, list: fn(&mut State) -> &mut Vec<Thread>, most: Duration) -> bool {
+    let (me, until) = (thread::current(), Instant::now() + most);
+    list(state).push(me.clone());
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if !left.is_zero() && !state.is_closed {
+            MutexGuard::unlocked(state, || thread::park_timeout(left));
+        }
+        let Some(at) = list(state).iter().position(|thread| thread.id() == me.id()) else {
+            state.waking -= 1;
+            return true;
+        };
+        if left.is_zero() || state.is_closed {
+            list(state).remove(at);
+            return false;
+        }
     }
 }
 
@@ -217,7 +201,7 @@ mod tests {
     fn settle(lane: &Lane) -> MutexGuard<'_, State> {
         loop {
             let state = lane.state.lock();
-            if state.working + state.waking() == 0 && state.queue.is_empty() {
+            if state.working + state.waking == 0 && state.queue.is_empty() {
                 return state;
             }
             drop(state);
@@ -297,6 +281,6 @@ mod tests {
             wait.iter().take(count).for_each(drop);
         }
         let state = settle(&lane);
-        assert!(state.watching.count <= 1 && state.threads() <= THREADS);
+        assert!(state.watching.len() <= 1 && state.threads() <= THREADS);
     }
 }
