@@ -89,8 +89,9 @@ pub(crate) trait Tier: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Runs work that may block on a thread of the tier. Never waits. Returns the work if the queue is full.
-    fn spawn(&self, work: Work) -> Result<(), Work>;
+    /// Runs work that may block on a thread of the tier. `is_lookup` states that it only looks up a key in this tier. Never
+    /// waits. Returns the work if the queue is full.
+    fn spawn(&self, work: Work, is_lookup: bool) -> Result<(), Work>;
 
     /// Returns the responses of a key without their bodies, the newest first. May block.
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError>;

@@ -63,9 +63,11 @@ impl GuardedStore {
         below: Below,
         work: Work,
     ) -> Option<Duration> {
-        let first = self.candidates(key, below).next()?;
-        let max_wait = self.candidates(key, below).map(|attached| attached.tier.max_wait()).sum();
-        first.tier.spawn(work).ok().map(|()| max_wait)
+        let mut candidates = self.candidates(key, below).map(|attached| &attached.tier);
+        let first = candidates.next()?;
+        let of_others: Duration = candidates.map(|tier| tier.max_wait()).sum();
+        let is_lookup = of_others.is_zero();
+        first.spawn(work, is_lookup).ok().map(|()| first.max_wait() + of_others)
     }
 
     /// Returns the last invalidation that is known of a shared tier, for a fetch of the key that begins.
@@ -221,7 +223,7 @@ impl GuardedStore {
             (Some(false), _, Some(tier)) => {
                 let (store, key) = (self.clone(), key.clone());
                 // If the tier has no thread for it, the tombstone still covers the part.
-                drop(tier.spawn(Box::new(move || store.remove(&key))));
+                drop(tier.spawn(Box::new(move || store.remove(&key)), false));
             }
             (Some(false), _, None) => self.remove(key),
             _ => {}

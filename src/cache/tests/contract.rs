@@ -272,8 +272,8 @@ impl Tier for Faulty {
         self.disk.may_hold(key)
     }
 
-    fn spawn(&self, work: Work) -> Result<(), Work> {
-        if self.fails("spawn") { Err(work) } else { self.disk.spawn(work) }
+    fn spawn(&self, work: Work, is_lookup: bool) -> Result<(), Work> {
+        if self.fails("spawn") { Err(work) } else { self.disk.spawn(work, is_lookup) }
     }
 
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {

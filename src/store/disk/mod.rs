@@ -248,8 +248,9 @@ impl Tier for DiskStore {
         core.known.lock().may_hold_newer(hash)
     }
 
-    fn spawn(&self, work: Work) -> Result<(), Work> {
-        self.core().lane.try_submit_quick(work)
+    fn spawn(&self, work: Work, is_lookup: bool) -> Result<(), Work> {
+        let lane = &self.core().lane;
+        if is_lookup { lane.try_submit_quick(work) } else { lane.try_submit(work) }
     }
 
     fn find(&self, key: &Key) -> Result<Vec<Arc<StoredResponse>>, StoreError> {

@@ -235,7 +235,7 @@ impl Tier for RedisStore {
         self.may_hold(key)
     }
 
-    fn spawn(&self, work: Work) -> Result<(), Work> {
+    fn spawn(&self, work: Work, _: bool) -> Result<(), Work> {
         self.core().spawn_lookup(work)
     }
 

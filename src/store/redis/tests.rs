@@ -739,7 +739,7 @@ fn lookups_that_wait_long_for_a_thread_pause() {
                 let _ = receiver.recv_timeout(timeout);
                 done.send(()).unwrap();
             };
-            store.spawn(Box::new(work)).unwrap_or_else(|_| panic!("there is room"));
+            store.spawn(Box::new(work), true).unwrap_or_else(|_| panic!("there is room"));
         }
         assert_eq!(wait.iter().take(40).count(), 40);
         Tier::usage(&store).circuit == "slow"
