@@ -74,6 +74,7 @@ impl Lane {
     }
 
     /// Like [`try_submit`](Self::try_submit), for quick work.
+    #[cfg_attr(not(feature = "disk"), allow(dead_code, reason = "only the disk has quick work"))]
     pub(super) fn try_submit_quick(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         self.submit(Queued { work, left_until: Some(Instant::now() + PATIENCE) }, QUEUE)
     }
