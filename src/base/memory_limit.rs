@@ -106,7 +106,7 @@ impl Ledger {
 
     /// Returns whether the account stays over its limit although the store evicts.
     pub(crate) fn is_short(&self) -> bool {
-        self.is_over() && (self.is_exhausted() || !self.make_room(0))
+        self.is_over() && !self.make_room(u64::MAX)
     }
 
     /// Returns whether the account is over its limit by more than the store can free. Evicts nothing.

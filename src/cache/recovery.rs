@@ -28,7 +28,7 @@ use crate::cache::fill::Fill;
 use crate::message::body::{Body, Driver, Growing, PollRead, Wake};
 use crate::message::body_piece::BodyPiece;
 use crate::message::nonblocking::RunMode;
-use crate::message::stats::Forward;
+use crate::message::stats::{Forward, Outcome};
 use crate::message::stored_bytes::StoredReader;
 use crate::message::url::CanonicalUrl;
 use crate::policy::{Part, have_same_strong_tag, strong_tag};
@@ -198,7 +198,16 @@ impl Inner {
         cancellation: &Cancellation,
     ) -> Result<Option<Body>> {
         let (Some(remote), true) = (stored.remote(), start < at) else { return Ok(None) };
-        let response = self.answer(&Arc::new(incoming))?;
+        let incoming = Arc::new(incoming);
+        let response = self.answer(&incoming)?;
+        // Where it cannot be dropped, because the store is only read or its disk fails, the damaged response was found again.
+        let response = if Outcome::of(response.headers()).is_some_and(Outcome::is_from_store) {
+            let plan = Plan::without_store(Forward::Stale);
+            let (fetch, cancellation) = (self.begin(&incoming.key), cancellation.clone());
+            self.forward(&incoming, &plan, None, Exchange { fetch, mode: RunMode::Worker, cancellation })?
+        } else {
+            response
+        };
         let is_equal = |name: &HeaderName| headers.get(name) == response.headers().get(name);
         if response.status() != StatusCode::OK
             || response.body().length() != Some(complete_length(stored, headers))

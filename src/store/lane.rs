@@ -45,6 +45,8 @@ struct State {
     watching: Vec<Thread>,
     /// The other threads. The last is called first, so that those that are not needed end.
     idle: Vec<Thread>,
+    /// Whether there was quick work so far. Other work needs no thread that watches.
+    has_quick: bool,
     is_closed: bool,
 }
 
@@ -90,6 +92,7 @@ impl Lane {
             return Err(queued.work);
         }
         let is_quick = queued.left_until.is_some();
+        state.has_quick |= is_quick;
         let is_left = is_quick && (state.waking > 0 || state.working > 0 && !state.watching.is_empty());
         state.queue.push_back(queued);
         if !is_left && !self.wake(&mut state, is_quick) && state.threads() == 0 {
@@ -125,7 +128,7 @@ impl Lane {
         while !state.is_closed {
             if let Some(work) = state.take(Instant::now()) {
                 self.work(&mut state, work);
-            } else if state.watching.is_empty() && state.working > 0 {
+            } else if state.has_quick && state.watching.is_empty() && state.working > 0 {
                 wait(&mut state, |state| &mut state.watching, PATIENCE);
             } else if !wait(&mut state, |state| &mut state.idle, IDLE) && state.queue.is_empty() {
                 break;

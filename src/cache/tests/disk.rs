@@ -21,18 +21,21 @@ struct Restarted {
     memory: u64,
     mode: Mode,
     key: Option<std::path::PathBuf>,
+    is_read_only: bool,
 }
 
 impl Restarted {
     fn new(memory: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut restarted = Self { folder, scene: None, disk: None, memory, mode: Mode::Private, key: None };
+        let (mode, key, is_read_only) = (Mode::Private, None, false);
+        let mut restarted = Self { folder, scene: None, disk: None, memory, mode, key, is_read_only };
         restarted.open();
         restarted
     }
 
     fn open(&mut self) {
-        let disk = DiskStore::open(self.folder.path()).unwrap();
+        let open = if self.is_read_only { DiskStore::open_read_only } else { DiskStore::open };
+        let disk = open(self.folder.path()).unwrap();
         let disk = match &self.key {
             Some(key) => disk.key_file(key).unwrap(),
             None => disk,

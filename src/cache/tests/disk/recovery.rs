@@ -120,6 +120,21 @@ fn streamed(bytes: Vec<u8>) -> Body {
 }
 
 #[test]
+fn a_damaged_body_in_a_store_that_is_only_read_is_completed_too() {
+    for fields in WITHOUT_PROOF {
+        let mut cache = Restarted::with_damage(fields, LENGTH);
+        cache.is_read_only = true;
+        cache.restart(1);
+        for _ in 0..2 {
+            cache.answer(200, fields, streamed(body(LENGTH)));
+            let (outcome, read) = cache.read_whole(&[]);
+            assert!(outcome == Some(Outcome::Hit) && read.unwrap() == body(LENGTH));
+        }
+        assert_eq!(cache.times_asked(), 2);
+    }
+}
+
+#[test]
 fn without_a_strong_tag_an_equal_whole_completes_a_damaged_body_and_is_stored() {
     for fields in WITHOUT_PROOF {
         for (range, expected) in [(None, 0..LENGTH), (Some("bytes=70000-999999"), 70_000..1_000_000)] {
