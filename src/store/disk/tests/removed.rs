@@ -1,6 +1,7 @@
 //! A directory that is removed or replaced while a process uses it.
 
 use super::*;
+use crate::store::disk::directory::file_id;
 
 const CAPACITY: u64 = 24 << 20;
 
@@ -25,7 +26,12 @@ fn remove_all(scene: &Scene) {
 
 /// Puts a response until another process finds it.
 fn assert_is_used_again(scene: &Scene) -> DiskStore {
-    wait_until(|| scene.folder.path().join("index.redb").exists());
+    // Of two processes that make an index at the same time, one would not use that of the other.
+    let path = scene.folder.path().join("index.redb");
+    wait_until(|| {
+        let made = file_id(&path);
+        made.is_some() && scene.store().core().index().is_ok_and(|index| index.id() == made)
+    });
     let other = DiskStore::open(scene.folder.path()).unwrap();
     wait_until(|| {
         scene.put(2, &response_of("a", 2, 100_000));
