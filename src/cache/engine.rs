@@ -127,8 +127,9 @@ pub(super) struct Inner {
     pub(super) failures: Failures,
     pub(super) uncacheable: Uncacheable,
     pub(super) unstored: Unstored,
-    /// What was requested from lower tiers.
+    /// Recent requests for bodies in files of the disk.
     pub(super) recent_in_files: Recent,
+    /// Recent requests for small bodies on the disk.
     pub(super) recent_small: Recent,
     pub(super) refreshes: Arc<Refreshes>,
     pub(super) sweeps: Arc<Sweeps>,

@@ -170,9 +170,7 @@ impl Inner {
         if let Some(tag) = headers.get(ETAG) {
             incoming.headers.insert(IF_RANGE, tag.clone());
         }
-        let plan = Plan::without_store(Forward::Partial);
-        let exchange = Exchange { fetch: self.begin(&incoming.key), mode: RunMode::Worker, cancellation };
-        let response = self.forward(&incoming, &plan, None, exchange)?;
+        let response = self.forward_past_store(&incoming, Forward::Partial, cancellation)?;
         let complete = complete_length(stored, headers);
         let is_whole = response.status() == StatusCode::OK && response.body().length() == Some(complete);
         let wanted = Part { start: at, end, complete };
@@ -185,6 +183,17 @@ impl Inner {
             skip(&mut body, at)?;
         }
         Ok(Some(body))
+    }
+
+    /// Sends a request to the origin, whatever is stored.
+    fn forward_past_store(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+        why: Forward,
+        cancellation: Cancellation,
+    ) -> Result<Response<Body>> {
+        let exchange = Exchange { fetch: self.begin(&incoming.key), mode: RunMode::Worker, cancellation };
+        self.forward(incoming, &Plan::without_store(why), None, exchange)
     }
 
     /// Fetches the whole, together with other requests, and compares it with the stored bytes that were sent. Returns `None`
@@ -202,9 +211,7 @@ impl Inner {
         let response = self.answer(&incoming)?;
         // Where it cannot be dropped, because the store is only read or its disk fails, the damaged response was found again.
         let response = if Outcome::of(response.headers()).is_some_and(Outcome::is_from_store) {
-            let plan = Plan::without_store(Forward::Stale);
-            let (fetch, cancellation) = (self.begin(&incoming.key), cancellation.clone());
-            self.forward(&incoming, &plan, None, Exchange { fetch, mode: RunMode::Worker, cancellation })?
+            self.forward_past_store(&incoming, Forward::Stale, cancellation.clone())?
         } else {
             response
         };

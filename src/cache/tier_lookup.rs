@@ -18,8 +18,8 @@ use crate::message::stats::Forward;
 use crate::policy::{Part, Variant, single_range};
 use crate::store::{RemoteBody, StoredResponse, Variants};
 
-/// The largest body that is loaded into memory, in bytes. A larger body is read while it is sent, and so is a body in a file
-/// that is requested for the first time.
+/// The largest body in a file that is loaded into memory, in bytes. A larger one is read while it is sent, and so is one that was
+/// not requested often recently.
 const MAX_RAISED: u64 = 1 << 20;
 
 /// A request that waits for the lookup in a tier.

@@ -65,9 +65,12 @@ impl GuardedStore {
     ) -> Option<Duration> {
         let mut candidates = self.candidates(key, below).map(|attached| &attached.tier);
         let first = candidates.next()?;
-        let of_others: Duration = candidates.map(|tier| tier.max_wait()).sum();
-        let is_lookup = of_others.is_zero();
-        first.spawn(work, is_lookup).ok().map(|()| first.max_wait() + of_others)
+        let (mut max_wait, mut is_lookup) = (first.max_wait(), true);
+        for other in candidates {
+            max_wait += other.max_wait();
+            is_lookup = false;
+        }
+        first.spawn(work, is_lookup).ok().map(|()| max_wait)
     }
 
     /// Returns the last invalidation that is known of a shared tier, for a fetch of the key that begins.

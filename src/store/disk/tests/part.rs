@@ -42,14 +42,20 @@ fn found_part(scene: &Scene, number: u64) -> Option<Arc<StoredResponse>> {
     Some(found)
 }
 
-#[test]
-fn what_the_index_has_of_an_unfinished_body_is_there_after_a_crash() {
-    let mut scene = Scene::new();
+/// Begins a body under key 1, of which the index has three blocks.
+fn growing(scene: &Scene) -> Arc<dyn Spill> {
     let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
     write(&spill, 3);
     let (number, length) = spill.written();
     assert!(scene.store().put_growing(&key(1), &part(&spill, length, "\"1\""), number));
     assert!(scene.store().flush(LONG));
+    spill
+}
+
+#[test]
+fn what_the_index_has_of_an_unfinished_body_is_there_after_a_crash() {
+    let mut scene = Scene::new();
+    let spill = growing(&scene);
     write(&spill, 2);
     assert_eq!(found_part(&scene, 1).unwrap().body_length(), 3 * BLOCK);
     // As a crash leaves it: the file is longer than the index says.
@@ -143,11 +149,7 @@ fn room_of_an_unfinished_body_is_counted_once() {
 #[test]
 fn a_body_that_is_given_up_is_not_there_after_a_restart_although_no_thread_was_free() {
     let mut scene = Scene::new();
-    let spill = scene.store().begin(Some(WHOLE), u64::MAX).unwrap();
-    write(&spill, 3);
-    let (number, length) = spill.written();
-    assert!(scene.store().put_growing(&key(1), &part(&spill, length, "\"1\""), number));
-    assert!(scene.store().flush(LONG));
+    let spill = growing(&scene);
     // All threads that wait for the disk are busy.
     let (busy, wait) = (Arc::new(Mutex::new(())), mpsc::channel::<()>());
     let held = busy.lock();
